@@ -1,0 +1,55 @@
+"""Checks of hyper-parameters: what was expected, what came, the way out."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether `value` is a number whose value is known now: neither traced nor a schedule."""
+    return not callable(value) and not isinstance(value, jax.core.Tracer)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether `value` is a plain Python zero: the feature that it controls is then left out of the program.
+
+    Arrays never are, not even concrete ones, so that `optax.inject_hyperparams` sees the same program with a
+    coefficient that is zero now and another later.
+    """
+    return isinstance(value, int | float) and value == 0
+
+
+def check_range(
+    where: str,
+    name: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise `ValueError` unless every concrete `value` lies between `low` and `high` (NaN never does).
+
+    Traced arrays and schedules pass unseen.
+    """
+    if not is_concrete(value):
+        return
+    try:
+        numbers = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{where}: {name} must be a number, an array or a schedule, got {value!r}") from None
+    above = numbers > low if open_low else numbers >= low
+    below = numbers < high if open_high else numbers <= high
+    if not np.all(above & below):
+        interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise ValueError(f"{where}: {name} must lie in {interval}, got {value!r}")
+
+
+def check_choice(where: str, name: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise `ValueError` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
