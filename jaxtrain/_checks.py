@@ -53,3 +53,13 @@ def check_choice(where: str, name: str, value: Any, choices: Collection[Any]) ->
     """Raise `ValueError` unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_integer(where: str, name: str, value: Any, low: int, high: float = math.inf) -> int:
+    """`value` as an `int`; raise unless it is an integer (and no bool) from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
+    if not low <= value <= high:
+        interval = f"from {low} to {high}" if high < math.inf else f"at least {low}"
+        raise ValueError(f"{where}: {name} must be {interval}, got {value}")
+    return int(value)
