@@ -1,0 +1,63 @@
+"""What the layers ask of their arrays: dtypes, axes, sizes."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+
+def as_floating(where: str, input: ArrayLike) -> jax.Array:
+    """`input` as an array; raise `TypeError` unless it holds floating-point numbers."""
+    input = jnp.asarray(input)
+    if not jnp.issubdtype(input.dtype, jnp.floating):
+        raise TypeError(f"{where}: input must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
+    return input
+
+
+def compute_dtype(input: jax.Array) -> jnp.dtype:
+    """The dtype to compute in: that of `input`, but float32 for float16 and bfloat16."""
+    return jnp.promote_types(input.dtype, jnp.float32)
+
+
+def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
+    """`axis` counted from the front."""
+    if not -input.ndim <= axis < input.ndim:
+        raise ValueError(f"{where}: axis {axis} does not exist in an input of shape {input.shape}")
+    return axis % input.ndim
+
+
+def check_size(where: str, name: str, vector: jax.Array | None, input: jax.Array, axis: int) -> None:
+    """Raise `ValueError` unless `vector`, where given, has one element a channel of `input`."""
+    if vector is not None and vector.shape != (input.shape[axis],):
+        raise ValueError(
+            f"{where}: {name} has shape {vector.shape}, but axis {axis} of the input of shape {input.shape} holds "
+            f"{input.shape[axis]} channels; if the channels lie on another axis, say so with axis="
+        )
+
+
+def along_axis(vector: jax.Array, axis: int, ndim: int) -> jax.Array:
+    """Reshape `vector` to broadcast along `axis` of an array with `ndim` dimensions."""
+    return jnp.expand_dims(vector, tuple(other for other in range(ndim) if other != axis))
+
+
+def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    """`normalized_shape` as a tuple, of at least one size."""
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape:
+        raise ValueError(f"{where}: normalized_shape must name at least one axis, got {normalized_shape!r}")
+    return shape
+
+
+def check_trailing_shape(
+    where: str, input: jax.Array, normalized_shape: int | Sequence[int], **parameters: jax.Array | None
+) -> tuple[int, ...]:
+    """`normalized_shape` as a tuple; raise `ValueError` unless the input ends in it and the parameters have it."""
+    shape = as_shape(where, normalized_shape)
+    if input.shape[-len(shape) :] != shape:
+        sizes = ", ".join(map(str, shape))
+        raise ValueError(f"{where}: expected an input of shape (..., {sizes}), got {input.shape}")
+    for name, parameter in parameters.items():
+        if parameter is not None and parameter.shape != shape:
+            raise ValueError(f"{where}: {name} must have the shape {shape} of normalized_shape, got {parameter.shape}")
+    return shape

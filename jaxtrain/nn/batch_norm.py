@@ -1,0 +1,263 @@
+"""Batch normalization."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_integer, check_range
+from jaxtrain.nn._arrays import along_axis, as_floating, canonical_axis, check_size, compute_dtype
+from jaxtrain.nn._moments import moments
+
+
+def batch_norm(
+    input: Float[Array, "..."],
+    running_mean: Float[Array, "channels"] | None,
+    running_var: Float[Array, "channels"] | None,
+    weight: Float[Array, "channels"] | None = None,
+    bias: Float[Array, "channels"] | None = None,
+    training: bool = False,
+    momentum: float | jax.Array = 0.1,
+    eps: float | jax.Array = 1e-5,
+    *,
+    axis: int = -1,
+    axis_name: str | tuple[str, ...] | None = None,
+) -> tuple[Float[Array, "..."], Float[Array, "channels"] | None, Float[Array, "channels"] | None]:
+    """Normalize every channel over all other axes.
+
+    y = (x - mean) / √(var + eps) · weight + bias
+
+    In training, mean and var are those of the batch, var dividing by n, the number of values a channel, and the running
+    statistics move towards them, the running variance towards the one that divides by n - 1:
+
+    running_mean ← (1 - momentum) · running_mean + momentum · mean
+    running_var ← (1 - momentum) · running_var + momentum · var · n / (n - 1)
+
+    In evaluation, mean and var are the running statistics.
+
+    Args:
+        input: array with the channels along `axis`, of at least two dimensions.
+        running_mean: running mean of each channel; None tracks none.
+        running_var: running variance of each channel; None tracks none.
+        weight: factor of each channel. Default None: 1.
+        bias: summand of each channel. Default None: 0.
+        training: whether to normalize by the statistics of the batch. Default False.
+        momentum: weight of this batch in the running statistics. Default 0.1.
+        eps: what is added to the variance, at least 0, in training above 0. Default 1e-5.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is spread. Under `jit` a sharded batch
+            needs none: the statistics are those of the whole batch.
+
+    Returns:
+        The output, of the input's shape and dtype, and the new running mean and variance, each in its own dtype; in
+        evaluation the old ones.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if a size does not fit, eps is out of range, training sees fewer than two values a channel, or
+            evaluation comes without running statistics.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> x = jnp.array([[1.0], [3.0]])
+        >>> y, mean, var = nn.batch_norm(x, jnp.zeros(1), jnp.ones(1), training=True)
+        >>> print(y[:, 0], mean, var)
+        [-0.999995  0.999995] [0.2] [1.1]
+
+    Torch counterpart: `torch.nn.functional.batch_norm`, which has the channels along axis 1, and changes the running
+    statistics in place where this function returns new ones.
+
+    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift", 2015.
+    """
+    input = as_floating("batch_norm", input)
+    check_range("batch_norm", "eps", eps, 0.0, open_low=training)
+    axis = canonical_axis("batch_norm", input, axis)
+    if input.ndim < 2:
+        raise ValueError(f"batch_norm: expected a batch, of at least two dimensions, got shape {input.shape}")
+    for name, vector in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
+        check_size("batch_norm", name, vector, input, axis)
+
+    x = input.astype(compute_dtype(input))
+    if training:
+        others = tuple(other for other in range(input.ndim) if other != axis)
+        count = _count_per_channel(input, others, axis_name)
+        centred, mean, variance = moments(x, others, axis_name)
+        running_mean = _moved(running_mean, mean, momentum)
+        running_var = _moved(running_var, variance * (count / (count - 1)), momentum)
+    elif running_mean is None or running_var is None:
+        raise ValueError(
+            "batch_norm: evaluation needs running_mean and running_var; pass both, or training=True to normalize by "
+            "the statistics of the batch"
+        )
+    else:
+        centred = x - along_axis(running_mean, axis, input.ndim).astype(x.dtype)
+        variance = along_axis(running_var, axis, input.ndim).astype(x.dtype)
+
+    scale = 1 / jnp.sqrt(variance + eps)
+    if weight is not None:
+        scale *= along_axis(weight, axis, input.ndim)
+    output = centred * scale
+    if bias is not None:
+        output += along_axis(bias, axis, input.ndim)
+    return output.astype(input.dtype), running_mean, running_var
+
+
+class BatchNorm(nnx.Module):
+    """Normalize every channel, in training by the statistics of the batch, in evaluation by their running averages.
+
+    y = (x - mean) / √(var + eps) · weight + bias
+
+    `model.train()` and `model.eval()` switch the mode, as the attribute `use_running_average` does. The running
+    variance tracks the unbiased estimate, the normalization uses the biased one (see `nn.batch_norm`).
+
+    Args:
+        num_features: number of channels.
+        eps: what is added to the variance, at least 0. Default 1e-5.
+        momentum: weight of a new batch in the running statistics; None weighs all batches alike. Default 0.1.
+        affine: whether to train a weight, at first 1, and a bias, at first 0. Default True.
+        track_running_stats: whether to keep running statistics; if not, evaluation uses those of the batch, too.
+            Default True.
+        bias: whether an affine layer has a bias. Default True.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is spread. Under `jit` a sharded batch
+            needs none.
+        param_dtype: dtype of parameters and running statistics. Default float32.
+
+    Attributes:
+        weight: parameter of shape (num_features,), or None.
+        bias: parameter of shape (num_features,), or None.
+        running_mean: `nnx.BatchStat` of shape (num_features,), or None.
+        running_var: `nnx.BatchStat` of shape (num_features,), or None.
+        num_batches_tracked: `nnx.BatchStat`, an integer, or None.
+
+    Returns:
+        When called with an array of at least two dimensions: an array of the same shape and dtype.
+        `use_running_average=` overrules the mode.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if eps is negative or num_features no positive integer, the input does not have `num_features`
+            channels, or training sees a single value a channel.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.BatchNorm(2)
+        >>> y = layer(jnp.array([[0.0, 10.0], [2.0, 14.0]]))
+        >>> print(layer.running_mean[...], layer.running_var[...])
+        [0.1 1.2] [1.1 1.7]
+        >>> layer.eval()
+        >>> print(layer(jnp.array([[0.1, 1.2]])))
+        [[0. 0.]]
+
+    Torch counterpart: `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d` and, over sharded batches, `SyncBatchNorm`.
+
+    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
+    shift", 2015.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        bias: bool = True,
+        axis: int = -1,
+        axis_name: str | tuple[str, ...] | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_integer("BatchNorm", "num_features", num_features, 1)
+        check_range("BatchNorm", "eps", eps, 0.0)
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.axis = axis
+        self.axis_name = axis_name
+        self.use_running_average = False
+
+        def stat(value: jax.Array) -> Any:
+            return nnx.data(nnx.BatchStat(value) if track_running_stats else None)
+
+        ones, zeros = jnp.ones(num_features, param_dtype), jnp.zeros(num_features, param_dtype)
+        self.weight = nnx.data(nnx.Param(ones) if affine else None)
+        self.bias = nnx.data(nnx.Param(zeros) if affine and bias else None)
+        self.running_mean = stat(zeros)
+        self.running_var = stat(ones)
+        self.num_batches_tracked = stat(jnp.zeros((), jnp.int32))
+
+    def __call__(
+        self, input: Float[Array, "*shape"], *, use_running_average: bool | None = None
+    ) -> Float[Array, "*shape"]:
+        evaluation = self.use_running_average if use_running_average is None else use_running_average
+        tracked = self.running_mean is not None
+        input = as_floating("BatchNorm", input)
+        if input.shape[canonical_axis("BatchNorm", input, self.axis)] != self.num_features:
+            raise ValueError(
+                f"BatchNorm: expected {self.num_features} channels along axis {self.axis}, got an input of shape "
+                f"{input.shape}; if the channels lie on another axis, say so with axis="
+            )
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / (self.num_batches_tracked[...] + 1).astype(compute_dtype(input)) if tracked else 1.0
+        output, running_mean, running_var = batch_norm(
+            input,
+            self.running_mean[...] if tracked else None,
+            self.running_var[...] if tracked else None,
+            None if self.weight is None else self.weight[...],
+            None if self.bias is None else self.bias[...],
+            training=not (evaluation and tracked),
+            momentum=momentum,
+            eps=self.eps,
+            axis=self.axis,
+            axis_name=self.axis_name,
+        )
+        if tracked and not evaluation:
+            self.running_mean[...] = running_mean
+            self.running_var[...] = running_var
+            self.num_batches_tracked[...] += 1
+        return output
+
+    # `nnx.view_info` reads the docstring, and only if indented by two.
+    def set_view(self, use_running_average: bool | None = None) -> None:
+        """Set the mode of a view made by `nnx.view`.
+
+        Args:
+          use_running_average: True to normalize by the running statistics, as in evaluation.
+        """
+        if use_running_average is not None:
+            self.use_running_average = use_running_average
+
+
+def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str | tuple[str, ...] | None) -> int:
+    """How many values each channel has in the whole batch; at least two, or `ValueError`."""
+    count = math.prod(input.shape[other] for other in others)
+    if axis_name is not None:
+        count *= lax.axis_size(axis_name)
+    if count < 2:
+        raise ValueError(
+            f"batch_norm: training needs at least two values a channel, got {count} from an input of shape "
+            f"{input.shape}; use a larger batch (drop a last batch of one), or evaluation mode, as in model.eval()"
+        )
+    return count
+
+
+def _moved(running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array) -> jax.Array | None:
+    """The running statistic after this batch, in its own dtype and without a gradient."""
+    if running is None:
+        return None
+    statistic = lax.stop_gradient(statistic).ravel()
+    return ((1 - momentum) * running.astype(statistic.dtype) + momentum * statistic).astype(running.dtype)

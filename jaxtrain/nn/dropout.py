@@ -1,0 +1,84 @@
+"""Dropout of single elements."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_range
+from jaxtrain.nn._arrays import as_floating, compute_dtype
+from jaxtrain.nn._masks import inverse_keep_rate, keep_mask
+from jaxtrain.nn._random_layer import RandomLayer
+
+
+def dropout(
+    input: Float[Array, "*shape"], p: float | jax.Array = 0.5, training: bool = True, *, key: jax.Array | None = None
+) -> Float[Array, "*shape"]:
+    """Zero each element with probability p, and scale the others to keep the mean.
+
+    y = x / (1 - p) where kept, 0 where dropped
+
+    Args:
+        input: array of any shape.
+        p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
+        training: whether to drop at all; if not, the input is returned as it is. Default True.
+        key: random key; needed in training.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1], or training comes without a key.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.dropout(jnp.ones(8), p=0.2, key=jax.random.key(2)))
+        [1.25 1.25 1.25 1.25 1.25 1.25 1.25 0.  ]
+
+    Torch counterpart: `torch.nn.functional.dropout`. PyTorch multiplies by the mask, so that a dropped infinity or NaN
+    becomes NaN; here it becomes 0.
+
+    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+    input = as_floating("dropout", input)
+    check_range("dropout", "p", p, 0.0, 1.0)
+    if not training:
+        return input
+    scaled = input.astype(compute_dtype(input)) * inverse_keep_rate(p)
+    return jnp.where(keep_mask("dropout", key, p, input.shape), scaled, 0).astype(input.dtype)
+
+
+class Dropout(RandomLayer):
+    """In training, zero each element with probability p and scale the others by 1 / (1 - p).
+
+    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does.
+
+    Args:
+        p: probability of dropping an element, in [0, 1]. Default 0.5.
+        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+
+    Returns:
+        When called with an array: an array of the same shape and dtype. `deterministic=` overrules the mode.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1].
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> from flax import nnx
+        >>> layer = nn.Dropout(0.75, rngs=nnx.Rngs(dropout=0))
+        >>> print(layer(jnp.ones(8)))
+        [0. 4. 0. 4. 0. 0. 0. 0.]
+        >>> layer.eval()
+        >>> print(layer(jnp.ones(3)))
+        [1. 1. 1.]
+
+    Torch counterpart: `torch.nn.Dropout`. The masks of the two frameworks are different random numbers. A dropped
+    infinity is 0 here and NaN in PyTorch.
+
+    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+
+    def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:
+        return dropout(input, self.p, training, key=key)

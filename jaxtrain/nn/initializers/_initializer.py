@@ -1,0 +1,24 @@
+"""From a function that draws values to a JAX initializer."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+
+from jaxtrain._float64 import default_float
+
+
+def initializer(draw: Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]) -> Initializer:
+    """The initializer that fills arrays with `draw(key, shape, dtype)`.
+
+    Arrays narrower than float32 are drawn in float32 and rounded: a float16 uniform number has but 10 random bits.
+    """
+
+    def init(key: jax.Array, shape: Sequence[Any], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
+        dtype = default_float() if dtype is None else jnp.dtype(dtype)
+        values = draw(key, tuple(shape), jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+        return values if out_sharding is None else jax.sharding.reshard(values, out_sharding)
+
+    return init

@@ -1,0 +1,114 @@
+"""Layer normalization."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_range
+from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype
+from jaxtrain.nn._moments import moments
+
+
+def layer_norm(
+    input: Float[Array, "..."],
+    normalized_shape: int | Sequence[int],
+    weight: Float[Array, "..."] | None = None,
+    bias: Float[Array, "..."] | None = None,
+    eps: float | jax.Array = 1e-5,
+) -> Float[Array, "..."]:
+    """Normalize each example over its last axes.
+
+    y = (x - mean) / √(var + eps) · weight + bias, where var divides by the number of elements.
+
+    Args:
+        input: array of shape (..., *normalized_shape).
+        normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
+        weight: factors, of shape `normalized_shape`. Default None: 1.
+        bias: summands, of shape `normalized_shape`. Default None: 0.
+        eps: what is added to the variance, at least 0. Default 1e-5.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if a shape does not fit, or eps is negative.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.layer_norm(jnp.array([1.0, 2.0, 3.0]), 3, eps=0.5))
+        [-0.92582  0.       0.92582]
+
+    Torch counterpart: `torch.nn.functional.layer_norm`, which lets a negative eps pass and returns NaN.
+
+    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    """
+    input = as_floating("layer_norm", input)
+    shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
+    check_range("layer_norm", "eps", eps, 0.0)
+    centred, _, variance = moments(input.astype(compute_dtype(input)), range(-len(shape), 0))
+    output = centred * (1 / jnp.sqrt(variance + eps))
+    if weight is not None:
+        output *= weight
+    if bias is not None:
+        output += bias
+    return output.astype(input.dtype)
+
+
+class LayerNorm(nnx.Module):
+    """Normalize each example over its last axes, with a trained weight and bias.
+
+    y = (x - mean) / √(var + eps) · weight + bias, where var divides by the number of elements.
+
+    Args:
+        normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
+        eps: what is added to the variance, at least 0. Default 1e-5.
+        elementwise_affine: whether to train a weight, at first 1, and a bias, at first 0. Default True.
+        bias: whether an affine layer has a bias. Default True.
+        param_dtype: dtype of the parameters. Default float32.
+
+    Attributes:
+        weight: parameter of shape `normalized_shape`, or None.
+        bias: parameter of shape `normalized_shape`, or None.
+
+    Returns:
+        When called with an array of shape (..., *normalized_shape): an array of the same shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if eps is negative, or the input does not end in `normalized_shape`.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.LayerNorm(4)(jnp.array([[0.0, 0.0, 0.0, 8.0]])))
+        [[-0.57735   -0.57735   -0.57735    1.7320501]]
+
+    Torch counterpart: `torch.nn.LayerNorm`.
+
+    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        check_range("LayerNorm", "eps", eps, 0.0)
+        self.normalized_shape = as_shape("LayerNorm", normalized_shape)
+        self.eps = eps
+        affine = elementwise_affine
+        self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if affine else None)
+        self.bias = nnx.data(nnx.Param(jnp.zeros(self.normalized_shape, param_dtype)) if affine and bias else None)
+
+    def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        weight = None if self.weight is None else self.weight[...]
+        bias = None if self.bias is None else self.bias[...]
+        return layer_norm(input, self.normalized_shape, weight, bias, self.eps)

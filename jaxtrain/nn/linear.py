@@ -1,0 +1,129 @@
+"""The affine map y = xW + b."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jax.typing import ArrayLike, DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_integer
+from jaxtrain.nn import initializers
+from jaxtrain.nn._arrays import as_floating
+
+
+def linear(
+    input: Float[Array, "*batch in_features"],
+    kernel: Float[Array, "in_features out_features"],
+    bias: Float[Array, "out_features"] | None = None,
+) -> Float[Array, "*batch out_features"]:
+    """Affine map of the last axis.
+
+    y = x · kernel + bias
+
+    Args:
+        input: array of shape (..., in_features).
+        kernel: matrix of shape (in_features, out_features).
+        bias: vector of shape (out_features,), or None for none.
+
+    Returns:
+        Array of shape (..., out_features), in the promoted dtype of the arguments.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if the last axis of the input is not as long as the first of the kernel.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.linear(jnp.array([2.0, 3.0]), jnp.array([[1.0, 0.0], [10.0, 1.0]]), jnp.array([0.5, 0.0])))
+        [32.5  3. ]
+
+    Torch counterpart: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
+    """
+    input = _as_features("linear", input, kernel.shape[0])
+    output = jnp.matmul(input, kernel)
+    return output if bias is None else output + bias
+
+
+class Linear(nnx.Linear):
+    """Affine map of the last axis with a trained kernel and bias, y = x · kernel + bias.
+
+    Both start uniform in [-1/√in_features, 1/√in_features).
+
+    Args:
+        in_features: length of the input's last axis.
+        out_features: length of the output's last axis.
+        bias: whether to add a bias. Default True.
+        dtype: dtype of the computation. Default None: the promoted dtype of input and parameters.
+        param_dtype: dtype of the parameters. Default float32.
+        kernel_init: initializer of the kernel. Default None: as above.
+        bias_init: initializer of the bias. Default None: as above.
+        rngs: the random streams; the parameters are drawn from `params`.
+
+    Attributes:
+        kernel: parameter of shape (in_features, out_features).
+        bias: parameter of shape (out_features,), or None.
+
+    Returns:
+        When called with an array of shape (..., in_features): an array of shape (..., out_features).
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if a size is negative, or the last axis of the input is not `in_features` long.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> from flax import nnx
+        >>> layer = nn.Linear(100, 10, rngs=nnx.Rngs(0))
+        >>> print(layer.kernel.shape, f"{jnp.abs(layer.kernel[...]).max():.3f}")
+        (100, 10) 0.100
+
+    Torch counterpart: `torch.nn.Linear`. Its `weight` is this kernel transposed, its `dtype` is `param_dtype` here.
+    On GPUs and TPUs, JAX multiplies float32 matrices in less than float32 precision unless
+    `jax_default_matmul_precision` is `"highest"`; PyTorch's default is the full precision.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_integer("Linear", "in_features", in_features, 0)
+        check_integer("Linear", "out_features", out_features, 0)
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        default_init = initializers.uniform(-bound, bound)
+        super().__init__(
+            in_features,
+            out_features,
+            use_bias=bias,
+            dtype=dtype,
+            param_dtype=param_dtype,
+            kernel_init=kernel_init or default_init,
+            bias_init=bias_init or default_init,
+            rngs=rngs,
+        )
+
+    def __call__(
+        self, inputs: Float[Array, "*batch in_features"], out_sharding=None
+    ) -> Float[Array, "*batch out_features"]:
+        return super().__call__(_as_features("Linear", inputs, self.in_features), out_sharding)
+
+
+def _as_features(where: str, input: ArrayLike, in_features: int) -> jax.Array:
+    """`input` as an array of floats, of which the last axis is `in_features` long."""
+    input = as_floating(where, input)
+    if input.ndim == 0 or input.shape[-1] != in_features:
+        raise ValueError(
+            f"{where}: expected an input of shape (..., {in_features}), got {input.shape}; the features are the last "
+            "axis, and images must be flattened, as in x.reshape(len(x), -1)"
+        )
+    return input
