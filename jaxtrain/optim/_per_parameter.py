@@ -1,0 +1,133 @@
+"""What all element-wise optimizers share: one algorithm, applied to each parameter on its own.
+
+An optimizer's file says four things: which hyper-parameters it has, which buffers it keeps for a parameter, which
+scalars a step needs (computed once a step, in float64), and how a parameter moves. The rest is here: hyper-parameters
+that are numbers, traced arrays or schedules; parameters that have no gradient in a step; precision; the Optax
+interface.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from jaxtrain._float64 import as_float64, default_float, float64_scalars
+
+Schedule = Callable[[jax.Array], jax.Array]
+Hyperparameter = ArrayLike | Schedule
+Buffers = dict[str, jax.Array]
+
+
+def per_parameter(
+    state_type: Callable[..., Any],
+    hyperparameters: Mapping[str, Hyperparameter],
+    buffers: Callable[[jax.Array], Buffers],
+    scalars: Callable[..., dict[str, jax.Array]],
+    update: Callable[..., tuple[jax.Array, Buffers]],
+    needs_parameters: str = "",
+) -> optax.GradientTransformation:
+    """An Optax transformation from the algorithm for one parameter.
+
+    Args:
+        state_type: the state's `NamedTuple`: `count`, `step`, `lr`, then a field for each buffer, None by default.
+        hyperparameters: numbers, arrays or schedules by name, `lr` among them. A schedule is called with the number
+            of updates so far, in float64.
+        buffers: a parameter's buffers before the first step, by field name.
+        scalars: `scalars(step, **hyperparameters)`, in float64, of the number of this step, counted from one.
+            The results that depend on `step` hold one value a parameter.
+        update: `update(gradient, parameter, **buffers, **scalars)` gives the parameter's change and its new
+            buffers.
+        needs_parameters: what needs the parameters' values, for the error if the caller does not hand them over.
+    """
+
+    def at(count: jax.Array) -> dict[str, jax.Array]:
+        return {name: as_float64(value(count) if callable(value) else value) for name, value in hyperparameters.items()}
+
+    def init(params: optax.Params) -> Any:
+        leaves, structure = jax.tree.flatten(params)
+        for path, leaf in jax.tree.leaves_with_path(params):
+            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+                raise TypeError(
+                    f"optimizers need floating point parameters, got {jnp.result_type(leaf)} at "
+                    f"{jax.tree_util.keystr(path)}; keep such arrays out of the parameters, or mask them"
+                )
+        count = jnp.zeros((), jnp.int32)
+        fresh = [buffers(leaf) for leaf in leaves]
+        return state_type(
+            count=count,
+            step=jnp.zeros(len(leaves), jnp.int32),
+            lr=float64_scalars(at, count, dtypes={default_float()})[default_float()]["lr"],
+            **_transposed(fresh, structure),
+        )
+
+    def apply(gradients: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[optax.Updates, Any]:
+        if params is None and needs_parameters:
+            raise ValueError(f"{needs_parameters} needs the parameters: call update(gradients, state, params)")
+        structure = jax.tree.structure(gradients if params is None else params)
+        gradient_leaves = structure.flatten_up_to(gradients)
+        if len(gradient_leaves) != len(state.step):
+            raise ValueError(
+                f"got {len(gradient_leaves)} gradients for {len(state.step)} parameters; where a parameter has no "
+                "gradient, put None in its place and call update(gradients, state, params)"
+            )
+        parameter_leaves = [None] * len(gradient_leaves) if params is None else structure.flatten_up_to(params)
+        dtypes = [_working_dtype(*pair) for pair in zip(gradient_leaves, parameter_leaves, strict=True)]
+
+        # A parameter without a gradient neither moves nor counts the step.
+        step = state.step + np.array([gradient is not None for gradient in gradient_leaves], np.int32)
+        rounded = float64_scalars(
+            lambda count, step: (at(count)["lr"], scalars(as_float64(step), **at(count))),
+            state.count,
+            step,
+            dtypes={*dtypes, default_float()},
+        )
+
+        old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
+        updates, new = [], []
+        for index, (gradient, parameter, dtype) in enumerate(
+            zip(gradient_leaves, parameter_leaves, dtypes, strict=True)
+        ):
+            if gradient is None:
+                updates.append(jnp.zeros_like(parameter))
+                new.append(old[index])
+                continue
+            own = {name: value[index] if value.ndim else value for name, value in rounded[dtype][1].items()}
+            change, fresh = update(
+                gradient.astype(dtype),
+                None if parameter is None else parameter.astype(dtype),
+                **{name: buffer.astype(dtype) for name, buffer in old[index].items()},
+                **own,
+            )
+            updates.append(change.astype(gradient.dtype if parameter is None else parameter.dtype))
+            new.append({name: buffer.astype(old[index][name].dtype) for name, buffer in fresh.items()})
+
+        state = state_type(
+            count=optax.safe_increment(state.count),
+            step=step,
+            lr=rounded[default_float()][0],
+            **_transposed(new, structure),
+        )
+        return structure.unflatten(updates), state
+
+    return optax.GradientTransformation(init, apply)
+
+
+def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:
+    """The dtype of a parameter's arithmetic: its own, but at least float32, as in PyTorch's kernels."""
+    return jnp.result_type(*(array for array in (gradient, parameter) if array is not None), np.float32)
+
+
+def _transposed(leaves: list[Buffers], structure: jax.tree_util.PyTreeDef) -> dict[str, Any]:
+    """From buffers by name for each leaf to a tree for each name."""
+    names = leaves[0] if leaves else {}
+    return {name: structure.unflatten([buffers[name] for buffers in leaves]) for name in names}
+
+
+def _per_leaf(trees: dict[str, Any], structure: jax.tree_util.PyTreeDef) -> list[Buffers]:
+    """The way back."""
+    flat = {name: structure.flatten_up_to(tree) for name, tree in trees.items() if tree is not None}
+    return [{name: leaves[index] for name, leaves in flat.items()} for index in range(structure.num_leaves)]

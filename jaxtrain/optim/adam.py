@@ -1,0 +1,186 @@
+"""Adam and AdamW."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class AdamState(NamedTuple):
+    """State of `adam` and `adamw`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        exp_avg: running mean of each parameter's gradients.
+        exp_avg_sq: running mean of their squares.
+        max_exp_avg_sq: largest `exp_avg_sq` so far; None without `amsgrad`.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    exp_avg: Any = None
+    exp_avg_sq: Any = None
+    max_exp_avg_sq: Any = None
+
+
+def adam(
+    lr: Hyperparameter = 1e-3,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    amsgrad: bool = False,
+    *,
+    maximize: bool = False,
+    decoupled_weight_decay: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adam, with bias corrections that float32 programs get in float64.
+
+    With :math:`g \leftarrow \pm g + \lambda p`:
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+        p \leftarrow p - \frac{\eta}{1 - \beta_1^t} \cdot
+            \frac{m}{\sqrt{\hat v} / \sqrt{1 - \beta_2^t} + \varepsilon}
+
+    where :math:`\hat v` is :math:`v`, or with `amsgrad` the largest :math:`v` so far: the maximum is taken before the
+    bias correction. :math:`\varepsilon` is added outside the root.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
+        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
+        eps: :math:`\varepsilon \ge 0`.
+        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
+        amsgrad: divide by the largest second moment so far.
+        maximize: ascend instead of descend.
+        decoupled_weight_decay: decay as `adamw` does.
+
+    Returns:
+        An `optax.GradientTransformation` with an `AdamState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        The first step has the length of the learning rate, whatever the gradient:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = adam(lr=0.01)
+        >>> update, state = optimizer.update(jnp.array([3.0, -0.002]), optimizer.init(jnp.zeros(2)))
+        >>> update.round(5).tolist()
+        [-0.009999999776482582, 0.009999999776482582]
+
+    PyTorch: `torch.optim.Adam`. `optax.adam` computes the bias corrections in float32, and `optax.amsgrad` takes its
+    maximum after the correction.
+
+    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015;
+    Reddi et al., `On the Convergence of Adam and Beyond <https://arxiv.org/abs/1904.09237>`_, 2018.
+    """
+    return _adam("adam", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay)
+
+
+def adamw(
+    lr: Hyperparameter = 1e-3,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 1e-2,
+    amsgrad: bool = False,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adam with decoupled weight decay.
+
+    The parameter decays beside the Adam step, not through the gradient: :math:`p \leftarrow p - \eta \lambda p -
+    \text{adam}(g)`, where the decay follows the learning rate's schedule and `maximize` leaves it alone.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
+        betas: decay rates of the two means, in [0, 1).
+        eps: added outside the root, at least 0.
+        weight_decay: :math:`\lambda \ge 0`, multiplied by the learning rate.
+        amsgrad: divide by the largest second moment so far.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `AdamState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        Without a gradient the parameter shrinks by `lr * weight_decay`:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = adamw(lr=0.1, weight_decay=0.05)
+        >>> parameter = jnp.array(2.0)
+        >>> update, _ = optimizer.update(jnp.array(0.0), optimizer.init(parameter), parameter)
+        >>> round(float(update), 6)
+        -0.01
+
+    PyTorch: `torch.optim.AdamW`. The default decay of `optax.adamw` is 1e-4, a hundredth of PyTorch's.
+
+    Source: Loshchilov & Hutter, `Decoupled Weight Decay Regularization <https://arxiv.org/abs/1711.05101>`_, 2019.
+    """
+    return _adam("adamw", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled=True)
+
+
+def _adam(
+    name: str,
+    lr: Hyperparameter,
+    betas: tuple[Hyperparameter, Hyperparameter],
+    eps: Hyperparameter,
+    weight_decay: Hyperparameter,
+    amsgrad: bool,
+    maximize: bool,
+    decoupled: bool,
+) -> optax.GradientTransformation:
+    beta1, beta2 = betas
+    check_range(name, "lr", lr, 0.0)
+    check_range(name, "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_range(name, "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_range(name, "eps", eps, 0.0)
+    check_range(name, "weight_decay", weight_decay, 0.0)
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * amsgrad
+        return {name: jnp.zeros_like(parameter) for name in names}
+
+    def scalars(step, lr, beta1, beta2, eps, weight_decay):
+        return {
+            "step_size": lr / (1 - beta1**step),
+            "root_correction": jnp.sqrt(1 - beta2**step),
+            "fresh1": 1 - beta1,
+            "beta2": beta2,
+            "fresh2": 1 - beta2,
+            "eps": eps,
+            "decay": lr * weight_decay if decoupled else weight_decay,
+        }
+
+    def update(
+        gradient, parameter, *, step_size, root_correction, fresh1, beta2, fresh2, eps, decay,
+        exp_avg, exp_avg_sq, max_exp_avg_sq=None,
+    ):  # fmt: skip
+        if maximize:
+            gradient = -gradient
+        if decays and not decoupled:
+            gradient = gradient + decay * parameter
+        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
+        new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+        second_moment = exp_avg_sq
+        if amsgrad:
+            second_moment = new["max_exp_avg_sq"] = jnp.maximum(max_exp_avg_sq, exp_avg_sq)
+        change = -step_size * (exp_avg / (jnp.sqrt(second_moment) / root_correction + eps))
+        return change - decay * parameter if decays and decoupled else change, new
+
+    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    needs_parameters = f"the weight_decay of {name}" if decays else ""
+    return per_parameter(AdamState, hyperparameters, buffers, scalars, update, needs_parameters)

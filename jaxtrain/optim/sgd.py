@@ -1,0 +1,118 @@
+"""Stochastic gradient descent."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range, is_concrete, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class SGDState(NamedTuple):
+    """State of `sgd`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        momentum_buffer: running direction of each parameter; None without momentum.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    momentum_buffer: Any = None
+
+
+def sgd(
+    lr: Hyperparameter = 1e-3,
+    momentum: Hyperparameter = 0.0,
+    dampening: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
+    nesterov: bool = False,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Stochastic gradient descent with momentum as PyTorch has it.
+
+    With :math:`g \leftarrow \pm g + \lambda p`, weight decay :math:`\lambda`, momentum :math:`\mu` and dampening
+    :math:`\tau`:
+
+    .. math::
+        b_1 = g_1, \quad b_t = \mu b_{t-1} + (1 - \tau) g_t, \quad
+        p \leftarrow p - \eta \, (g_t + \mu b_t \text{ if nesterov else } b_t)
+
+    The first direction is the gradient itself, without dampening; the learning rate is applied after the momentum.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
+        momentum: :math:`\mu \ge 0`; a plain 0 keeps no buffer.
+        dampening: :math:`\tau`, of which PyTorch does not limit the range.
+        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
+        nesterov: look ahead along the momentum; needs a momentum above 0 and no dampening.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `SGDState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        Dampening spares the first step:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = sgd(lr=1.0, momentum=0.9, dampening=0.5)
+        >>> state = optimizer.init(jnp.zeros(()))
+        >>> for _ in range(3):
+        ...     update, state = optimizer.update(jnp.ones(()), state)
+        ...     print(round(float(update), 4))
+        -1.0
+        -1.4
+        -1.76
+
+    PyTorch: `torch.optim.SGD`. `optax.sgd` has no dampening and no weight decay.
+
+    Source: Sutskever et al., `On the importance of initialization and momentum in deep learning
+    <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
+    """
+    check_range("sgd", "lr", lr, 0.0)
+    check_range("sgd", "momentum", momentum, 0.0)
+    check_range("sgd", "dampening", dampening)
+    check_range("sgd", "weight_decay", weight_decay, 0.0)
+    if nesterov and (is_zero(momentum) or (is_concrete(dampening) and dampening != 0)):
+        raise ValueError(
+            f"sgd: nesterov needs a momentum above 0 and a dampening of 0, got momentum={momentum!r} and "
+            f"dampening={dampening!r}"
+        )
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {} if is_zero(momentum) else {"momentum_buffer": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, momentum, dampening, weight_decay):
+        undamped = (step == 1) | (momentum == 0)
+        return {
+            "lr": lr,
+            "momentum": momentum,
+            "fresh": jnp.where(undamped, 1.0, 1.0 - dampening),
+            "weight_decay": weight_decay,
+        }
+
+    def update(gradient, parameter, *, lr, momentum, fresh, weight_decay: jax.Array, momentum_buffer=None):
+        if maximize:
+            gradient = -gradient
+        if decays:
+            gradient = gradient + weight_decay * parameter
+        if momentum_buffer is None:
+            return -lr * gradient, {}
+        momentum_buffer = momentum * momentum_buffer + fresh * gradient
+        direction = gradient + momentum * momentum_buffer if nesterov else momentum_buffer
+        return -lr * direction, {"momentum_buffer": momentum_buffer}
+
+    decays = not is_zero(weight_decay)
+    hyperparameters = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
+    return per_parameter(
+        SGDState, hyperparameters, buffers, scalars, update, "the weight_decay of sgd" if decays else ""
+    )

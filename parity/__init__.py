@@ -1,0 +1,1 @@
+"""Numerical parity with PyTorch, proven by executing it."""

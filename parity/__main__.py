@@ -1,0 +1,46 @@
+"""`python -m parity [NAME]`: prove every component against PyTorch, here and now."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import jax
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from parity import report
+from parity.cases import matching
+from parity.runner import run_all
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
+    parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of components to FILE")
+    options = parser.parse_args(arguments)
+
+    cases = matching(options.name)
+    if not cases:
+        parser.error(f"no case's name contains {options.name!r}; without a name all cases run")
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    results = list(
+        track(run_all(cases), "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
+    )
+    console.print(report.table(results))
+    for result in results:
+        if result.case.reason:
+            console.print(f"{result.case.name}: {report.limits(result)}: {result.case.reason}")
+    console.print(
+        f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
+    )
+    if options.json:
+        options.json.write_text(report.as_json(results))
+    if options.markdown:
+        options.markdown.write_text(report.markdown(results))
+    return 0 if all(result.passed for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Cases of `jaxtrain.losses`."""
+
+from parity.case import Case
+
+CASES: list[Case] = []

@@ -1,0 +1,5 @@
+"""Cases of `jaxtrain.regularization`."""
+
+from parity.case import Case
+
+CASES: list[Case] = []

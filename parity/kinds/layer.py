@@ -1,0 +1,171 @@
+"""Layers: outputs, gradients and running statistics over several forward passes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+from flax import nnx
+
+from parity.case import Case
+from parity.compare import Arrays
+
+Variables = dict[str, np.ndarray]
+
+
+def flax_names(variables: Variables) -> Variables:
+    """PyTorch's variables under our names: a matrix `weight` is a transposed `kernel`."""
+    return {
+        name.replace("weight", "kernel") if values.ndim == 2 else name: values.T if values.ndim == 2 else values
+        for name, values in variables.items()
+    }
+
+
+def same_layout(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def channels_second(array: np.ndarray) -> np.ndarray:
+    """From our layout, channels last, to PyTorch's."""
+    return np.moveaxis(array, -1, 1)
+
+
+def channels_last(array: np.ndarray) -> np.ndarray:
+    """From PyTorch's layout to ours."""
+    return np.moveaxis(array, 1, -1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerCase(Case):
+    """An NNX module against a `torch.nn` module with the same variables.
+
+    Every input is one training step (output, gradients, then the running statistics), and the last one is seen once
+    more in evaluation mode.
+
+    Attributes:
+        ours: makes the layer, given `nnx.Rngs`.
+        reference: makes the PyTorch module.
+        inputs: one array a step, in our layout; integer arrays get no gradient.
+        variables: from PyTorch's variables, by name, to ours, by path; it must be linear, as gradients go through it.
+        to_torch: from our layout to PyTorch's, for inputs and gradients.
+        from_torch: the way back, for outputs and gradients.
+    """
+
+    reference: Callable[[], torch.nn.Module]
+    inputs: Sequence[np.ndarray]
+    variables: Callable[[Variables], Variables] = flax_names
+    to_torch: Callable[[np.ndarray], np.ndarray] = same_layout
+    from_torch: Callable[[np.ndarray], np.ndarray] = same_layout
+
+    def _module(self, dtype: str) -> torch.nn.Module:
+        """The module with random parameters, so that ones and zeros hide nothing."""
+        module = self.reference().to(getattr(torch, dtype))
+        rng = np.random.default_rng(0)
+        with torch.no_grad():
+            for parameter in module.parameters():
+                values = (1 + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
+                parameter.copy_(torch.tensor(values))
+        return module
+
+    def run_torch(self, dtype: str) -> Arrays:
+        module = self._module(dtype)
+        results = {}
+        for number, array in enumerate(self.inputs):
+            tensor = torch.tensor(np.ascontiguousarray(self.to_torch(array)))
+            if tensor.is_floating_point():
+                tensor = tensor.to(getattr(torch, dtype)).requires_grad_()
+            module.zero_grad()
+            output = module(tensor)
+            cotangent = np.ascontiguousarray(self.to_torch(_cotangent(self.from_torch(output.detach().numpy()).shape)))
+            output.backward(torch.tensor(cotangent).to(output.dtype))
+            results[f"output {number}"] = self.from_torch(_to_numpy(output))[None]
+            if tensor.grad is not None:
+                results[f"gradient {number} of the input"] = self.from_torch(_to_numpy(tensor.grad))[None]
+            gradients = {
+                name: _to_numpy(parameter.grad)
+                for name, parameter in module.named_parameters()
+                if parameter.grad is not None
+            }
+            for name, values in self.variables(gradients).items():
+                results[f"gradient {number} of {name}"] = values[None]
+            buffers = {name: _to_numpy(buffer) for name, buffer in module.named_buffers()}
+            for name, values in self.variables(buffers).items():
+                results[f"{name} {number}"] = values[None]
+        module.eval()
+        results["output in evaluation"] = self.from_torch(_to_numpy(module(tensor)))[None]
+        return results
+
+    def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Arrays:
+        module = ours(nnx.Rngs(0))
+        known = {name: value.detach().numpy() for name, value in self._module("float32").state_dict().items()}
+        values = self.variables(known)
+        graph, parameters, rest = nnx.split(module, nnx.Param, ...)
+        parameters = _filled(parameters, values, dtype)
+        rest = _filled(rest, values, dtype)
+
+        @jax.jit
+        def train(parameters, rest, array):
+            def forward(parameters, array):
+                module = nnx.merge(graph, parameters, rest)
+                module.train()
+                output = module(array)
+                return output, nnx.state(module, nnx.Not(nnx.Param))
+
+            if jnp.issubdtype(array.dtype, jnp.floating):
+                output, pullback, rest = jax.vjp(forward, parameters, array, has_aux=True)
+            else:
+                output, pullback, rest = jax.vjp(lambda p: forward(p, array), parameters, has_aux=True)
+            return output, pullback(jnp.asarray(_cotangent(output.shape), output.dtype)), rest
+
+        @jax.jit
+        def evaluate(parameters, rest, array):
+            module = nnx.merge(graph, parameters, rest)
+            module.eval()
+            return module(array)
+
+        results = {}
+        for number, array in enumerate(self.inputs):
+            array = jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
+            output, gradients, rest = train(parameters, rest, array)
+            results[f"output {number}"] = output
+            if len(gradients) > 1:
+                results[f"gradient {number} of the input"] = gradients[1]
+            results |= {f"gradient {number} of {path}": value for path, value in _flat(gradients[0]).items()}
+            results |= {f"{path} {number}": value for path, value in _flat(rest).items()}
+        results["output in evaluation"] = evaluate(parameters, rest, array)
+        return {name: np.asarray(results[name], np.float64)[None] for name in self.truth if name in results}
+
+    def units(self, truth: Arrays) -> Arrays:
+        """The largest finite magnitude of each array."""
+        return {name: np.abs(values[np.isfinite(values)]).max(initial=0.0)[None] for name, values in truth.items()}
+
+
+def _cotangent(shape: tuple[int, ...]) -> np.ndarray:
+    """Weights that tell the elements apart, exact in every float type."""
+    return (1.0 + np.arange(np.prod(shape, dtype=int)) % 7 / 4).reshape(shape)
+
+
+def _flat(state: nnx.State) -> dict[str, jax.Array]:
+    """Variables by path, without the state of random streams."""
+    flat = nnx.to_flat_state(state)
+    return {".".join(map(str, path)): v.get_value() for path, v in flat if not isinstance(v, nnx.RngState)}
+
+
+def _filled(state: nnx.State, values: Variables, dtype: str) -> nnx.State:
+    """The state with PyTorch's values in it, in `dtype`."""
+
+    def fill(path, variable):
+        if isinstance(variable, nnx.RngState):
+            return variable
+        value = values[".".join(map(str, path))]
+        floating = np.issubdtype(np.asarray(value).dtype, np.floating)
+        return variable.replace(jnp.asarray(value, dtype if floating else None))
+
+    flat = nnx.to_flat_state(state)
+    return nnx.from_flat_state([(path, fill(path, variable)) for path, variable in flat])
+
+
+def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().to(torch.float64).numpy().copy()

@@ -1,0 +1,108 @@
+"""The results as a table on the terminal, as Markdown and as JSON."""
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.table import Table
+
+from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
+from parity.runner import Result
+
+HEADER = (
+    "component",
+    "configuration",
+    "formula error (float64)",
+    "our float32 error",
+    "torch's float32 error",
+    "defects caught",
+    "verdict",
+)
+
+
+def row(result: Result) -> tuple[str, ...]:
+    """One line of the table."""
+    case, found = result.case, result.measurement
+    caught = len(case.defects) - len(result.missed)
+    return (
+        case.component,
+        case.configuration,
+        f"{found.formula:.1e}",
+        f"{found.ours:.1e}",
+        f"{found.torch:.1e}",
+        f"{caught}/{len(case.defects)}",
+        "pass" if result.passed else f"FAIL: {result.failure}",
+    )
+
+
+def table(results: Sequence[Result]) -> Table:
+    """For the terminal: a row a case."""
+    table = Table(*HEADER, title="jaxtrain against PyTorch")
+    for result in results:
+        table.add_row(*row(result), style=None if result.passed else "bold red")
+    return table
+
+
+def summary(results: Sequence[Result]) -> str:
+    """How many cases passed, and how many planted defects were caught."""
+    defects = sum(len(result.case.defects) for result in results)
+    caught = defects - sum(len(result.missed) for result in results)
+    passed = sum(result.passed for result in results)
+    components = len({result.case.component for result in results})
+    return f"{passed}/{len(results)} cases of {components} components passed, {caught}/{defects} planted defects caught"
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """A row a component, with its worst figures; wider limits and their reasons below."""
+    lines = [
+        "| component | cases | formula error, float64 | our float32 error | torch's float32 error | defects caught |",
+        "|---|---|---|---|---|---|",
+    ]
+    for component, group in groupby(results, key=lambda result: result.case.component):
+        members = list(group)
+        worst = max(members, key=lambda result: result.measurement.ours)
+        defects = sum(len(result.case.defects) for result in members)
+        missed = sum(len(result.missed) for result in members)
+        failed = sum(not result.passed for result in members)
+        lines.append(
+            f"| `{component}` | {len(members)}{f' ({failed} FAIL)' if failed else ''} "
+            f"| {max(result.measurement.formula for result in members):.0e} "
+            f"| {worst.measurement.ours:.0e} | {worst.measurement.torch:.0e} "
+            f"| {defects - missed}/{defects} |"
+        )
+    lines += ["", summary(results) + "."]
+    lines += [
+        f"- `{result.case.name}`: {limits(result)}: {result.case.reason}" for result in results if result.case.reason
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def limits(result: Result) -> str:
+    """The limits of a case that are wider than usual."""
+    case, wider = result.case, []
+    if case.formula_limit > FORMULA_LIMIT:
+        wider.append(f"formula limit {case.formula_limit:g}")
+    if case.precision_factor > PRECISION_FACTOR:
+        wider.append(f"{case.precision_factor:g} times torch's error")
+    return ", ".join(wider)
+
+
+def as_json(results: Sequence[Result]) -> str:
+    """Every figure, a case an entry."""
+    entries: list[dict[str, Any]] = [
+        {
+            "component": result.case.component,
+            "configuration": result.case.configuration,
+            "passed": result.passed,
+            "formula_error": result.measurement.formula,
+            "float32_error": result.measurement.ours,
+            "torch_float32_error": result.measurement.torch,
+            "defects": list(result.case.defects),
+            "missed": list(result.missed),
+            "reason": result.case.reason,
+            "failure": result.failure,
+        }
+        for result in results
+    ]
+    return json.dumps(entries, indent=2) + "\n"
