@@ -1,0 +1,158 @@
+"""Constraints: Optax transformations that keep the updated parameters within a set.
+
+They come last in an `optax.chain`, because they see where the update would lead and change it so that the parameter
+lands on the nearest allowed value. `optax.masked` chooses the parameters:
+
+    optax.chain(optim.sgd(0.1), optax.masked(max_norm(3.0), decay_mask))
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range
+from jaxtrain.regularization._paths import map_with_path
+
+
+def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> optax.GradientTransformation:
+    """Keep the norm of each unit's weights at or below a maximum.
+
+    w ← w · maxnorm / (‖w‖ + 1e-7) where ‖w‖ > maxnorm, after the update
+
+    Args:
+        maxnorm: largest norm, at least 0.
+        p: order of the norm, above 0; infinity for the largest magnitude. Default 2.
+        axis: axis that counts the units; the norm runs over all others. Default -1, the outputs of a kernel. 0 gives
+            the rows of an embedding.
+
+    Returns:
+        An `optax.GradientTransformation` without state, for parameters of at least two dimensions.
+
+    Raises:
+        ValueError: if maxnorm or p is out of range; at `update`, if a parameter has fewer than two dimensions, or
+            the parameters are not handed over.
+
+    Example:
+        >>> from jaxtrain import regularization
+        >>> kernel, update = jnp.array([[0.0, 3.0], [0.0, 0.0]]), jnp.array([[3.0, 0.0], [4.0, 0.0]])
+        >>> constraint = regularization.max_norm(2.5)
+        >>> update, _ = constraint.update(update, constraint.init(kernel), kernel)
+        >>> print(kernel + update)
+        [[1.5 2.5]
+         [2.  0. ]]
+
+    Torch counterpart: `torch.renorm(weight, p, dim, maxnorm)` after each step, where `dim` is this `axis`: 0 in
+    PyTorch's layout of a kernel.
+
+    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    """
+    check_range("max_norm", "maxnorm", maxnorm, 0.0)
+    check_range("max_norm", "p", p, 0.0, open_low=True)
+
+    def project(weights: jax.Array) -> jax.Array:
+        norm = _norm(weights, p, axis)
+        return weights * jnp.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1)
+
+    return _constraint("max_norm", project, min_ndim=2)
+
+
+def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.GradientTransformation:
+    """Keep the norm of each unit's weights at one.
+
+    w ← w / max(‖w‖, eps), after the update
+
+    Args:
+        p: order of the norm, above 0; infinity for the largest magnitude. Default 2.
+        axis: axis that counts the units; the norm runs over all others. Default -1, the outputs of a kernel. 0 gives
+            the rows of an embedding.
+        eps: smallest divisor, above 0, so that zeros stay zeros. Default 1e-12.
+
+    Returns:
+        An `optax.GradientTransformation` without state, for parameters of at least two dimensions.
+
+    Raises:
+        ValueError: if p or eps is out of range; at `update`, if a parameter has fewer than two dimensions, or the
+            parameters are not handed over.
+
+    Example:
+        >>> from jaxtrain import regularization
+        >>> kernel, update = jnp.array([[2.0, 0.0], [0.0, 0.5]]), jnp.array([[0.0, 0.0], [0.0, 1.5]])
+        >>> constraint = regularization.unit_norm()
+        >>> update, _ = constraint.update(update, constraint.init(kernel), kernel)
+        >>> print(kernel + update)
+        [[1. 0.]
+         [0. 1.]]
+
+    Torch counterpart: `torch.nn.functional.normalize(weight, p, dim, eps)` after each step, where `dim` is the other
+    axis of a matrix: 1 in PyTorch's layout of a kernel.
+    """
+    check_range("unit_norm", "p", p, 0.0, open_low=True)
+    check_range("unit_norm", "eps", eps, 0.0, open_low=True)
+    return _constraint("unit_norm", lambda weights: weights / jnp.maximum(_norm(weights, p, axis), eps), min_ndim=2)
+
+
+def non_negative() -> optax.GradientTransformation:
+    """Keep every parameter at or above zero.
+
+    w ← max(w, 0), after the update
+
+    Returns:
+        An `optax.GradientTransformation` without state.
+
+    Raises:
+        ValueError: at `update`, if the parameters are not handed over.
+
+    Example:
+        >>> from jaxtrain import regularization
+        >>> constraint = regularization.non_negative()
+        >>> weights = jnp.array([0.25, 2.0])
+        >>> update, _ = constraint.update(jnp.array([-1.0, -1.0]), constraint.init(weights), weights)
+        >>> print(weights + update)
+        [0. 1.]
+
+    Torch counterpart: `weight.clamp_(min=0)` after each step.
+    """
+    return _constraint("non_negative", lambda weights: jnp.maximum(weights, 0), min_ndim=0)
+
+
+def _norm(weights: jax.Array, p: float, axis: int) -> jax.Array:
+    """The p-norm over all axes but `axis`, which it keeps at size one."""
+    others = tuple(other for other in range(weights.ndim) if other != axis % weights.ndim)
+    if p == 2:
+        return jnp.sqrt(jnp.sum(jnp.square(weights), axis=others, keepdims=True))
+    magnitude = jnp.abs(weights)
+    if p == jnp.inf:
+        return jnp.max(magnitude, axis=others, keepdims=True)
+    return jnp.sum(magnitude**p, axis=others, keepdims=True) ** (1 / p)
+
+
+def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: int) -> optax.GradientTransformation:
+    """The transformation after which an updated parameter is `project(parameter + update)`."""
+
+    def check(path: str, parameter: jax.Array) -> None:
+        if jnp.ndim(parameter) < min_ndim:
+            raise ValueError(
+                f"{name}: the parameter {path!r} of shape {jnp.shape(parameter)} has no units with a norm; choose the "
+                f"parameters to constrain, as in optax.masked(..., regularization.decay_mask)"
+            )
+
+    def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:
+        if update is None:
+            return None
+        working = jnp.promote_types(parameter.dtype, jnp.float32)
+        old, change = parameter.astype(working), update.astype(working)
+        new = project(old + change)
+        # What is allowed already keeps its update to the last bit.
+        return jnp.where(new == old + change, change, new - old).astype(update.dtype)
+
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
+        if params is None:
+            raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+        map_with_path(check, params)
+        return jax.tree.map(constrained, updates, params, is_leaf=lambda leaf: leaf is None), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
