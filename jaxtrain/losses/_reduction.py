@@ -1,0 +1,38 @@
+"""From one loss an element to the loss that is asked for."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxtrain._checks import check_choice
+from jaxtrain._float64 import as_float64, float64_scalars
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def check_reduction(where: str, reduction: str) -> None:
+    """Raise `ValueError` unless `reduction` is one that every loss knows."""
+    check_choice(where, "reduction", reduction, REDUCTIONS)
+
+
+def reduce(losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int | None = None) -> Array:
+    """Reduce `losses` and round the result to `dtype`.
+
+    The sum runs in float64, so that the loss of a million elements is as near the truth as that of one.
+
+    Args:
+        losses: one loss an element.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        dtype: the dtype of the result.
+        total: what `"mean"` divides the sum by: a number, or weights whose sum it is; by default the number of
+            losses. The mean over nothing is NaN.
+    """
+    if reduction == "none":
+        return losses.astype(dtype)
+    divisor = losses.size if total is None else total
+
+    def reduced() -> Array:
+        summed = jnp.sum(as_float64(losses))
+        return summed / jnp.sum(as_float64(divisor)) if reduction == "mean" else summed
+
+    return float64_scalars(reduced, dtypes={dtype})[dtype]

@@ -1,0 +1,128 @@
+"""Losses of independent yes-or-no decisions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape
+from jaxtrain.losses._elementwise import softplus
+from jaxtrain.losses._reduction import check_reduction, reduce
+
+_LOG_FLOOR = -100.0
+# PyTorch's constant is a float32, in float64 programs too.
+_SLOPE_EPS = float(np.float32(1e-12))
+
+
+def binary_cross_entropy(
+    input: Float[Array, "*shape"],
+    target: Float[Array, "*shape"],
+    weight: Float[Array, "..."] | None = None,
+    reduction: str = "mean",
+) -> Float[Array, "..."]:
+    """Cross-entropy between probabilities and targets in [0, 1].
+
+    `weight · -(target · log(input) + (1 - target) · log(1 - input))`, both logarithms at least -100. The gradient with
+    respect to `input` is `weight · (input - target) / max(input · (1 - input), 1e-12)`: it does not vanish where a
+    logarithm is at its floor, but is huge there. With logits at hand, `binary_cross_entropy_with_logits` is both
+    nearer the truth and safer.
+
+    Args:
+        input: probabilities of any shape; one outside [0, 1] makes loss and gradient NaN.
+        target: probabilities of the same shape; one outside [0, 1] makes loss and gradient NaN.
+        weight: weights that broadcast to that shape.
+        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`.
+
+    Returns:
+        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+
+    Raises:
+        TypeError: an argument holds no floats.
+        ValueError: the shapes do not fit, or the reduction is unknown.
+
+    Example:
+        >>> from jaxtrain import losses
+        >>> float(losses.binary_cross_entropy(jnp.array([1.0, 0.0]), jnp.array([1.0, 1.0])))
+        50.0
+        >>> round(float(jax.grad(losses.binary_cross_entropy)(0.2, 1.0)), 5)
+        -5.0
+
+    Counterpart: `torch.nn.functional.binary_cross_entropy`, which raises where a probability is outside [0, 1].
+    """
+    where = "binary_cross_entropy"
+    check_reduction(where, reduction)
+    dtype, input, target = as_floats(where, input=input, target=target)
+    check_same_shape(where, input=input, target=target)
+    # Added, not chosen, so that the NaN reaches the gradient as well.
+    input, target = input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target)
+    losses = _binary_entropy(input, target)
+    if weight is not None:
+        losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
+    return reduce(losses, reduction, dtype)
+
+
+def binary_cross_entropy_with_logits(
+    input: Float[Array, "*shape"],
+    target: Float[Array, "*shape"],
+    weight: Float[Array, "..."] | None = None,
+    reduction: str = "mean",
+    pos_weight: Float[Array, "..."] | None = None,
+) -> Float[Array, "..."]:
+    """Cross-entropy between logits and targets in [0, 1], finite for every finite logit.
+
+    `weight · (pos_weight · target · softplus(-input) + (1 - target) · softplus(input))`.
+
+    Args:
+        input: logits of any shape.
+        target: probabilities of the same shape.
+        weight: weights that broadcast to that shape.
+        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`.
+        pos_weight: weights of the positive part that broadcast to that shape: above 1 they raise recall, below 1
+            precision. One for each class meets the last axis.
+
+    Returns:
+        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+
+    Raises:
+        TypeError: an argument holds no floats.
+        ValueError: the shapes do not fit, or the reduction is unknown.
+
+    Example:
+        >>> from jaxtrain import losses
+        >>> logits, targets = jnp.array([0.0, 200.0]), jnp.array([1.0, 0.0])
+        >>> losses.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=2.0).tolist()
+        [1.3862943649291992, 200.0]
+
+    Counterpart: `torch.nn.functional.binary_cross_entropy_with_logits`. For very negative logits with target 0 its
+    sum of two large terms leaves 0 in float32, where this keeps the small loss (-50: 1.9e-22).
+    """
+    where = "binary_cross_entropy_with_logits"
+    check_reduction(where, reduction)
+    dtype, input, target = as_floats(where, input=input, target=target)
+    check_same_shape(where, input=input, target=target)
+    positive = target * softplus(-input)
+    if pos_weight is not None:
+        positive = as_coefficients(where, "pos_weight", pos_weight, input.shape, input.dtype) * positive
+    losses = positive + (1 - target) * softplus(input)
+    if weight is not None:
+        losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
+    return reduce(losses, reduction, dtype)
+
+
+def _nan_outside_unit_interval(probability: Array) -> Array:
+    return jnp.where((probability >= 0) & (probability <= 1), 0.0, jnp.nan)
+
+
+@jax.custom_jvp
+def _binary_entropy(input: Array, target: Array) -> Array:
+    log_input = jnp.maximum(jnp.log(input), _LOG_FLOOR)
+    log_rest = jnp.maximum(jnp.log1p(-input), _LOG_FLOOR)
+    return (target - 1) * log_rest - target * log_input
+
+
+@_binary_entropy.defjvp
+def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (input, target), (input_dot, target_dot) = primals, tangents
+    slope = (input - target) / jnp.maximum(input * (1 - input), _SLOPE_EPS)
+    target_slope = jnp.log1p(-input) - jnp.log(input)
+    return _binary_entropy(input, target), slope * input_dot + target_slope * target_dot
