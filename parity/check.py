@@ -1,0 +1,182 @@
+"""The comparisons of this package, for code of one's own.
+
+Each function runs an implementation and its PyTorch counterpart side by side, in float64 for the formula and in
+float32 for the precision, and raises an `AssertionError` that names the first place where they part.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+import torch
+from flax import nnx
+
+from parity.case import Case
+from parity.compare import Measurement
+from parity.kinds.layer import LayerCase, Variables, flax_names, same_layout
+from parity.kinds.loss import Inputs, LossCase
+from parity.kinds.optimizer import STEPS, Leaf, OptimizerCase, live_leaves
+from parity.kinds.schedule import ScheduleCase
+
+
+def check_optimizer(
+    ours: optax.GradientTransformation,
+    reference: Callable[[list[torch.Tensor]], torch.optim.Optimizer],
+    *,
+    steps: int = STEPS,
+    leaves: Mapping[str, Leaf] | None = None,
+) -> Measurement:
+    """Compare an Optax transformation with a PyTorch optimizer: the parameters after every step.
+
+    Args:
+        ours: the transformation.
+        reference: makes the PyTorch optimizer on a list of parameters.
+        steps: number of steps of the default trajectory.
+        leaves: parameters and gradients of your own; by default a scalar, a vector and a matrix whose gradients hold
+            zeros, sign flips, tiny and huge values.
+
+    Returns:
+        The largest errors found, relative to the distance travelled.
+
+    Raises:
+        AssertionError: naming the first step and parameter in which a verdict fails, both values, and how many ulp lie
+            between them.
+
+    Example:
+        >>> import optax, torch
+        >>> found = check_optimizer(optax.sgd(0.1), lambda parameters: torch.optim.SGD(parameters, 0.1))
+        >>> found.formula < 1e-12
+        True
+        >>> check_optimizer(optax.rmsprop(0.1), lambda parameters: torch.optim.RMSprop(parameters, 0.1))
+        Traceback (most recent call last):
+        ...
+        AssertionError: parameter 'scalar' at step 0: ours ...
+    """
+    leaves = live_leaves(steps) if leaves is None else leaves
+    return _checked(
+        OptimizerCase(component="optimizer", ours=lambda: ours, reference=reference, leaves=leaves, states=False)
+    )
+
+
+def check_loss(
+    ours: Callable[..., jax.Array],
+    reference: Callable[..., torch.Tensor],
+    *inputs: Inputs,
+    wrt: tuple[int, ...] = (0,),
+) -> Measurement:
+    """Compare a function with its PyTorch counterpart, by value and gradient.
+
+    Args:
+        ours: called with JAX arrays.
+        reference: called with tensors.
+        *inputs: sets of inputs, each a tuple of NumPy arrays. Floating ones are cast to float64 and to float32.
+        wrt: positions of the inputs with respect to which gradients are compared.
+
+    Returns:
+        The largest errors found, relative to the largest magnitude of each result.
+
+    Raises:
+        AssertionError: naming the value or gradient in which a verdict fails, its index, both numbers, and how many
+            ulp lie between them.
+
+    Example:
+        >>> import numpy as np, optax, torch
+        >>> logits, classes = np.array([[2.0, -1.0, 0.5]]), np.array([2])
+        >>> found = check_loss(
+        ...     lambda x, y: optax.softmax_cross_entropy_with_integer_labels(x, y).mean(),
+        ...     torch.nn.functional.cross_entropy,
+        ...     (logits, classes),
+        ... )
+        >>> found.passed
+        True
+    """
+    return _checked(LossCase(component="loss", ours=ours, reference=reference, inputs=inputs, wrt=wrt))
+
+
+def check_schedule(
+    ours: Callable[[jax.Array], jax.Array],
+    reference: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler],
+    *,
+    lr: float = 0.1,
+    steps: int = 1000,
+    read: Callable[[dict[str, Any]], float] = lambda group: group["lr"],
+) -> Measurement:
+    """Compare a schedule with what a PyTorch scheduler writes into its optimizer.
+
+    Args:
+        ours: a function of the count.
+        reference: makes the scheduler on an optimizer with learning rate `lr`.
+        lr: that learning rate.
+        steps: how many values are compared, the first before any step of the scheduler.
+        read: what of a parameter group the schedule is; the learning rate by default.
+
+    Returns:
+        The largest errors found, relative to each value.
+
+    Raises:
+        AssertionError: naming the first step in which a verdict fails, both values, and how many ulp lie between them.
+
+    Example:
+        >>> import torch
+        >>> from jaxtrain.schedules import step_lr
+        >>> found = check_schedule(step_lr(0.1, 30), lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30))
+        >>> found.passed
+        True
+    """
+    return _checked(ScheduleCase(component="schedule", ours=ours, reference=reference, lr=lr, steps=steps, read=read))
+
+
+def check_layer(
+    ours: Callable[[nnx.Rngs], nnx.Module],
+    reference: Callable[[], torch.nn.Module],
+    *inputs: np.ndarray,
+    variables: Callable[[Variables], Variables] = flax_names,
+    to_torch: Callable[[np.ndarray], np.ndarray] = same_layout,
+    from_torch: Callable[[np.ndarray], np.ndarray] = same_layout,
+) -> Measurement:
+    """Compare an NNX module with a `torch.nn` module that has the same variables.
+
+    Args:
+        ours: makes the module.
+        reference: makes the PyTorch module, whose variables are handed to ours.
+        *inputs: one array a training step; the last one is also seen in evaluation mode.
+        variables: from PyTorch's variables by name to ours by path (dots between its parts).
+        to_torch: from our layout of inputs and outputs to PyTorch's.
+        from_torch: the way back.
+
+    Returns:
+        The largest errors found in outputs, gradients and running statistics, relative to each one's largest magnitude.
+
+    Raises:
+        AssertionError: naming the array in which a verdict fails, its index, both values, and how many ulp lie between.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from flax import nnx
+        >>> found = check_layer(
+        ...     lambda rngs: nnx.Linear(3, 2, rngs=rngs),
+        ...     lambda: torch.nn.Linear(3, 2),
+        ...     np.array([[1.0, -2.0, 0.5]]),
+        ... )
+        >>> found.passed
+        True
+    """
+    return _checked(
+        LayerCase(
+            component="layer",
+            ours=ours,
+            reference=reference,
+            inputs=inputs,
+            variables=variables,
+            to_torch=to_torch,
+            from_torch=from_torch,
+        )
+    )
+
+
+def _checked(case: Case) -> Measurement:
+    if case.measurement.difference:
+        raise AssertionError(str(case.measurement.difference))
+    return case.measurement

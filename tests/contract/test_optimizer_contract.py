@@ -1,0 +1,182 @@
+"""What every optimizer promises beside its numbers, checked on one table."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax import export
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxtrain import optim
+
+OPTIMIZERS = {
+    "sgd": optim.sgd,
+    "sgd momentum": lambda lr: optim.sgd(lr, momentum=0.9, dampening=0.1, weight_decay=0.01),
+    "adam": optim.adam,
+    "adam amsgrad": lambda lr: optim.adam(lr, amsgrad=True, weight_decay=0.01),
+    "adamw": optim.adamw,
+    "rmsprop": optim.rmsprop,
+    "rmsprop centered": lambda lr: optim.rmsprop(lr, centered=True, momentum=0.9),
+}
+STEPS = 4
+
+
+def parameters(dtype=jnp.float32):
+    return {"bias": jnp.linspace(-1.0, 1.0, 8, dtype=dtype), "kernel": jnp.ones((8, 2), dtype) / 3}
+
+
+def gradients(dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda p: jnp.asarray(rng.normal(size=(STEPS, *p.shape)), dtype), parameters())
+
+
+def train(optimizer, params, gradients):
+    """All steps in one program: the parameters after the last."""
+
+    def step(carry, gradient):
+        params, state = carry
+        updates, state = optimizer.update(gradient, state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(step, (params, optimizer.init(params)), gradients)[0][0]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The parameters after training with the bare optimizer, by name."""
+    return {
+        name: jax.jit(train, static_argnums=0)(make(0.1), parameters(), gradients())
+        for name, make in OPTIMIZERS.items()
+    }
+
+
+def assert_same(ours, expected, ulp=4):
+    """Equal up to roundings, counted in units of the last place of the largest element."""
+
+    def check(a, b):
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=0, atol=ulp * np.finfo(np.float32).eps * np.abs(b).max())
+
+    jax.tree.map(check, ours, expected)
+
+
+@pytest.fixture(params=OPTIMIZERS)
+def name(request):
+    return request.param
+
+
+def test_second_step_compiles_nothing_and_keeps_structure_and_dtypes(name):
+    optimizer, traces = OPTIMIZERS[name](0.1), []
+
+    @jax.jit
+    def step(params, state, gradient):
+        traces.append(None)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    params = parameters(jnp.bfloat16)
+    state = first = optimizer.init(params)
+    for index in range(3):
+        params, state = step(params, state, jax.tree.map(lambda g, i=index: g[i], gradients(jnp.bfloat16)))
+    assert len(traces) == 1
+    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, first)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    "compose",
+    [
+        lambda optimizer: optax.chain(optax.identity(), optimizer),
+        lambda optimizer: optax.masked(optimizer, {"bias": True, "kernel": True}),
+        lambda optimizer: optax.partition({"a": optimizer, "b": optimizer}, {"bias": "a", "kernel": "b"}),
+        lambda optimizer: optax.MultiSteps(optimizer, 1).gradient_transformation(),
+    ],
+    ids=["chain", "masked", "partition", "MultiSteps"],
+)
+def test_composition_changes_no_number(name, compose, plain):
+    composed = jax.jit(train, static_argnums=0)(compose(OPTIMIZERS[name](0.1)), parameters(), gradients())
+    assert_same(composed, plain[name])
+
+
+def test_masked_out_parameters_receive_the_raw_update(name):
+    optimizer = optax.masked(OPTIMIZERS[name](0.1), {"bias": False, "kernel": True})
+    gradient = jax.tree.map(lambda g: g[0], gradients())
+    updates, _ = optimizer.update(gradient, optimizer.init(parameters()), parameters())
+    assert_same(updates["bias"], gradient["bias"], 0)
+    assert not np.array_equal(updates["kernel"], gradient["kernel"])
+
+
+def test_inject_hyperparams_gives_the_same_numbers(name, plain):
+    optimizer = optax.inject_hyperparams(lambda lr: OPTIMIZERS[name](lr))(lr=0.1)
+    params = jax.jit(train, static_argnums=0)(optimizer, parameters(), gradients())
+    # The rate travels as a float32 array: an ulp of it is an ulp of every update.
+    assert_same(params, plain[name], 16)
+
+
+def test_every_hyperparameter_can_be_injected(name):
+    factory = {"sgd": optim.sgd, "adam": optim.adam, "adamw": optim.adamw, "rmsprop": optim.rmsprop}[name.split()[0]]
+    params = jax.jit(train, static_argnums=0)(optax.inject_hyperparams(factory)(lr=0.1), parameters(), gradients())
+    expected = jax.jit(train, static_argnums=0)(factory(0.1), parameters(), gradients())
+    assert_same(params, expected, 64)
+
+
+def test_vmap_over_traced_learning_rates(name, plain):
+    rates = jnp.array([0.05, 0.1])
+    run = jax.jit(jax.vmap(lambda lr: train(OPTIMIZERS[name](lr), parameters(), gradients())))
+    assert_same(jax.tree.map(lambda p: p[1], run(rates)), plain[name], 16)
+
+
+def test_learning_rate_schedule_is_called_with_the_count(name):
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 / (1 + count))
+    state, rates = optimizer.init(parameters()), []
+    gradient = jax.tree.map(lambda g: g[0], gradients())
+    for _ in range(3):
+        _, state = optimizer.update(gradient, state, parameters())
+        rates.append(float(state.lr))
+    np.testing.assert_array_equal(rates, np.float32([0.1, 0.1 / 2, 0.1 / 3]))
+
+
+def test_parameters_without_gradient_stand_still_and_keep_their_step(name):
+    optimizer = OPTIMIZERS[name](0.1)
+    gradient = jax.tree.map(lambda g: g[0], gradients())
+    updates, state = optimizer.update(gradient, optimizer.init(parameters()), parameters())
+    updates, skipped = optimizer.update({**gradient, "bias": None}, state, parameters())
+    assert not updates["bias"].any()
+    assert skipped.step.tolist() == [1, 2]
+    assert_same(
+        [tree["bias"] for tree in skipped[3:] if tree is not None],
+        [tree["bias"] for tree in state[3:] if tree is not None],
+        0,
+    )
+
+
+def test_sharded_state_gives_the_same_numbers(name, plain):
+    mesh = jax.make_mesh((8,), ("data",))
+    sharded = NamedSharding(mesh, PartitionSpec("data"))
+    params = jax.device_put(parameters(), sharded)
+    steps = jax.device_put(gradients(), NamedSharding(mesh, PartitionSpec(None, "data")))
+    trained = jax.jit(train, static_argnums=0)(OPTIMIZERS[name](0.1), params, steps)
+    assert trained["kernel"].sharding.is_equivalent_to(sharded, 2)
+    assert_same(trained, plain[name])
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_lowers_for_accelerators(name, platform):
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5**count)
+    exported = export.export(jax.jit(lambda g, s, p: optimizer.update(g, s, p)), platforms=[platform])(
+        jax.tree.map(lambda g: g[0], gradients()), optimizer.init(parameters()), parameters()
+    )
+    assert exported.platforms == (platform,)
+    assert "f64" in exported.mlir_module(), "the scalars are computed in float64"
+
+
+def test_integer_parameters_are_refused(name):
+    with pytest.raises(TypeError, match=r"floating point parameters, got int32 at \['table'\]"):
+        OPTIMIZERS[name](0.1).init({"table": jnp.arange(3)})
+
+
+def test_gradients_of_another_tree_are_refused(name):
+    optimizer = OPTIMIZERS[name](0.1)
+    with pytest.raises(ValueError):  # noqa: PT011 - the message is JAX's own, naming the first different key
+        optimizer.update({"bias": jnp.ones(8)}, optimizer.init(parameters()), parameters())

@@ -1,0 +1,63 @@
+"""`check_*` on implementations of one's own: agreement passes, and each error names where and by how much."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from flax import nnx
+
+import parity
+
+
+def test_check_optimizer_names_step_leaf_values_and_ulp():
+    with pytest.raises(AssertionError) as error:
+        parity.check_optimizer(optax.sgd(0.1, momentum=0.9), lambda p: torch.optim.SGD(p, 0.1, 0.9, dampening=0.5))
+    pattern = r"parameter '\w+'\S* at step 1: ours \S+, torch \S+, \S+ float64 ulp apart; error \S+, limit 1e-12"
+    assert re.fullmatch(pattern, str(error.value))
+
+
+def test_check_optimizer_sees_float32_bias_corrections():
+    with pytest.raises(AssertionError, match="float32 ulp apart"):
+        parity.check_optimizer(optax.adam(1e-3), lambda p: torch.optim.Adam(p))
+
+
+def test_check_loss_sees_a_gradient_that_the_value_hides():
+    inputs = (np.array([0.0, 1.0, -2.0]), np.zeros(3))
+    with pytest.raises(AssertionError, match=r"gradient 0 of input 0\[0\] at step 0: ours 1.0, torch 0.0"):
+        parity.check_loss(lambda x, y: jnp.abs(x - y).sum(), lambda x, y: (x - y).abs().sum(), inputs)
+
+
+def test_check_schedule_sees_a_shift_by_one():
+    with pytest.raises(AssertionError, match="value at step 9: "):
+        parity.check_schedule(
+            lambda count: 0.1 * 0.5 ** ((count + 1) // 10),
+            lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10, 0.5),
+        )
+
+
+def test_check_schedule_sees_float32_arithmetic():
+    with pytest.raises(AssertionError, match="float32 ulp apart"):
+        parity.check_schedule(
+            lambda count: 0.1 * 0.999 ** count.astype(jax.dtypes.canonicalize_dtype(float)),
+            lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.999),
+        )
+
+
+def test_check_layer_sees_another_epsilon():
+    inputs = np.random.default_rng(0).normal(size=(4, 3)) / 100
+    with pytest.raises(AssertionError, match="output 0"):
+        parity.check_layer(
+            lambda rngs: nnx.LayerNorm(3, rngs=rngs),
+            lambda: torch.nn.LayerNorm(3),
+            inputs,
+            variables=lambda variables: {name.replace("weight", "scale"): v for name, v in variables.items()},
+        )
+
+
+def test_a_comparison_that_could_not_fail_is_refused():
+    with pytest.raises(ValueError, match="could not fail"):
+        parity.check_loss(lambda x: x * 0, lambda x: x * 0, (np.ones(3),))

@@ -1,0 +1,38 @@
+"""`python -m parity`: filter, files, exit status."""
+
+import json
+
+import pytest
+
+from jaxtrain import optim
+from parity import __main__ as command
+from parity.cases import all_cases
+from parity.cases import optim as table
+
+
+def test_filter_files_and_exit_status(tmp_path, capsys):
+    status = command.main(["clip_grad_value", "--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")])
+    entries = json.loads((tmp_path / "a.json").read_text())
+    assert status == 0
+    assert [entry["component"] for entry in entries] == ["optim.clip_grad_value"]
+    assert entries[0]["missed"] == []
+    assert (tmp_path / "a.md").read_text().splitlines()[2].startswith("| `optim.clip_grad_value` | 1 |")
+    assert "1/1 cases of 1 components passed" in capsys.readouterr().out
+
+
+def test_a_failing_case_fails_the_command(monkeypatch, capsys):
+    wrong = table.case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
+    blind = table.case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
+    monkeypatch.setattr(command, "matching", lambda pattern: [wrong, blind])
+    assert command.main([]) == 1
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "0/2 cases of 1 components passed, 0/1 planted defects caught" in printed
+    assert "planted defects" in printed
+
+
+def test_a_name_that_matches_nothing_is_an_error(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command.main(["optim.adamm"])
+    assert stop.value.code == 2
+    assert "no case's name contains 'optim.adamm'" in capsys.readouterr().err
+    assert all_cases()

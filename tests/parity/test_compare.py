@@ -1,0 +1,77 @@
+"""Distances and verdicts, on numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from parity.compare import errors, formula_verdict, precision_verdict, ulp_distance
+
+UNIT = np.ones(2)
+
+
+def test_ulp_distance_counts_steps_of_the_grid():
+    assert ulp_distance(1.0 + 3 * 2.0**-23, 1.0, "float32") == 3
+    assert ulp_distance(1.0 + 2.0**-7, 1.0, "bfloat16") == 1
+    assert ulp_distance(1024.0 + 2.0**-42, 1024.0, "float64") == 1
+
+
+def test_ulp_distance_of_numbers_without_a_grid():
+    assert ulp_distance(math.nan, math.nan, "float32") == 0
+    assert ulp_distance(math.inf, 1.0, "float32") == math.inf
+    assert ulp_distance(2.0**-149, 0.0, "float32") == 1
+
+
+def test_errors_are_counted_in_units():
+    found = errors(np.array([[1.5, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [4.0, 4.0]]), np.array([1.0, 10.0]))
+    np.testing.assert_array_equal(found, [[0.5, 0.0], [0.1, 0.0]])
+
+
+def test_only_the_same_nonfinite_value_agrees_with_a_nonfinite_truth():
+    truth = np.array([np.nan, np.inf, np.nan, 1.0, np.inf])
+    ours = np.array([np.nan, np.inf, 0.0, np.nan, -np.inf])
+    np.testing.assert_array_equal(errors(ours, truth, np.ones(5)), [0, 0, np.inf, np.inf, np.inf])
+
+
+def test_where_the_unit_is_zero_only_equality_will_do():
+    np.testing.assert_array_equal(errors(np.array([0.0, 1e-300]), np.zeros(2), np.zeros(2)), [0.0, np.inf])
+
+
+def test_other_shapes_are_an_error_not_a_broadcast():
+    with pytest.raises(AssertionError, match=r"ours \(2, 1\), torch \(2, 3\)"):
+        errors(np.ones((2, 1)), np.ones((2, 3)), UNIT)
+
+
+def test_formula_verdict_names_the_first_step_and_its_worst_element():
+    truth = np.zeros((3, 2))
+    ours = np.array([[0.0, 1e-13], [3e-12, 5e-12], [1.0, 1.0]])
+    worst, difference = formula_verdict({"p": ours}, {"p": truth}, {"p": np.ones(3)}, 1e-12)
+    assert worst == 1.0
+    assert (difference.name, difference.step, difference.index, difference.error) == ("p", 1, (1,), 5e-12)
+    assert str(difference).startswith("p[1] at step 1: ours 5e-12, torch 0.0,")
+
+
+def test_precision_verdict_allows_twice_the_error_of_torch():
+    truth, torch = {"p": np.array([1.0, 1.0])}, {"p": np.array([1.0, 1.0 + 1e-6])}
+    units = {"p": UNIT}
+    assert precision_verdict({"p": np.array([1.0 - 1.9e-6, 1.0])}, torch, truth, units, 2.0, "float32")[2] is None
+    difference = precision_verdict({"p": np.array([1.0, 1.0 + 3e-6])}, torch, truth, units, 2.0, "float32")[2]
+    assert difference.step == 1
+    assert difference.limit == pytest.approx(2e-6)
+
+
+def test_precision_verdict_never_asks_for_more_than_the_rounded_truth():
+    truth = {"p": np.array([1 / 3, 1.0])}
+    rounded = {"p": truth["p"].astype(np.float32).astype(np.float64)}
+    ours, theirs, difference = precision_verdict(rounded, truth, truth, {"p": UNIT}, 2.0, "float32")
+    assert (theirs, difference) == (0.0, None)
+    assert ours == abs(float(np.float32(1 / 3)) - 1 / 3)
+
+
+def test_each_unit_has_its_own_precision_limit():
+    """A row on which PyTorch does badly does not excuse another."""
+    truth = {"p": np.ones((1, 2, 1))}
+    torch = {"p": np.array([[[1.1], [1.0]]])}
+    ours = {"p": np.array([[[1.1], [1.1]]])}
+    *_, difference = precision_verdict(ours, torch, truth, {"p": np.ones((1, 2, 1))}, 2.0, "float32")
+    assert difference.index == (1, 0)
