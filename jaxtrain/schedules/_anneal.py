@@ -1,0 +1,32 @@
+"""Annealing from one value to another, exactly to the last digit at both ends.
+
+PyTorch writes the cosine as `(1 + cos(π t)) / 2`, in which all digits cancel as t nears 1. Here both weights are
+sines of small angles, and none do.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+Weight = Callable[[jax.Array], jax.Array]
+
+
+def linear(fraction: jax.Array) -> jax.Array:
+    return fraction
+
+
+def cosine(fraction: jax.Array) -> jax.Array:
+    """`(1 - cos(π fraction)) / 2`."""
+    return jnp.sin(math.pi / 2 * fraction) ** 2
+
+
+WEIGHTS: Mapping[str, Weight] = MappingProxyType({"cos": cosine, "linear": linear})
+
+
+def anneal(weight: Weight, start: ArrayLike, end: ArrayLike, done: jax.Array, total: ArrayLike) -> jax.Array:
+    """The value after `done` of `total` steps on the way from `start` to `end`."""
+    return start * weight((total - done) / total) + end * weight(done / total)

@@ -1,0 +1,159 @@
+"""Schedules one after the other, and several at once."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxtrain._checks import check_integer, is_concrete
+from jaxtrain._float64 import as_float64
+from jaxtrain.schedules._affine import Affine, fold
+from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule
+
+
+def sequential_lr(
+    schedulers: Sequence[Schedule | Callable[[jax.Array], ArrayLike]], milestones: Sequence[int]
+) -> Schedule:
+    """Plays schedules one after the other; each begins at count 0 of its own.
+
+    `schedulers[k](count - milestones[k - 1])` with `k` the number of milestones that are at most `count`
+
+    `multiplicative_lr` and `swa_lr` go on from the rate that the schedule before left; all others begin at their own.
+
+    Args:
+        schedulers: the schedules, at least one; any callable of the count will do.
+        milestones: the counts at which the second, third, … schedule begins: one fewer, at least 0, in ascending order.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if there are no schedules, or too many or too few, negative or unordered milestones.
+        TypeError: if a schedule is not callable, or a milestone not an integer.
+
+    Example:
+        >>> from jaxtrain.schedules import cosine_annealing_lr, linear_lr
+        >>> warm_up = linear_lr(0.1, start_factor=0.1, total_iters=5)
+        >>> schedule = sequential_lr([warm_up, cosine_annealing_lr(0.1, T_max=10)], milestones=[5])
+        >>> [round(float(schedule(count)), 6) for count in (0, 4, 5, 10, 15)]
+        [0.01, 0.082, 0.1, 0.05, 0.0]
+
+    `torch.optim.lr_scheduler.SequentialLR`. A `one_cycle_lr` anywhere in the sequence makes the first schedule begin at
+    its `max_lr / div_factor`, because PyTorch's constructor overwrites the initial rate of the optimizer. A composition
+    within a composition plays here like any other schedule: PyTorch performs the first step of a `ChainedScheduler`
+    twice when that comes first, and fails with `NotImplementedError` when it comes later.
+    """
+    schedules = [as_schedule("sequential_lr", schedule) for schedule in schedulers]
+    milestones = list(milestones)
+    if not schedules:
+        raise ValueError("sequential_lr: expected at least one schedule, got none")
+    if len(milestones) != len(schedules) - 1:
+        raise ValueError(
+            f"sequential_lr: expected one milestone fewer than schedules, got {len(milestones)} milestones for "
+            f"{len(schedules)} schedules"
+        )
+    for milestone in milestones:
+        check_integer("sequential_lr", "every milestone", milestone, 0)
+    if any(earlier > later for earlier, later in pairwise(milestones)):
+        raise ValueError(f"sequential_lr: milestones must be in ascending order, got {milestones}")
+
+    skipped = milestones.count(0)
+    first, *others = schedules[skipped:]
+    rate = first.rate
+    for begin, schedule in zip(milestones[skipped:], others, strict=True):
+        rate = _continued(rate, begin, schedule)
+    lr = next((schedule.lr for schedule in reversed(schedules) if schedule.sets_initial_lr), first.lr)
+    return Schedule(lr=lr, rate=rate, resumes=first.resumes)
+
+
+def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
+    """Lets several schedules act on one rate, in their order, at every count.
+
+    Step for step each schedule does to the rate what it does in PyTorch, taking what the one before it left:
+
+    - step, multi-step, exponential, constant, linear, polynomial and multiplicative schedules multiply it,
+    - lambda, cyclic, one-cycle and warm-restart schedules overwrite it, and with it what came before,
+    - cosine annealing and `swa_lr` pull it towards their end.
+
+    Chains of the first two take no longer than their schedules. A cosine or `swa_lr` that nothing overwrites makes all
+    steps anew for every value, in blocks of 1024: on a CPU that takes about 2 ms at count 100,000.
+
+    Args:
+        schedulers: the schedules, at least one, all of the same base rate.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if there are no schedules, or their base rates differ.
+        TypeError: if one is not a schedule of this package that acts step by step; `sequential_lr` and `per_epoch`
+            are for around the chain.
+
+    Example:
+        >>> from jaxtrain.schedules import constant_lr, exponential_lr
+        >>> warm_up = constant_lr(1.0, factor=0.1, total_iters=2)
+        >>> schedule = chained_scheduler([warm_up, exponential_lr(1.0, gamma=0.9)])
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 3)]
+        [0.1, 0.09, 0.81, 0.729]
+
+    `torch.optim.lr_scheduler.ChainedScheduler`.
+    """
+    schedules = list(schedulers)
+    if not schedules:
+        raise ValueError("chained_scheduler: expected at least one schedule, got none")
+    for number, schedule in enumerate(schedules):
+        if not isinstance(schedule, Schedule) or schedule.step is None:
+            raise TypeError(
+                f"chained_scheduler: schedule {number} does not act step by step on a rate; expected schedules of this "
+                f"package, with sequential_lr and per_epoch around the chain, got {schedule!r}"
+            )
+    lr = _common_lr(schedules)
+
+    def step(count: jax.Array) -> Affine:
+        together = Affine()
+        for schedule in schedules:
+            together = together.then(schedule.step(count))
+        return together
+
+    def overwritten(count: jax.Array, start: ArrayLike) -> jax.Array:
+        return step(count)(start, as_float64(lr))
+
+    def scaled(count: jax.Array, start: ArrayLike) -> jax.Array:
+        for schedule in schedules:
+            start = schedule.rate(count, start)
+        return start
+
+    def blended(count: jax.Array, start: ArrayLike) -> jax.Array:
+        return fold(step, count)(start, as_float64(lr))
+
+    kinds = {schedule.kind for schedule in schedules}
+    if "sets" in kinds:
+        return Schedule(lr=lr, rate=overwritten, step=step, kind="sets")
+    if "blends" in kinds:
+        return Schedule(lr=lr, rate=blended, step=step, kind="blends")
+    return Schedule(lr=lr, rate=scaled, step=step, kind="scales")
+
+
+def _continued(earlier: Rate, begin: int, schedule: Schedule) -> Rate:
+    """`earlier` until `begin`, and `schedule` from there."""
+
+    def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
+        last = earlier(jnp.where(count < begin, count, begin - 1.0), start)
+        own_start = as_float64(schedule.lr) if schedule.resumes is None else schedule.resumes(last)
+        return jnp.where(count < begin, last, schedule.rate(jnp.maximum(count - begin, 0), own_start))
+
+    return rate
+
+
+def _common_lr(schedules: Sequence[Schedule]) -> ArrayLike:
+    """The one base rate of a chain. Schedules that overwrite the rate have no say in it."""
+    rates = [schedule.lr for schedule in schedules if schedule.kind != "sets"] or [schedules[0].lr]
+    known = {float(np.asarray(lr)) for lr in rates if is_concrete(lr)}
+    if len(known) > 1:
+        raise ValueError(
+            f"chained_scheduler: all schedules act on one rate, so expected one base lr, got {sorted(known)}"
+        )
+    return rates[0]

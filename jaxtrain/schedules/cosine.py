@@ -1,0 +1,119 @@
+"""Cosine annealing, with and without warm restarts."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxtrain._checks import check_integer
+from jaxtrain._float64 import as_float64
+from jaxtrain.schedules._affine import Affine
+from jaxtrain.schedules._anneal import anneal, cosine
+from jaxtrain.schedules._schedule import Schedule, check_number, setting
+
+# Float64 counts every integer up to here.
+_LAST_COUNT = 2**53
+
+
+def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.0) -> Schedule:
+    """Anneals the rate along a cosine, down in `T_max` counts and up again in the next `T_max`.
+
+    `eta_min + (lr - eta_min) * (1 + cos(π * count / T_max)) / 2`
+
+    Args:
+        lr: the base rate, at least 0.
+        T_max: half a period, in counts, above 0.
+        eta_min: the rate at the bottom, at least 0.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> schedule = cosine_annealing_lr(0.1, T_max=100, eta_min=0.01)
+        >>> [round(float(schedule(count)), 6) for count in (0, 50, 100, 101, 200)]
+        [0.1, 0.055, 0.01, 0.010022, 0.1]
+
+    `torch.optim.lr_scheduler.CosineAnnealingLR`. PyTorch takes the cosine of an angle that grows for ever and divides
+    one small `1 + cos` by another; relative to the truth it is 5e-11 off after 100,000 steps with `T_max` 10,
+    and 7e-8 off just before the zero of `T_max` 100,000.
+
+    Reference:
+        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, https://arxiv.org/abs/1608.03983
+    """
+    check_number("cosine_annealing_lr", "lr", lr)
+    check_number("cosine_annealing_lr", "T_max", T_max, open_low=True)
+    check_number("cosine_annealing_lr", "eta_min", eta_min)
+
+    def from_top(count: jax.Array) -> jax.Array:
+        """Counts from the nearest top of the wave."""
+        position = count % (2 * as_float64(T_max))
+        return jnp.minimum(position, 2 * as_float64(T_max) - position)
+
+    def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
+        top = jnp.where(count <= as_float64(T_max), start, as_float64(lr))
+        return anneal(cosine, top, as_float64(eta_min), from_top(count), as_float64(T_max))
+
+    def step(count: jax.Array) -> Affine:
+        height, height_before = (anneal(cosine, 1.0, 0.0, from_top(c), as_float64(T_max)) for c in (count, count - 1))
+        at_bottom = height_before == 0
+        scale = jnp.where(at_bottom | (count == 0), 1.0, height / jnp.where(at_bottom, 1.0, height_before))
+        lift = jnp.where(at_bottom, height, 0.0)
+        return Affine(scale=scale, base=lift, offset=as_float64(eta_min) * (1 - scale - lift))
+
+    return Schedule(lr=lr, rate=rate, step=step, kind="blends")
+
+
+def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta_min: ArrayLike = 0.0) -> Schedule:
+    """Anneals the rate along a cosine, restarting after `T_0`, then `T_0 * T_mult`, then `T_0 * T_mult**2` counts.
+
+    `eta_min + (lr - eta_min) * (1 + cos(π * T_cur / T_i)) / 2`, where `T_cur` counts from the last restart and `T_i`
+    is the length of the current cycle
+
+    Args:
+        lr: the base rate, at least 0.
+        T_0: the length of the first cycle, at least 1.
+        T_mult: how many times longer each next cycle is, at least 1.
+        eta_min: the rate that every cycle nears, at least 0.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type. The count may be fractional; see `per_epoch`.
+
+    Raises:
+        ValueError: if an argument is out of range.
+        TypeError: if `T_0` or `T_mult` is not an integer.
+
+    Example:
+        >>> schedule = cosine_annealing_warm_restarts(0.1, T_0=1, T_mult=3)
+        >>> [round(float(schedule(count)), 6) for count in (0, 0.5, 1, 2.5, 4, 121)]
+        [0.1, 0.05, 0.1, 0.05, 0.1, 0.1]
+
+    `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`. At some restarts, such as 121 here, `step(epoch)` of PyTorch
+    rounds an integer logarithm down and returns `eta_min`; `step()` does not, and neither does this schedule.
+
+    Reference:
+        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, https://arxiv.org/abs/1608.03983
+    """
+    check_number("cosine_annealing_warm_restarts", "lr", lr)
+    check_integer("cosine_annealing_warm_restarts", "T_0", T_0, 1)
+    check_integer("cosine_annealing_warm_restarts", "T_mult", T_mult, 1)
+    check_number("cosine_annealing_warm_restarts", "eta_min", eta_min)
+
+    def cycle(count: jax.Array) -> tuple[jax.Array, ArrayLike]:
+        """`T_cur` and `T_i`."""
+        if T_mult == 1:
+            return count % T_0, T_0
+        lengths = list(
+            itertools.takewhile(lambda length: length < _LAST_COUNT, (T_0 * T_mult**n for n in itertools.count()))
+        )
+        restarts = jnp.asarray([0, *itertools.accumulate(lengths[:-1])], jnp.float64)
+        number = jnp.searchsorted(restarts, count, side="right") - 1
+        return count - restarts[number], jnp.asarray(lengths, jnp.float64)[number]
+
+    def value(count: jax.Array) -> jax.Array:
+        return anneal(cosine, as_float64(lr), as_float64(eta_min), *cycle(count))
+
+    return setting(value, lr)

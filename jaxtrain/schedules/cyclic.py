@@ -1,0 +1,165 @@
+"""Triangular cycles of the rate, and of the momentum against it."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxtrain._checks import check_choice
+from jaxtrain._float64 import as_float64
+from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
+
+Mode = Literal["triangular", "triangular2", "exp_range"]
+ScaleMode = Literal["cycle", "iterations"]
+ScaleFn = Callable[[jax.Array], ArrayLike]
+
+
+def cyclic_lr(
+    base_lr: ArrayLike,
+    max_lr: ArrayLike,
+    step_size_up: ArrayLike = 2000,
+    step_size_down: ArrayLike | None = None,
+    mode: Mode = "triangular",
+    gamma: ArrayLike = 1.0,
+    scale_fn: ScaleFn | None = None,
+    scale_mode: ScaleMode = "cycle",
+) -> Schedule:
+    """Moves the rate up and down between two values for ever.
+
+    `base_lr + (max_lr - base_lr) * triangle(count) * scale`, where the triangle rises from 0 to 1 in `step_size_up`
+    counts and falls in `step_size_down`, and the scale of the cycles is
+
+    - `triangular`: 1
+    - `triangular2`: `1 / 2 ** (cycle - 1)`, halved from cycle to cycle; the first cycle is 1
+    - `exp_range`: `gamma ** count`
+
+    Args:
+        base_lr: the rate at the feet of the triangles, at least 0.
+        max_lr: the rate at the top of an unscaled triangle, at least 0.
+        step_size_up: counts of the way up, above 0; may be fractional.
+        step_size_down: counts of the way down, at least 0; `step_size_up` if None.
+        mode: the scale, unless `scale_fn` is given.
+        gamma: the base of `exp_range`, at least 0.
+        scale_fn: a scale of one's own, from a float64 scalar to a factor; written with `jax.numpy`.
+        scale_mode: what `scale_fn` is given: the number of the `"cycle"`, from 1, or the count of `"iterations"`.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if an argument is out of range, or `mode` or `scale_mode` unknown.
+        TypeError: if `scale_fn` is not callable.
+
+    Example:
+        >>> schedule = cyclic_lr(0.01, 0.11, step_size_up=4, mode="triangular2")
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 4, 8, 12)]
+        [0.01, 0.035, 0.11, 0.01, 0.06]
+
+    `torch.optim.lr_scheduler.CyclicLR`. The momentum, which PyTorch cycles along unless told otherwise, is a schedule
+    of its own here: `cyclic_momentum`.
+
+    Reference:
+        Smith, Cyclical Learning Rates for Training Neural Networks, https://arxiv.org/abs/1506.01186
+    """
+    check_number("cyclic_lr", "base_lr", base_lr)
+    check_number("cyclic_lr", "max_lr", max_lr)
+    wave = _wave("cyclic_lr", step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
+
+    def value(count: jax.Array) -> jax.Array:
+        return as_float64(base_lr) + (as_float64(max_lr) - as_float64(base_lr)) * wave(count)
+
+    return setting(value, base_lr)
+
+
+def cyclic_momentum(
+    base_momentum: ArrayLike = 0.8,
+    max_momentum: ArrayLike = 0.9,
+    step_size_up: ArrayLike = 2000,
+    step_size_down: ArrayLike | None = None,
+    mode: Mode = "triangular",
+    gamma: ArrayLike = 1.0,
+    scale_fn: ScaleFn | None = None,
+    scale_mode: ScaleMode = "cycle",
+) -> Schedule:
+    """Moves the momentum against a `cyclic_lr` of the same cycles: it is lowest where the rate is highest.
+
+    `max_momentum - (max_momentum - base_momentum) * triangle(count) * scale`; see `cyclic_lr` for both factors
+
+    Args:
+        base_momentum: the momentum at the top of an unscaled triangle, from 0 to 1.
+        max_momentum: the momentum at the feet of the triangles, from 0 to 1.
+        step_size_up: counts of the way up of the rate, above 0; may be fractional.
+        step_size_down: counts of its way down, at least 0; `step_size_up` if None.
+        mode: the scale, unless `scale_fn` is given.
+        gamma: the base of `exp_range`, at least 0.
+        scale_fn: a scale of one's own, from a float64 scalar to a factor; written with `jax.numpy`.
+        scale_mode: what `scale_fn` is given: the number of the `"cycle"`, from 1, or the count of `"iterations"`.
+
+    Returns:
+        A schedule: `count -> momentum` (or first beta), in the default float type.
+
+    Raises:
+        ValueError: if an argument is out of range, or `mode` or `scale_mode` unknown.
+        TypeError: if `scale_fn` is not callable.
+
+    Example:
+        >>> schedule = cyclic_momentum(step_size_up=4)
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 4, 8)]
+        [0.9, 0.875, 0.8, 0.9]
+
+    The `cycle_momentum=True` of `torch.optim.lr_scheduler.CyclicLR`, which writes it into the optimizer.
+    """
+    check_number("cyclic_momentum", "base_momentum", base_momentum, 0, 1)
+    check_number("cyclic_momentum", "max_momentum", max_momentum, 0, 1)
+    wave = _wave("cyclic_momentum", step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
+
+    def value(count: jax.Array) -> jax.Array:
+        return as_float64(max_momentum) - (as_float64(max_momentum) - as_float64(base_momentum)) * wave(count)
+
+    return setting(value, max_momentum)
+
+
+def _wave(
+    where: str,
+    step_size_up: ArrayLike,
+    step_size_down: ArrayLike | None,
+    mode: Mode,
+    gamma: ArrayLike,
+    scale_fn: ScaleFn | None,
+    scale_mode: ScaleMode,
+) -> Callable[[jax.Array], jax.Array]:
+    """The scaled triangles, as a function of the count."""
+    if step_size_down is None:
+        step_size_down = step_size_up
+    check_number(where, "step_size_up", step_size_up, open_low=True)
+    check_number(where, "step_size_down", step_size_down)
+    check_number(where, "gamma", gamma)
+    if scale_fn is None:
+        check_choice(where, "mode", mode, ("triangular", "triangular2", "exp_range"))
+    else:
+        check_callable(where, "scale_fn", scale_fn)
+        check_choice(where, "scale_mode", scale_mode, ("cycle", "iterations"))
+
+    def scale(count: jax.Array, cycle: jax.Array) -> ArrayLike:
+        if scale_fn is not None:
+            return scale_fn(cycle if scale_mode == "cycle" else count)
+        match mode:
+            case "triangular":
+                return 1.0
+            case "triangular2":
+                return 0.5 ** (cycle - 1)
+            case "exp_range":
+                return as_float64(gamma) ** count
+
+    def wave(count: jax.Array) -> jax.Array:
+        # Remainders are exact; PyTorch's `1 + count / period - cycle` loses the digits that the cycle number takes.
+        period = as_float64(step_size_up) + as_float64(step_size_down)
+        peak = as_float64(step_size_up) / period
+        cycle = 1 + count // period
+        position = count % period / period
+        triangle = jnp.where(position <= peak, position / peak, (position - 1) / (peak - 1))
+        return triangle * as_float64(scale(count, cycle))
+
+    return wave

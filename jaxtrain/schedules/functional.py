@@ -1,0 +1,82 @@
+"""Rates that follow a function of one's own."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxtrain._float64 import as_float64
+from jaxtrain.schedules._affine import Affine, fold
+from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
+
+
+def lambda_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Schedule:
+    """Multiplies the base rate by a function of the count.
+
+    `lr * lr_lambda(count)`
+
+    Args:
+        lr: the base rate, at least 0.
+        lr_lambda: from the count, a float64 scalar, to the factor. Under `jit` the count is traced, so the function
+            is written with `jax.numpy` and `jnp.where` instead of `math` and `if`.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if `lr` is out of range.
+        TypeError: if `lr_lambda` is not callable.
+
+    Example:
+        >>> schedule = lambda_lr(0.1, lambda count: 1 / (1 + 0.5 * count))
+        >>> [round(float(schedule(count)), 6) for count in (0, 2, 18)]
+        [0.1, 0.05, 0.01]
+
+    `torch.optim.lr_scheduler.LambdaLR`, which takes one function a parameter group.
+    """
+    check_number("lambda_lr", "lr", lr)
+    check_callable("lambda_lr", "lr_lambda", lr_lambda)
+    return setting(lambda count: as_float64(lr) * as_float64(lr_lambda(count)), lr)
+
+
+def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Schedule:
+    """Multiplies the rate at every count by a function of the count.
+
+    `lr * lr_lambda(1) * lr_lambda(2) * … * lr_lambda(count)`
+
+    The product is made anew for every value, in blocks of 1024 factors: on a CPU it takes about 1 ms at count 100,000.
+    Where the product is known in closed form, `lambda_lr` is for it.
+
+    Args:
+        lr: the base rate, at least 0.
+        lr_lambda: from the count, a traced float64 scalar, to the factor.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type.
+
+    Raises:
+        ValueError: if `lr` is out of range.
+        TypeError: if `lr_lambda` is not callable.
+
+    Example:
+        >>> schedule = multiplicative_lr(0.1, lambda count: 1 - 1 / (count + 1))
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 3)]
+        [0.1, 0.05, 0.025]
+
+    `torch.optim.lr_scheduler.MultiplicativeLR`, which takes one function a parameter group. In `sequential_lr` it goes
+    on from the rate that it finds, and multiplies that by `lr_lambda(0)` first.
+    """
+    check_number("multiplicative_lr", "lr", lr)
+    check_callable("multiplicative_lr", "lr_lambda", lr_lambda)
+
+    def step(count: jax.Array) -> Affine:
+        return Affine(scale=jnp.where(count > 0, as_float64(lr_lambda(count)), 1.0))
+
+    return Schedule(
+        lr=lr,
+        rate=lambda count, start: start * fold(step, count).scale,
+        step=step,
+        kind="scales",
+        resumes=lambda rate: rate * as_float64(lr_lambda(jnp.zeros_like(rate))),
+    )

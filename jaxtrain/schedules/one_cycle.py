@@ -1,0 +1,169 @@
+"""The one-cycle policy: the rate up and far down once, and the momentum against it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxtrain._checks import check_choice, check_integer
+from jaxtrain._float64 import as_float64
+from jaxtrain.schedules._anneal import WEIGHTS, anneal
+from jaxtrain.schedules._schedule import Schedule, check_number, setting
+
+Strategy = Literal["cos", "linear"]
+
+
+def one_cycle_lr(
+    max_lr: ArrayLike,
+    total_steps: int | None = None,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    pct_start: float = 0.3,
+    anneal_strategy: Strategy = "cos",
+    div_factor: ArrayLike = 25.0,
+    final_div_factor: ArrayLike = 1e4,
+    three_phase: bool = False,
+) -> Schedule:
+    """Anneals the rate from `initial = max_lr / div_factor` up to `max_lr`, and down to `initial / final_div_factor`.
+
+    The top is at count `pct_start * total_steps - 1`, the end at `total_steps - 1`. With `three_phase` the rate first
+    comes down to `initial` as fast as it went up, at count `2 * pct_start * total_steps - 2`.
+
+    Args:
+        max_lr: the rate at the top, at least 0.
+        total_steps: the length of the cycle in counts; or
+        epochs: … its length in epochs, together with
+        steps_per_epoch: … the counts of an epoch.
+        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1.
+        anneal_strategy: along a cosine (`"cos"`) or a straight line (`"linear"`).
+        div_factor: how many times lower the rate begins, above 0.
+        final_div_factor: how many times lower than it began the rate ends, above 0.
+        three_phase: whether a phase of its own leads back to the initial rate.
+
+    Returns:
+        A schedule: `count -> rate`, in the default float type. As in PyTorch, the last phase goes on for one count
+        more, to `total_steps`; later counts, which PyTorch rejects, give NaN.
+
+    Raises:
+        ValueError: if an argument is out of range, the length is missing, or the first phase has no length.
+
+    Example:
+        >>> schedule = one_cycle_lr(0.1, total_steps=10)
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 5, 9)]
+        [0.004, 0.052, 0.1, 0.061126, 0.0]
+
+    `torch.optim.lr_scheduler.OneCycleLR`. The momentum, which PyTorch cycles along unless told otherwise, is a schedule
+    of its own here: `one_cycle_momentum`. Where `pct_start * total_steps` is 1, PyTorch divides by zero.
+
+    Reference:
+        Smith and Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates,
+        https://arxiv.org/abs/1708.07120
+    """
+    check_number("one_cycle_lr", "max_lr", max_lr)
+    check_number("one_cycle_lr", "div_factor", div_factor, open_low=True)
+    check_number("one_cycle_lr", "final_div_factor", final_div_factor, open_low=True)
+    ends = _ends("one_cycle_lr", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
+    check_choice("one_cycle_lr", "anneal_strategy", anneal_strategy, WEIGHTS)
+
+    def value(count: jax.Array) -> jax.Array:
+        top = as_float64(max_lr)
+        initial = top / as_float64(div_factor)
+        last = initial / as_float64(final_div_factor)
+        return _phases(
+            count, ends, [initial, top, initial, last] if three_phase else [initial, top, last], anneal_strategy
+        )
+
+    return setting(value, max_lr / div_factor, sets_initial_lr=True)
+
+
+def one_cycle_momentum(
+    base_momentum: ArrayLike = 0.85,
+    max_momentum: ArrayLike = 0.95,
+    total_steps: int | None = None,
+    epochs: int | None = None,
+    steps_per_epoch: int | None = None,
+    pct_start: float = 0.3,
+    anneal_strategy: Strategy = "cos",
+    three_phase: bool = False,
+) -> Schedule:
+    """Anneals the momentum from `max_momentum` to `base_momentum` and back, against the rate of a `one_cycle_lr`.
+
+    Args:
+        base_momentum: the momentum where the rate is highest, from 0 to 1.
+        max_momentum: the momentum at the beginning and at the end, from 0 to 1.
+        total_steps: the length of the cycle in counts; or
+        epochs: … its length in epochs, together with
+        steps_per_epoch: … the counts of an epoch.
+        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1.
+        anneal_strategy: along a cosine (`"cos"`) or a straight line (`"linear"`).
+        three_phase: whether the way back is as short as the way there; the momentum then stays.
+
+    Returns:
+        A schedule: `count -> momentum` (or first beta), in the default float type. Counts after `total_steps` give NaN.
+
+    Raises:
+        ValueError: if an argument is out of range, the length is missing, or the first phase has no length.
+
+    Example:
+        >>> schedule = one_cycle_momentum(total_steps=10)
+        >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 9)]
+        [0.95, 0.9, 0.85, 0.95]
+
+    The `cycle_momentum=True` of `torch.optim.lr_scheduler.OneCycleLR`, which writes it into the optimizer.
+    """
+    check_number("one_cycle_momentum", "base_momentum", base_momentum, 0, 1)
+    check_number("one_cycle_momentum", "max_momentum", max_momentum, 0, 1)
+    ends = _ends("one_cycle_momentum", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
+    check_choice("one_cycle_momentum", "anneal_strategy", anneal_strategy, WEIGHTS)
+
+    def value(count: jax.Array) -> jax.Array:
+        high, low = as_float64(max_momentum), as_float64(base_momentum)
+        return _phases(count, ends, [high, low, high, high] if three_phase else [high, low, high], anneal_strategy)
+
+    return setting(value, max_momentum)
+
+
+def _ends(
+    where: str,
+    total_steps: int | None,
+    epochs: int | None,
+    steps_per_epoch: int | None,
+    pct_start: float,
+    three_phase: bool,
+) -> list[float]:
+    """The counts at which phases end; the first number is where the first one begins."""
+    if total_steps is None:
+        if epochs is None or steps_per_epoch is None:
+            raise ValueError(f"{where}: expected total_steps, or both epochs and steps_per_epoch")
+        check_integer(where, "epochs", epochs, 1)
+        check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
+        total_steps = epochs * steps_per_epoch
+    check_integer(where, "total_steps", total_steps, 1)
+    if not isinstance(pct_start, float):
+        raise ValueError(f"{where}: pct_start must be a float, the fraction of the rise, got {pct_start!r}")
+    check_number(where, "pct_start", pct_start, 0, 1)
+    rise = pct_start * total_steps - 1
+    if rise == 0:
+        raise ValueError(
+            f"{where}: pct_start * total_steps must not be 1, which leaves no count for the rise, got "
+            f"{pct_start} * {total_steps}; 0.0 begins at the top"
+        )
+    return (
+        [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1] if three_phase else [0.0, rise, total_steps - 1]
+    )
+
+
+def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[ArrayLike], strategy: Strategy) -> jax.Array:
+    """Anneals through `values` as the count goes through `ends`, and one count further."""
+    phases = list(zip(pairwise(ends), pairwise(values), strict=True))
+    result: Any = jnp.nan
+    for number, ((begin, end), (start, stop)) in reversed(list(enumerate(phases))):
+        # PyTorch can enter a phase without length only after the end, and divides by zero there.
+        if begin != end:
+            reach = ends[-1] + 1 if number == len(phases) - 1 else end
+            phase = anneal(WEIGHTS[strategy], start, stop, count - begin, end - begin)
+            result = jnp.where(count <= reach, phase, result)
+    return result

@@ -1,0 +1,152 @@
+"""Reduction of the rate when a metric has stopped improving."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from jaxtrain._checks import check_choice, check_integer
+from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain.schedules._schedule import check_number
+
+
+class PlateauState(NamedTuple):
+    """What `reduce_lr_on_plateau` remembers.
+
+    Attributes:
+        lr: the rate for the next epoch, in the default float type.
+        best: the best metric so far.
+        num_bad_epochs: epochs since then, or since the last reduction.
+        cooldown_counter: epochs until bad ones are counted again.
+        num_reductions: how often the rate was reduced. The rate is computed anew from it, so it never drifts.
+    """
+
+    lr: Float[Array, ""]
+    best: Float[Array, ""]
+    num_bad_epochs: Int[Array, ""]
+    cooldown_counter: Int[Array, ""]
+    num_reductions: Int[Array, ""]
+
+
+class Plateau(NamedTuple):
+    """A pair of pure functions, for use inside `jit` and on the host.
+
+    Attributes:
+        init: `init()` is the first state.
+        update: `update(state, metrics)` is the state after an epoch with that metric.
+    """
+
+    init: Callable[[], PlateauState]
+    update: Callable[[PlateauState, ArrayLike], PlateauState]
+
+
+def reduce_lr_on_plateau(
+    lr: ArrayLike,
+    mode: Literal["min", "max"] = "min",
+    factor: ArrayLike = 0.1,
+    patience: int = 10,
+    threshold: ArrayLike = 1e-4,
+    threshold_mode: Literal["rel", "abs"] = "rel",
+    cooldown: int = 0,
+    min_lr: ArrayLike = 0.0,
+    eps: ArrayLike = 1e-8,
+) -> Plateau:
+    """Multiplies the rate by `factor` once a metric has been bad for more than `patience` epochs in a row.
+
+    A metric is good, and becomes the best so far, if in `threshold_mode`
+
+    - `rel` it is below `best * (1 - threshold)` (mode `min`) or above `best * (1 + threshold)` (mode `max`),
+    - `abs` it is below `best - threshold` (mode `min`) or above `best + threshold` (mode `max`).
+
+    NaN is bad. A relative threshold on a negative best metric makes slightly worse ones good, as in PyTorch.
+
+    Args:
+        lr: the base rate, at least 0.
+        mode: whether the metric is to fall or to rise.
+        factor: the factor of one reduction, at least 0, below 1.
+        patience: how many bad epochs in a row do nothing yet, at least 0.
+        threshold: the least improvement that counts, at least 0.
+        threshold_mode: whether the threshold is relative to the best metric.
+        cooldown: for how many epochs after a reduction bad ones are not counted, at least 0.
+        min_lr: the rate is not reduced below this, at least 0.
+        eps: a reduction by no more than this is left out, at least 0.
+
+    Returns:
+        A `Plateau`, whose states carry the rate in `lr`.
+
+    Raises:
+        ValueError: if an argument is out of range or unknown.
+
+    Example:
+        >>> plateau = reduce_lr_on_plateau(0.1, factor=0.5, patience=1)
+        >>> state = plateau.init()
+        >>> for loss in (3.0, 2.0, 2.0, 2.0):
+        ...     state = plateau.update(state, loss)
+        >>> round(float(state.lr), 6), int(state.num_reductions)
+        (0.05, 1)
+
+    `torch.optim.lr_scheduler.ReduceLROnPlateau`. The metric is compared in the default float type, float32 unless x64
+    is on; PyTorch keeps it in float64.
+    """
+    where = "reduce_lr_on_plateau"
+    check_number(where, "lr", lr)
+    check_choice(where, "mode", mode, ("min", "max"))
+    check_number(where, "factor", factor, 0, 1, open_high=True)
+    check_integer(where, "patience", patience, 0)
+    check_number(where, "threshold", threshold)
+    check_choice(where, "threshold_mode", threshold_mode, ("rel", "abs"))
+    check_integer(where, "cooldown", cooldown, 0)
+    check_number(where, "min_lr", min_lr)
+    check_number(where, "eps", eps)
+
+    def reduced(reductions: ArrayLike) -> jax.Array:
+        # A rate that begins below min_lr stays as it is.
+        floor = jnp.minimum(as_float64(min_lr), as_float64(lr))
+        return jnp.maximum(as_float64(lr) * as_float64(factor) ** as_float64(reductions), floor)
+
+    def is_better(metric: jax.Array, best: jax.Array) -> jax.Array:
+        margin = as_float64(threshold)
+        match mode, threshold_mode:
+            case "min", "rel":
+                return metric < best * (1 - margin)
+            case "min", "abs":
+                return metric < best - margin
+            case "max", "rel":
+                return metric > best * (1 + margin)
+            case _:
+                return metric > best + margin
+
+    def after(state: PlateauState, metric: jax.Array) -> PlateauState:
+        metric, best = as_float64(metric), as_float64(state.best)
+        better = is_better(metric, best)
+        cooling = state.cooldown_counter > 0
+        bad_epochs = jnp.where(better | cooling, 0, state.num_bad_epochs + 1)
+        tired = bad_epochs > patience
+        reductions = state.num_reductions
+        matters = reduced(reductions) - reduced(reductions + 1) > as_float64(eps)
+        reductions = reductions + (tired & matters)
+        return PlateauState(
+            lr=reduced(reductions),
+            best=jnp.where(better, metric, best),
+            num_bad_epochs=jnp.where(tired, 0, bad_epochs),
+            cooldown_counter=jnp.where(tired, cooldown, state.cooldown_counter - cooling),
+            num_reductions=reductions,
+        )
+
+    def init() -> PlateauState:
+        dtype = default_float()
+        worst = jnp.asarray(jnp.inf if mode == "min" else -jnp.inf, dtype)
+        zero = jnp.zeros((), jnp.int32)
+        return PlateauState(float64_scalars(reduced, zero, dtypes={dtype})[dtype], worst, zero, zero, zero)
+
+    def update(state: PlateauState, metrics: ArrayLike) -> PlateauState:
+        if jnp.ndim(metrics):
+            raise ValueError(f"{where}: the metric must be a scalar, got shape {jnp.shape(metrics)}")
+        dtype = default_float()
+        metric = jnp.asarray(metrics, dtype)
+        return float64_scalars(after, state, metric, dtypes={dtype})[dtype]
+
+    return Plateau(init, update)
