@@ -1,0 +1,86 @@
+"""What `fit` writes down: averages and learning rates, epoch by epoch."""
+
+from collections.abc import Mapping
+
+import jax
+from jax.tree_util import DictKey, GetAttrKey, KeyPath
+
+from jaxtrain.train.state import TrainState
+
+
+class History:
+    """What `fit` logged: a list for every quantity, with one entry an epoch.
+
+    Example:
+        >>> from jaxtrain.train import History
+        >>> history = History()
+        >>> history.append({"epoch": 0, "loss": 2.5})
+        >>> history.append({"epoch": 1, "loss": 1.5})
+        >>> history["loss"], history.as_dict()
+        ([2.5, 1.5], {'epoch': [0, 1], 'loss': [2.5, 1.5]})
+
+    To plot it: `plt.plot(history["epoch"], history["loss"])`.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {}
+
+    def append(self, entries: Mapping[str, float]) -> None:
+        """Add one epoch."""
+        for name, value in entries.items():
+            self._columns.setdefault(name, []).append(value)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self._columns:
+            raise KeyError(f"{name!r} was not logged; there is {', '.join(map(repr, self._columns)) or 'nothing'}")
+        return self._columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._columns
+
+    def __repr__(self) -> str:
+        return f"History({self._columns})"
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """A copy as plain lists in a dict: what `pandas.DataFrame` and `json.dump` take."""
+        return {name: list(column) for name, column in self._columns.items()}
+
+
+def learning_rates(state: TrainState) -> dict[str, float]:
+    """The learning rate of the last update, read from the optimizer's state.
+
+    It is found by name, however deep `optax.chain`, `masked`, `partition` or `inject_hyperparams` bury it: the field
+    `lr` of jaxtrain's optimizers, or the entry `lr` or `learning_rate` of `inject_hyperparams`.
+
+    Args:
+        state: any training state. Reading waits for the step that made it.
+
+    Returns:
+        `{"lr": rate}`; with the groups of `optax.partition`, `{"lr/<group>": rate, ...}`; empty if no rate is found,
+        as with Optax's own optimizers, which do not keep it.
+
+    Example:
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain.train import TrainState, learning_rates
+        >>> optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.5)
+        >>> learning_rates(TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optimizer))
+        {'lr': 0.5}
+
+    PyTorch: `scheduler.get_last_lr()`.
+    """
+    rates = {}
+    for path, leaf in jax.tree.leaves_with_path(state.opt_state):
+        if _is_rate(path):
+            groups = [str(entry.key) for entry in path[:-1] if isinstance(entry, DictKey)]
+            rates.setdefault("/".join(["lr", *groups]), leaf)
+    return {name: float(rate) for name, rate in jax.device_get(rates).items()}
+
+
+def _is_rate(path: KeyPath) -> bool:
+    match path:
+        case (*_, GetAttrKey(name="hyperparams"), DictKey(key="lr" | "learning_rate")):
+            return True
+        case (*_, GetAttrKey(name="lr")):
+            return True
+    return False

@@ -1,0 +1,195 @@
+"""The state of a training run: one pytree of plain arrays, and the module that it belongs to."""
+
+import dataclasses
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Int, Key, PyTree
+
+Variables = dict[Any, Any]
+"""A nested dict of arrays, keyed as the attributes of the module are."""
+
+
+class Blueprint:
+    """What a step must know and not trace: how the module and the optimizer are built.
+
+    It is compared by identity (the default of a Python class), so that looking up a compiled step costs nothing a leaf.
+    """
+
+    def __init__(
+        self, graphdef: nnx.GraphDef, streams: nnx.State, optimizer: optax.GradientTransformationExtraArgs
+    ) -> None:
+        self.graphdef = graphdef
+        self.streams = [(path, type(leaf), leaf.get_raw_value().shape) for path, leaf in nnx.to_flat_state(streams)]
+        self.optimizer = optimizer
+
+    def module(
+        self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
+    ) -> nnx.Module:
+        """Build the NNX module around these values, its random streams restarted for this step."""
+        key = jax.random.fold_in(key, step)
+        streams = []
+        for index, (path, kind, shape) in enumerate(self.streams):
+            if issubclass(kind, nnx.RngKey):
+                # The index tells streams apart: layers of one shape draw masks of their own.
+                stream = jax.random.fold_in(key, index)
+                streams.append((path, jax.random.split(stream, shape) if shape else stream))
+            else:
+                streams.append((path, jnp.zeros(shape, jnp.uint32)))
+        model = nnx.merge(self.graphdef, params, model_state, nnx.from_flat_state(streams))
+        model.train() if train else model.eval()
+        return model
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that a training run carries from one step to the next, as one pytree.
+
+    The leaves are plain arrays in plain dicts, so a state can be mapped over, saved, sharded, donated and scanned like
+    any pytree. The NNX module itself is taken apart by `create` and put together again inside the compiled step.
+
+    Random numbers (dropout masks, say) are not part of the state that changes: at every step each random stream of the
+    module restarts from `fold_in(fold_in(key, step), index of the stream)`. A run resumed at step k therefore draws
+    what the uninterrupted run drew.
+
+    Attributes:
+        step: how many updates were made, int32 scalar.
+        params: the values of the module's `nnx.Param` variables.
+        model_state: the values of all its other variables, running statistics for instance.
+        opt_state: the state of the optimizer.
+        key: the random key of the run. It never changes.
+        blueprint: static; the structure of the module, and the optimizer.
+
+    Example:
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain.train import TrainState
+        >>> state = TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optax.sgd(0.1), key=42)
+        >>> jax.tree.map(jnp.shape, state.params)
+        {'bias': (2,), 'kernel': (3, 2)}
+        >>> state.model()(jnp.zeros((1, 3))).shape
+        (1, 2)
+
+    There is no counterpart in PyTorch, where model, optimizer and the global generator each hide a part of it:
+    `torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()})` is
+    the nearest.
+    """
+
+    step: Int[Array, ""]
+    params: Variables
+    model_state: Variables
+    opt_state: PyTree
+    key: Key[Array, ""]
+    blueprint: Blueprint = dataclasses.field(metadata={"static": True}, repr=False)
+
+    @classmethod
+    def create(cls, model: nnx.Module, optimizer: optax.GradientTransformation, key: int | Key[Array, ""] = 0) -> Self:
+        """Take a module and an optimizer apart into the state before the first step.
+
+        Every leaf is a copy in a buffer of its own: the module stays usable when a step consumes the state, and two
+        moments that the optimizer starts from the same zeros can be donated both.
+
+        Args:
+            model: the network. It is left as it is.
+            optimizer: any Optax transformation.
+            key: seed or key of all randomness during training. Default 0.
+
+        Returns:
+            The state at step 0.
+
+        Raises:
+            TypeError: `model` is no NNX module, `optimizer` no Optax transformation, `key` neither seed nor key, or
+                a variable of the module holds something that cannot be trained or carried along.
+
+        Example:
+            >>> import optax
+            >>> from flax import nnx
+            >>> from jaxtrain.train import TrainState
+            >>> state = TrainState.create(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), optax.adam(1e-3))
+            >>> sorted(state.params), sorted(state.model_state), int(state.step)
+            (['bias', 'scale'], ['mean', 'var'], 0)
+
+        PyTorch: building the model and handing `model.parameters()` to the optimizer.
+        """
+        if not isinstance(model, nnx.Module):
+            raise TypeError(f"TrainState.create: model must be an nnx.Module, got {model!r}")
+        if not isinstance(optimizer, optax.GradientTransformation):
+            raise TypeError(
+                f"TrainState.create: optimizer must be an optax.GradientTransformation such as jaxtrain.optim.adam(), "
+                f"got {optimizer!r}"
+            )
+        model = nnx.clone(model)
+        nnx.pop(model, nnx.Intermediate)
+        graphdef, params, streams, model_state = nnx.split(model, nnx.Param, nnx.RngState, ...)
+        optimizer = optax.with_extra_args_support(optimizer)
+        values = _values(params, trained=True), _values(model_state, trained=False), _as_key(key)
+
+        @jax.jit
+        def start(params: Variables, model_state: Variables, key: Key[Array, ""]) -> tuple:
+            return _own((jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), key))
+
+        return cls(*start(*values), blueprint=Blueprint(graphdef, streams, optimizer))
+
+    def model(self, *, train: bool = False) -> nnx.Module:
+        """Put the NNX module together again, with the values of this state.
+
+        Args:
+            train: return it in training mode. Default: evaluation mode.
+
+        Returns:
+            A module with copies of the values: it outlives the state that a step consumes.
+
+        Example:
+            >>> import optax
+            >>> from flax import nnx
+            >>> from jaxtrain.train import TrainState
+            >>> state = TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+            >>> state.model()(jnp.ones(3))
+            Array([1., 1., 1.], dtype=float32)
+
+        PyTorch: `model.eval()`, or `model.train()`.
+        """
+        params, model_state = copied((self.params, self.model_state))
+        return self.blueprint.module(params, model_state, self.key, self.step, train=train)
+
+
+def _own(tree: PyTree) -> PyTree:
+    """A copy of every leaf, in a buffer of its own and with a firm dtype (a weak one would retrace the second step)."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True), tree)
+
+
+copied = jax.jit(_own)
+"""Copy every leaf of a pytree in one compiled program."""
+
+
+def variables(state: nnx.State) -> Variables:
+    """The values in `state` as a plain nested dict."""
+    return nnx.to_pure_dict(state, lambda leaf: leaf.get_raw_value() if isinstance(leaf, nnx.Variable) else leaf)
+
+
+def _values(state: nnx.State, *, trained: bool) -> Variables:
+    """The values of fresh variables, refused unless each is an array, and a float array where it is to be trained."""
+    values = variables(state)
+    for path, leaf in jax.tree.leaves_with_path(values):
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
+            raise TypeError(f"TrainState.create: variable {name} must hold an array, got {leaf!r}")
+        if trained and not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
+            raise TypeError(
+                f"TrainState.create: parameter {name} must hold floats to be trained, got {jnp.result_type(leaf)}; "
+                f"keep it in an nnx.Variable instead of an nnx.Param"
+            )
+    return values
+
+
+def _as_key(key: int | Key[Array, ""]) -> Key[Array, ""]:
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+        return key
+    raise TypeError(f"TrainState.create: key must be an integer seed or one key from jax.random.key, got {key!r}")

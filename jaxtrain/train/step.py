@@ -1,0 +1,160 @@
+"""One training step and one evaluation step, each a single compiled program."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+
+from jaxtrain.train._shapes import ShapeWatch
+from jaxtrain.train.metrics import Average, as_average
+from jaxtrain.train.state import TrainState, Variables, variables
+
+Metrics = dict[str, Average]
+LossFn = Callable[[Any, Any], Any]
+TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
+EvalStep = Callable[[TrainState, Any], Metrics]
+
+
+def make_train_step(loss_fn: LossFn) -> TrainStep:
+    """Compile one update of the parameters.
+
+    The step merges the module, computes the loss in training mode, and its gradient, lets the optimizer update the
+    parameters, and keeps what the module's other variables have become. It is a plain `jax.jit` of a function from
+    pytrees to pytrees: it can be lowered, exported, scanned and sharded like any other.
+
+    Args:
+        loss_fn: `loss_fn(model, batch)` returns a loss, or a loss and a dict of metrics. `model` is the NNX module in
+            training mode, `batch` whatever the step is called with. The loss is a scalar, or an `Average`, of which
+            `value` is minimized: a mean over the tokens that are no padding, say. A metric is an `Average`, or an
+            array with one value an example, or a scalar: the mean over the rows of the batch.
+
+    Returns:
+        `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): go on with the returned one.
+        Parameters change by the optimizer alone; what `loss_fn` writes into an `nnx.Param` is lost.
+        `metrics` holds an `Average` for "loss" and for each metric of `loss_fn`; add those of several steps up before
+        dividing. Transformations that take extra arguments get `value` (the loss), `grad`, and `value_fn`, the loss as
+        a function of the parameters.
+
+    Raises:
+        TypeError: `loss_fn` returns something else, or a loss that is no scalar (when the step is first called).
+        ValueError: `loss_fn` adds variables to the module.
+
+    Example:
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain.train import TrainState, make_train_step
+        >>> state = TrainState.create(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> step = make_train_step(lambda model, batch: ((model(batch) - 1.0) ** 2).mean())
+        >>> for _ in range(100):
+        ...     state, metrics = step(state, jnp.ones((4, 2)))
+        >>> int(state.step), int(metrics["loss"].count), bool(metrics["loss"].value < 1e-9)
+        (100, 4, True)
+
+    PyTorch: `model.train(); optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()`.
+    """
+    watch = ShapeWatch("train step", expected=2)
+
+    def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        watch.see(batch)
+        blueprint = state.blueprint
+
+        def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
+            model = blueprint.module(params, state.model_state, state.key, state.step, train=True)
+            loss, metrics = _loss_and_metrics(loss_fn(model, batch), batch)
+            return loss, (metrics, _updated(state.model_state, model))
+
+        (loss, (metrics, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = blueprint.optimizer.update(
+            gradients,
+            state.opt_state,
+            state.params,
+            value=loss,
+            grad=gradients,
+            value_fn=lambda params: loss_of(params)[0],
+        )
+        params: Any = optax.apply_updates(state.params, updates)
+        state = TrainState(
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=_in_dtypes_of(state.opt_state, opt_state),
+            key=state.key,
+            blueprint=blueprint,
+        )
+        return state, metrics
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def make_eval_step(metrics_fn: LossFn) -> EvalStep:
+    """Compile the evaluation of one batch, in evaluation mode: no dropout, running statistics.
+
+    Args:
+        metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what a `loss_fn` returns, so that that of
+            `make_train_step` serves here, too. Metrics are what they are there.
+
+    Returns:
+        `step(state, batch) -> metrics`, a dict of `Average`. The state is left as it is, and nothing that `metrics_fn`
+        does to the module lasts.
+
+    Example:
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain.train import TrainState, make_eval_step
+        >>> state = TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> step = make_eval_step(lambda model, batch: {"kept": model(batch) == batch})
+        >>> metrics = step(state, jnp.ones((3, 5)))
+        >>> int(metrics["kept"].total), int(metrics["kept"].count)
+        (15, 15)
+
+    PyTorch: `model.eval()` and `with torch.no_grad():`.
+    """
+    watch = ShapeWatch("evaluation step", expected=4)
+
+    def eval_step(state: TrainState, batch: PyTree) -> Metrics:
+        watch.see(batch)
+        model = state.blueprint.module(state.params, state.model_state, state.key, state.step, train=False)
+        result = metrics_fn(model, batch)
+        if isinstance(result, Mapping):
+            return {name: as_average(name, metric, batch) for name, metric in result.items()}
+        return _loss_and_metrics(result, batch)[1]
+
+    return jax.jit(eval_step)
+
+
+def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Metrics]:
+    """The loss to minimize, and all metrics, itself among them."""
+    loss, metrics = result if type(result) is tuple and len(result) == 2 else (result, {})
+    value: Any = loss.value if isinstance(loss, Average) else loss
+    if not isinstance(metrics, Mapping) or "loss" in metrics:
+        raise TypeError(
+            "loss_fn must return a loss, or a loss and a dict of metrics (without 'loss', which is there anyway), got "
+            f"metrics {metrics!r}"
+        )
+    if not isinstance(value, jax.Array) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
+        shown = jax.typeof(value).str_short() if isinstance(value, jax.Array) else repr(value)
+        raise TypeError(f"loss_fn must return a float scalar array, got {shown}; reduce it, with reduction='mean'")
+    metrics = {"loss": loss, **metrics}
+    return value, {name: as_average(name, metric, batch) for name, metric in metrics.items()}
+
+
+def _updated(old: Variables, model: nnx.Module) -> Variables:
+    """What the module's variables other than parameters have become."""
+    nnx.pop(model, nnx.Intermediate)
+    _, _, _, rest = nnx.split(model, nnx.Param, nnx.RngState, ...)
+    new = variables(rest)
+    if jax.tree.structure(new) != jax.tree.structure(old):
+        raise ValueError(
+            f"loss_fn changed which variables the module has, from {jax.tree.map(jnp.shape, old)} to "
+            f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
+        )
+    return _in_dtypes_of(old, new)
+
+
+def _in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
+    """`new` in the dtypes of `old`: a step whose result has another dtype than its input would compile twice."""
+    return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)

@@ -1,0 +1,193 @@
+"""The loop: what it trains on, writes down, repeats and refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxtrain import optim
+from jaxtrain.train import NonFiniteLossError, TrainState, evaluate, fit, make_eval_step, make_train_step
+from jaxtrain.train.metrics import Totals
+
+
+class Line(nnx.Module):
+    def __init__(self):
+        self.w = nnx.Param(jnp.zeros(()))
+
+    def __call__(self, x):
+        return self.w[...] * x
+
+
+def loss_fn(model, batch):
+    x, y = batch
+    return jnp.mean((model(x) - y) ** 2)
+
+
+def line(lr=0.05):
+    return TrainState.create(Line(), optim.sgd(lr=lr))
+
+
+X = np.linspace(-1, 1, 10, dtype=np.float32)
+DATA = (X, 2 * X)
+
+
+class Recorder:
+    def __init__(self):
+        self.told = []
+
+    def start(self, epochs, steps):
+        self.told.append(("start", epochs, steps))
+
+    def advance(self, step, metrics):
+        self.told.append(("advance", step, sorted(metrics)))
+
+    def epoch(self, entries):
+        self.told.append(("epoch", entries["epoch"]))
+
+    def stop(self):
+        self.told.append(("stop",))
+
+
+def test_fit_is_the_plain_loop():
+    plain = line()
+    step = make_train_step(loss_fn)
+    losses = []
+    for epoch in range(2):
+        order = np.random.default_rng([3, epoch]).permutation(10)
+        total = 0.0
+        for start in range(0, 10, 4):
+            index = order[start : start + 4]
+            plain, metrics = step(plain, (DATA[0][index], DATA[1][index]))
+            total += float(metrics["loss"].total)
+        losses.append(total / 10)
+    state, history = fit(line(), loss_fn, DATA, epochs=2, batch_size=4, seed=3, progress=False)
+    assert int(state.step) == 6
+    assert float(state.params["w"]) == float(plain.params["w"])
+    assert history["epoch"] == [0, 1]
+    assert history["loss"] == losses
+
+
+def test_history_with_validation_metrics_and_rate():
+    def metrics_fn(model, batch):
+        return {"error": jnp.abs(model(batch[0]) - batch[1])}
+
+    _, history = fit(
+        line(), loss_fn, DATA, epochs=3, batch_size=4, validation=(X[:1], X[:1]), metrics_fn=metrics_fn, progress=False
+    )
+    assert list(history.as_dict()) == ["epoch", "loss", "lr", "val_error"]
+    assert history["lr"] == [float(np.float32(0.05))] * 3
+    assert len(history["val_error"]) == 3
+
+
+def test_validation_is_by_the_loss_unless_told_otherwise():
+    state, history = fit(line(), loss_fn, DATA, epochs=1, batch_size=4, validation=DATA, progress=False)
+    w = float(state.params["w"])
+    assert history["val_loss"] == [pytest.approx((2 - w) ** 2 * np.mean(X**2), rel=1e-6)]
+
+
+def test_the_given_state_stays():
+    state = line()
+    first, _ = fit(state, loss_fn, DATA, epochs=1, batch_size=4, progress=False)
+    second, _ = fit(state, loss_fn, DATA, epochs=1, batch_size=4, progress=False)
+    assert float(state.params["w"]) == 0.0
+    assert float(first.params["w"]) == float(second.params["w"]) != 0.0
+
+
+def test_resumed_by_epoch_bit_for_bit(net, assert_same):
+    settings = {"batch_size": 16, "validation": net.batch, "progress": False}
+    through, history = fit(net.state, net.loss_fn, net.batch, epochs=4, **settings)
+    halfway, first = fit(net.state, net.loss_fn, net.batch, epochs=2, **settings)
+    resumed, second = fit(halfway, net.loss_fn, net.batch, epochs=4, start_epoch=2, **settings)
+    assert_same(resumed, through)
+    assert second["epoch"] == [2, 3]
+    assert {name: first[name] + second[name] for name in history.as_dict()} == history.as_dict()
+
+
+def test_drop_last_leaves_the_rest_out():
+    state, _ = fit(line(), loss_fn, DATA, epochs=2, batch_size=4, drop_last=True, progress=False)
+    assert int(state.step) == 4
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("start_epoch", [0, 1])
+def test_non_finite_loss_stops_the_run_and_names_the_step(bad, start_epoch):
+    x = np.ones(40, np.float32)
+    x[37] = bad
+    state = TrainState(**{**vars(line()), "step": jnp.int32(20 * start_epoch)})
+    recorder = Recorder()
+    with pytest.raises(NonFiniteLossError, match=r"the loss is (nan|inf) at step \d+, in epoch \d") as caught:
+        fit(
+            state,
+            loss_fn,
+            (x, x),
+            epochs=3,
+            batch_size=2,
+            shuffle=False,
+            start_epoch=start_epoch,
+            progress=recorder,
+        )
+    assert (caught.value.step, caught.value.epoch) == (18 + 20 * start_epoch, start_epoch)
+    assert isinstance(caught.value, FloatingPointError)
+    assert not np.isfinite(caught.value.loss)
+    assert recorder.told[-1] == ("stop",)
+
+
+def test_metrics_are_read_after_the_next_dispatch(monkeypatch):
+    events = []
+    read = Totals._read
+    monkeypatch.setattr(Totals, "_PATIENCE", 0.0)
+    monkeypatch.setattr(Totals, "_read", lambda self, count: events.append(("read", count)) or read(self, count))
+    add = Totals.add
+    monkeypatch.setattr(Totals, "add", lambda self, metrics: events.append("dispatched") or add(self, metrics))
+    fit(line(), loss_fn, DATA, epochs=1, batch_size=4, progress=False)
+    assert events == ["dispatched", ("read", 0), "dispatched", ("read", 1), "dispatched", ("read", 1), ("read", 1)]
+
+
+def test_progress_is_told(monkeypatch):
+    monkeypatch.setattr(Totals, "_PATIENCE", 0.0)
+    recorder = Recorder()
+    fit(line(), loss_fn, DATA, epochs=2, batch_size=4, start_epoch=1, progress=recorder)
+    assert recorder.told == [
+        ("start", range(1, 2), 3),
+        ("advance", 1, ["loss"]),
+        ("advance", 2, ["loss"]),
+        ("epoch", 1),
+        ("stop",),
+    ]
+
+
+def test_evaluate_over_ragged_batches():
+    eval_step = make_eval_step(lambda model, batch: {"mean": batch[0].mean(), "each": batch[0]})
+    x = np.arange(10, dtype=np.float32)
+    assert evaluate(eval_step, line(), (x, x), batch_size=4) == {"each": 4.5, "mean": 4.5}
+    assert evaluate(eval_step, line(), (x, x)) == {"each": 4.5, "mean": 4.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"data": (X, X[:3])}, ValueError, "fit: data: arrays must all have the same number of rows"),
+        ({"data": (X[:0], X[:0])}, ValueError, "fit: data: there must be at least one row"),
+        ({"batch_size": 11}, ValueError, "fit: data: batch_size must be from 1 to 10, got 11"),
+        ({"batch_size": 0}, ValueError, "fit: data: batch_size must be from 1 to 10, got 0"),
+        ({"epochs": 0}, ValueError, "fit: epochs must be at least 1, got 0"),
+        ({"epochs": 1.5}, TypeError, r"fit: epochs must be an integer, got 1.5"),
+        ({"start_epoch": -1}, ValueError, "fit: start_epoch must be at least 0, got -1"),
+        ({"validation": (X, X[:3])}, ValueError, "fit: validation: arrays must all have the same number of rows"),
+        ({"state": {}}, TypeError, "fit: state must be a TrainState, see TrainState.create, got {}"),
+        ({"progress": "bar"}, TypeError, "progress must be True, False or be a jaxtrain.train.Progress, got 'bar'"),
+        ({"metrics_fn": loss_fn}, ValueError, "fit: metrics_fn comes without validation data"),
+    ],
+)
+def test_bad_input(changes, error, message):
+    arguments = {"state": line(), "data": DATA, "epochs": 1, "batch_size": 4, "progress": False, **changes}
+    with pytest.raises(error, match=message):
+        fit(loss_fn=loss_fn, **arguments)
+
+
+def test_evaluate_refuses_bad_input():
+    with pytest.raises(ValueError, match="evaluate: data: batch_size must be at least 1, got 0"):
+        evaluate(make_eval_step(loss_fn), line(), DATA, batch_size=0)
+    with pytest.raises(ValueError, match="evaluate: data: there must be at least one row"):
+        evaluate(make_eval_step(loss_fn), line(), jax.tree.map(lambda x: x[:0], DATA))

@@ -1,0 +1,93 @@
+"""Averages over batches of different sizes, and when they are read."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxtrain.train import Average
+from jaxtrain.train.metrics import Totals, as_average
+
+
+def test_averages_add():
+    total = Average(6.0, 4) + Average(0.0, 1)
+    assert (total.total, total.count, total.value) == (6.0, 5, 1.2)
+
+
+def test_nothing_counted_is_nan():
+    assert math.isnan(Average(0.0, 0).value)
+    assert math.isnan(Average(jnp.float32(0), jnp.int32(0)).value)
+    totals = Totals()
+    totals.add({"tokens": Average(jnp.float32(0), jnp.int32(0))})
+    assert math.isnan(totals.finish()["tokens"])
+
+
+def test_average_is_a_pytree():
+    doubled = jax.jit(lambda average: average + average)(Average(jnp.float32(1.5), jnp.int32(2)))
+    assert (float(doubled.total), int(doubled.count)) == (3.0, 4)
+
+
+@pytest.mark.parametrize(
+    ("metric", "total", "count", "dtype"),
+    [
+        (jnp.float32(0.5), 1.5, 3, "float32"),
+        (0.5, 1.5, 3, "float32"),
+        (2, 6.0, 3, "float32"),
+        (jnp.bfloat16(0.5), 1.5, 3, "float32"),
+        (jnp.array([True, False, True]), 2, 3, "int32"),
+        (jnp.array([[1, 2], [3, 4]], jnp.int8), 10, 4, "int32"),
+        (Average(7.0, 2), 7.0, 2, "float32"),
+        (Average(jnp.bfloat16(7.0), jnp.float32(1.5)), 7.0, 1.5, "float32"),
+    ],
+)
+def test_what_counts_how(metric, total, count, dtype):
+    average = as_average("metric", metric, {"x": np.zeros((3, 2)), "key": np.float32(1)})
+    assert (float(average.total), float(average.count), str(average.total.dtype)) == (total, count, dtype)
+
+
+def test_sums_of_half_precision_go_on_counting():
+    average = as_average("ones", jnp.ones(3000, jnp.bfloat16), ())
+    assert (float(average.total), int(average.count)) == (3000.0, 3000)
+
+
+def test_ragged_batches_average_to_the_last_digit():
+    values = np.random.default_rng(0).integers(-(2**12), 2**12, 1000) / 2.0**10
+    assert np.float32(values).tolist() == values.tolist()
+    totals = Totals()
+    for start in range(0, 1000, 64):
+        totals.add({"mean": as_average("mean", jnp.float32(values[start : start + 64]), ())})
+    assert totals.finish()["mean"] == values.sum() / 1000
+    assert totals.steps == 16
+
+
+def test_totals_are_kept_in_float64():
+    totals = Totals()
+    for _ in range(3):
+        totals.add({"mean": Average(jnp.float32(2.0**24), jnp.int32(1))})
+    totals.add({"mean": Average(jnp.float32(1.0), jnp.int32(0))})
+    assert totals.finish()["mean"] * 3 == 3 * 2.0**24 + 1
+
+
+def metrics_of(step):
+    return {"accuracy": Average(np.int32(1), np.int32(2)), "loss": Average(np.float32(step), np.int32(1))}
+
+
+def test_metrics_are_read_in_chunks_and_one_step_late(monkeypatch):
+    monkeypatch.setattr(Totals, "_PATIENCE", math.inf)
+    seen = []
+    totals = Totals(lambda index, metrics: seen.append((index, float(metrics["loss"].value))))
+    read_at = [step for step in range(40) if totals.add(metrics_of(step))]
+    assert read_at == [16, 32]
+    assert totals.steps == len(seen) == 32
+    assert totals.finish() == {"loss": 19.5, "accuracy": 0.5}
+    assert list(totals.averages()) == ["loss", "accuracy"]
+    assert seen == [(step, float(step)) for step in range(40)]
+
+
+def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
+    monkeypatch.setattr(Totals, "_PATIENCE", 0.0)
+    totals = Totals()
+    assert [totals.add(metrics_of(step)) for step in range(3)] == [False, True, True]
+    assert totals.steps == 2
