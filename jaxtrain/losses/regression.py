@@ -71,6 +71,7 @@ def rmse_loss(
         ValueError: the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import losses
         >>> float(losses.rmse_loss(jnp.array([3.0, -1.0]), jnp.array([0.0, 0.0]), reduction="sum") ** 2)
         10.0

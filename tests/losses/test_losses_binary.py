@@ -1,0 +1,63 @@
+"""Binary cross-entropy: the ends of the unit interval, extreme logits, weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxtrain import losses
+
+HALVES = jnp.full((2, 3), 0.5)
+
+
+@pytest.mark.parametrize("wrong", [-0.01, 1.01, jnp.nan, jnp.inf])
+@pytest.mark.parametrize("position", [0, 1], ids=["input", "target"])
+def test_what_is_no_probability_gives_nan_in_loss_and_gradient(wrong, position):
+    arguments = [jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5])]
+    arguments[position] = jnp.array([wrong, 0.5])
+    loss, gradient = jax.value_and_grad(losses.binary_cross_entropy)(*arguments, reduction="sum")
+    assert jnp.isnan(loss)
+    assert np.isnan(gradient).tolist() == [True, False]
+
+
+def test_certainty_costs_at_most_a_hundred_but_has_a_slope():
+    certain, truth = jnp.array([0.0, 1.0, 0.0, 1.0]), jnp.array([1.0, 0.0, 0.0, 1.0])
+    assert losses.binary_cross_entropy(certain, truth, reduction="none").tolist() == [100.0, 100.0, 0.0, 0.0]
+    gradient = jax.grad(losses.binary_cross_entropy)(certain, truth, reduction="sum")
+    np.testing.assert_allclose(gradient, [-1e12, 1e12, 0.0, 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("logit", [0.0, 1e-30, 50.0, 1e4, 3e38])
+def test_every_finite_logit_has_a_finite_loss_and_gradient(logit):
+    for sign in (-1.0, 1.0):
+        for target in (0.0, 0.3, 1.0):
+            results = jax.value_and_grad(losses.binary_cross_entropy_with_logits)(sign * logit, target)
+            assert np.isfinite(results).all()
+
+
+def test_small_loss_of_a_sure_logit_is_not_lost():
+    np.testing.assert_allclose(losses.binary_cross_entropy_with_logits(-50.0, 0.0), np.exp(-50), rtol=1e-6)
+
+
+def test_pos_weight_meets_the_last_axis():
+    pos_weight = jnp.array([1.0, 2.0, 3.0])
+    loss = losses.binary_cross_entropy_with_logits(
+        jnp.zeros((2, 3)), jnp.ones((2, 3)), pos_weight=pos_weight, reduction="none"
+    )
+    np.testing.assert_allclose(loss, np.log(2) * np.array([[1, 2, 3], [1, 2, 3]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [losses.binary_cross_entropy, losses.binary_cross_entropy_with_logits])
+def test_weights_broadcast_but_never_enlarge(loss):
+    full = loss(HALVES, HALVES, jnp.array([[2.0], [4.0]]))
+    np.testing.assert_allclose(full, 3 * loss(HALVES, HALVES), rtol=1e-6)
+    for shape in [(2,), (5, 2, 3), (2, 4)]:
+        with pytest.raises(ValueError, match=r"weight must broadcast to shape \(2, 3\), got shape"):
+            loss(HALVES, HALVES, jnp.ones(shape))
+    with pytest.raises(TypeError, match="weight must hold floats"):
+        loss(HALVES, HALVES, jnp.ones(3, int))
+
+
+def test_pos_weight_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"pos_weight must broadcast to shape \(2, 3\), got shape \(2,\)"):
+        losses.binary_cross_entropy_with_logits(HALVES, HALVES, pos_weight=jnp.ones(2))

@@ -1,0 +1,181 @@
+"""What holds for every loss: bad input, reductions, dtypes, transformations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from jaxtrain import losses
+
+GENERATOR = np.random.default_rng(5)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """Arguments of a loss, away from its kinks.
+
+    Attributes:
+        arrays: float32 or integer arrays, the batch first.
+        floats: names of the arguments that must hold floats.
+        same_shape: names of the arguments that must have the shape of the first.
+        options: further arguments.
+    """
+
+    loss: Callable[..., jax.Array]
+    arrays: dict[str, np.ndarray]
+    floats: tuple[str, ...]
+    same_shape: tuple[str, ...]
+    options: dict[str, Any]
+
+    def __call__(self, arrays: dict[str, Any] | None = None, **options) -> jax.Array:
+        return self.loss(**(self.arrays | (arrays or {})), **(self.options | options))
+
+    def cast(self, dtype) -> dict[str, jax.Array]:
+        return {
+            name: jnp.asarray(array, dtype) if array.dtype.kind == "f" else jnp.asarray(array)
+            for name, array in self.arrays.items()
+        }
+
+
+def normal(*shape: int) -> np.ndarray:
+    return GENERATOR.normal(size=shape).astype(np.float32)
+
+
+def uniform(*shape: int) -> np.ndarray:
+    return GENERATOR.uniform(0.1, 0.9, size=shape).astype(np.float32)
+
+
+def example(loss, *, floats=("input",), same_shape=("target",), options=None, **arrays) -> Example:
+    return Example(loss, arrays, floats, same_shape, options or {})
+
+
+CLASSES = np.array([2, 0, 1, 1])
+EXAMPLES = {
+    "mse_loss": example(losses.mse_loss, input=normal(4, 3), target=normal(4, 3)),
+    "rmse_loss": example(losses.rmse_loss, input=normal(4, 3), target=normal(4, 3)),
+    "l1_loss": example(losses.l1_loss, input=normal(4, 3), target=normal(4, 3)),
+    "smooth_l1_loss": example(losses.smooth_l1_loss, input=normal(4, 3), target=normal(4, 3), options={"beta": 0.7}),
+    "huber_loss": example(losses.huber_loss, input=normal(4, 3), target=normal(4, 3), options={"delta": 0.7}),
+    "cross_entropy": example(
+        losses.cross_entropy, input=normal(4, 3), target=CLASSES, options={"label_smoothing": 0.1}
+    ),
+    "cross_entropy of probabilities": example(
+        losses.cross_entropy, input=normal(4, 3), target=uniform(4, 3), weight=uniform(3), floats=("input", "weight")
+    ),
+    "nll_loss": example(losses.nll_loss, input=normal(4, 3), target=CLASSES),
+    "kl_div": example(losses.kl_div, input=normal(4, 3), target=uniform(4, 3), floats=("input", "target")),
+    "kl_div of logarithms": example(
+        losses.kl_div, input=normal(4, 3), target=normal(4, 3), floats=("input", "target"), options={"log_target": True}
+    ),
+    "binary_cross_entropy": example(
+        losses.binary_cross_entropy, input=uniform(4, 3), target=uniform(4, 3), floats=("input", "target")
+    ),
+    "binary_cross_entropy_with_logits": example(
+        losses.binary_cross_entropy_with_logits,
+        input=normal(4, 3),
+        target=uniform(4, 3),
+        pos_weight=uniform(3),
+        floats=("input", "target", "pos_weight"),
+    ),
+}
+
+every_loss = pytest.mark.parametrize("case", EXAMPLES.values(), ids=EXAMPLES.keys())
+
+
+@every_loss
+def test_unknown_reduction_names_the_known_ones(case):
+    with pytest.raises(ValueError, match=r"reduction must be one of 'mean', 'sum', 'none'.*, got 'average'"):
+        case(reduction="average")
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [np.int32, bool, np.complex64])
+def test_arrays_without_floats_are_refused(case, dtype):
+    for name in case.floats:
+        with pytest.raises(TypeError, match=f"{name} must hold floats.*, got {np.dtype(dtype)}"):
+            case({name: case.arrays[name].astype(dtype)})
+
+
+@every_loss
+def test_nothing_is_broadcast(case):
+    for name in case.same_shape:
+        with pytest.raises(ValueError, match=r"shape.*\(3,\)|shape.*\(\)"):
+            case({name: case.arrays[name][0]})
+
+
+@every_loss
+def test_reductions_agree_with_one_loss_an_element(case):
+    each, total, mean = (np.asarray(case(reduction=reduction)) for reduction in ("none", "sum", "mean"))
+    if case.loss is losses.rmse_loss:
+        each, total, mean = each**2, total**2, mean**2
+    assert mean.shape == total.shape == ()
+    np.testing.assert_allclose(total, each.sum(), rtol=1e-6)
+    np.testing.assert_allclose(mean, each.mean(), rtol=1e-6)
+
+
+@every_loss
+def test_empty_batch_has_mean_nan_and_sum_zero(case):
+    empty = {name: array[:0] for name, array in case.arrays.items() if array.shape[0] == 4}
+    assert np.isnan(case(empty))
+    assert case(empty, reduction="sum") == 0
+
+
+@every_loss
+def test_nan_is_never_hidden(case):
+    for name, array in case.arrays.items():
+        if array.dtype.kind == "f":
+            assert np.isnan(case({name: np.full_like(array, np.nan)})), name
+
+
+@every_loss
+def test_low_precision_is_computed_in_float32(case):
+    for dtype in (jnp.float16, jnp.bfloat16):
+        rounded = case.cast(dtype)
+        widened = {name: array.astype(jnp.float32) for name, array in rounded.items() if array.dtype == dtype}
+        loss = case(rounded)
+        assert loss.dtype == dtype
+        assert loss == case(widened).astype(dtype)
+
+
+@every_loss
+def test_float64_stays_float64(case):
+    with jax.enable_x64(True):
+        assert case(case.cast(jnp.float64)).dtype == jnp.float64
+    assert case().dtype == jnp.float32
+
+
+@every_loss
+def test_compiled_and_batched_are_the_same_numbers(case):
+    arrays = case.cast(jnp.float32)
+    batched = {name: 0 if array.shape[0] == 4 else None for name, array in arrays.items()}
+    one_by_one = [case({name: array[row] for name, array in arrays.items() if batched[name] == 0}) for row in range(4)]
+    at_once = jax.jit(jax.vmap(case, in_axes=(batched,)))(arrays)
+    np.testing.assert_allclose(at_once, np.stack(one_by_one), rtol=1e-6)
+
+
+@every_loss
+def test_first_and_second_derivatives_are_those_of_the_value(case):
+    with jax.enable_x64(True):
+        floats = {name: array for name, array in case.cast(jnp.float64).items() if array.dtype == jnp.float64}
+        point, unravel = ravel_pytree(floats)
+        direction = jnp.asarray(GENERATOR.normal(size=point.shape))
+
+        def loss(vector):
+            return case(unravel(vector))
+
+        @jax.jit
+        def derivatives_and_differences(step):
+            def difference(function):
+                return (function(point + step * direction) - function(point - step * direction)) / (2 * step)
+
+            gradient = jax.grad(loss)
+            forward, second = (jax.jvp(function, (point,), (direction,))[1] for function in (loss, gradient))
+            return (gradient(point) @ direction, forward, second), (*[difference(loss)] * 2, difference(gradient))
+
+        for derivative, difference in zip(*derivatives_and_differences(1e-5), strict=True):
+            np.testing.assert_allclose(derivative, difference, rtol=1e-7, atol=1e-8)
