@@ -34,8 +34,8 @@ def check_optimizer(
         ours: the transformation.
         reference: makes the PyTorch optimizer on a list of parameters.
         steps: number of steps of the default trajectory.
-        leaves: parameters and gradients of your own; by default a scalar, a vector and a matrix whose gradients hold
-            zeros, sign flips, tiny and huge values.
+        leaves: parameters and gradients of your own; by default a scalar and a matrix whose gradients hold zeros, sign
+            flips, tiny and huge values.
 
     Returns:
         The largest errors found, relative to the distance travelled.

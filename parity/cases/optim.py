@@ -1,6 +1,7 @@
 """Cases of `jaxtrain.optim`: the optimizers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax.numpy as jnp
 import optax
@@ -45,44 +46,46 @@ SGD = [
     case(
         "sgd",
         "defaults",
-        lambda: optim.sgd(),
+        optim.sgd,
         lambda p: torch.optim.SGD(p),
         defects={
-            "ascends": lambda: optim.sgd(maximize=True),
-            "lr of the previous default": lambda: optim.sgd(1e-2),
+            "ascends": partial(optim.sgd, maximize=True),
+            "lr of the previous default": partial(optim.sgd, 1e-2),
         },
     ),
     case(
         "sgd",
         "momentum",
-        lambda: optim.sgd(0.01, momentum=0.9),
+        partial(optim.sgd, 0.01, momentum=0.9),
         lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
         defects={
-            "no momentum": lambda: optim.sgd(0.01),
+            "no momentum": partial(optim.sgd, 0.01),
             "averages instead of sums": lambda: optax.chain(optax.ema(0.9, debias=False), optax.scale(-0.01)),
-            "nesterov on": lambda: optim.sgd(0.01, momentum=0.9, nesterov=True),
+            "nesterov on": partial(optim.sgd, 0.01, momentum=0.9, nesterov=True),
         },
     ),
     case(
         "sgd",
         "momentum, dampening, weight decay",
-        lambda: optim.sgd(0.01, momentum=0.9, dampening=0.5, weight_decay=0.1),
+        partial(optim.sgd, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1),
         lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1),
         defects={
-            "no dampening": lambda: optim.sgd(0.01, momentum=0.9, weight_decay=0.1),
+            "no dampening": partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1),
             "first step dampened": lambda: optax.chain(
                 optax.add_decayed_weights(0.1), optax.scale(0.5), optax.trace(0.9), optax.scale(-0.01)
             ),
-            "decay decoupled": decoupled_instead_of_l2(lambda: optim.sgd(0.01, momentum=0.9, dampening=0.5), 0.1, 0.01),
+            "decay decoupled": decoupled_instead_of_l2(
+                partial(optim.sgd, 0.01, momentum=0.9, dampening=0.5), 0.1, 0.01
+            ),
         },
     ),
     case(
         "sgd",
         "nesterov, weight decay, maximize",
-        lambda: optim.sgd(0.01, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
+        partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
         lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
         defects={
-            "nesterov off": lambda: optim.sgd(0.01, momentum=0.9, weight_decay=0.1, maximize=True),
+            "nesterov off": partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1, maximize=True),
             "decay negated with the gradient": lambda: optax.chain(
                 optax.add_decayed_weights(0.1), optax.sgd(-0.01, momentum=0.9, nesterov=True)
             ),
@@ -91,12 +94,14 @@ SGD = [
     case(
         "sgd",
         "schedule, momentum",
-        lambda: optim.sgd(halving, momentum=0.9),
+        partial(optim.sgd, halving, momentum=0.9),
         lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
         scheduler=torch_halving,
         defects={
-            "schedule one step late": lambda: optim.sgd(lambda count: halving(jnp.maximum(count - 1, 0)), momentum=0.9),
-            "schedule one step early": lambda: optim.sgd(lambda count: halving(count + 1), momentum=0.9),
+            "schedule one step late": partial(
+                optim.sgd, lambda count: halving(jnp.maximum(count - 1, 0)), momentum=0.9
+            ),
+            "schedule one step early": partial(optim.sgd, lambda count: halving(count + 1), momentum=0.9),
             "lr before the momentum": lambda: optax.chain(optax.scale_by_learning_rate(halving), optax.trace(0.9)),
         },
     ),
@@ -106,7 +111,7 @@ ADAM = [
     case(
         "adam",
         "defaults",
-        lambda: optim.adam(),
+        optim.adam,
         lambda p: torch.optim.Adam(p),
         defects={
             "bias corrections in float32": float32_bias_corrections,
@@ -117,20 +122,20 @@ ADAM = [
     case(
         "adam",
         "betas=(0.8, 0.99999)",
-        lambda: optim.adam(0.01, (0.8, 0.99999), 1e-6),
+        partial(optim.adam, 0.01, (0.8, 0.99999), 1e-6),
         lambda p: torch.optim.Adam(p, 0.01, (0.8, 0.99999), 1e-6),
         defects={
             "bias corrections in float32": lambda: optax.adam(0.01, 0.8, 0.99999, 1e-6),
-            "betas swapped": lambda: optim.adam(0.01, (0.99999, 0.8), 1e-6),
+            "betas swapped": partial(optim.adam, 0.01, (0.99999, 0.8), 1e-6),
         },
     ),
     case(
         "adam",
         "weight decay",
-        lambda: optim.adam(weight_decay=0.1),
+        partial(optim.adam, weight_decay=0.1),
         lambda p: torch.optim.Adam(p, weight_decay=0.1),
         defects={
-            "decay decoupled": lambda: optim.adamw(weight_decay=0.1),
+            "decay decoupled": partial(optim.adamw, weight_decay=0.1),
             "decay after the moments": lambda: optax.chain(
                 optax.scale_by_adam(), optax.add_decayed_weights(0.1), optax.scale(-1e-3)
             ),
@@ -139,25 +144,25 @@ ADAM = [
     case(
         "adam",
         "amsgrad, weight decay, maximize",
-        lambda: optim.adam(amsgrad=True, weight_decay=0.1, maximize=True),
+        partial(optim.adam, amsgrad=True, weight_decay=0.1, maximize=True),
         lambda p: torch.optim.Adam(p, amsgrad=True, weight_decay=0.1, maximize=True),
         defects={
             "maximum after the bias correction": lambda: optax.chain(
                 optax.scale(-1.0), optax.add_decayed_weights(0.1), optax.amsgrad(1e-3)
             ),
-            "amsgrad off": lambda: optim.adam(weight_decay=0.1, maximize=True),
-            "minimizes": lambda: optim.adam(amsgrad=True, weight_decay=0.1),
+            "amsgrad off": partial(optim.adam, weight_decay=0.1, maximize=True),
+            "minimizes": partial(optim.adam, amsgrad=True, weight_decay=0.1),
         },
     ),
     case(
         "adam",
         "schedule",
-        lambda: optim.adam(halving),
+        partial(optim.adam, halving),
         lambda p: torch.optim.Adam(p, 0.01),
         scheduler=torch_halving,
         defects={
-            "schedule one step early": lambda: optim.adam(lambda count: halving(count + 1)),
-            "schedule ignored": lambda: optim.adam(0.01),
+            "schedule one step early": partial(optim.adam, lambda count: halving(count + 1)),
+            "schedule ignored": partial(optim.adam, 0.01),
         },
     ),
 ]
@@ -166,30 +171,30 @@ ADAMW = [
     case(
         "adamw",
         "defaults",
-        lambda: optim.adamw(),
+        optim.adamw,
         lambda p: torch.optim.AdamW(p),
         defects={
             "the decay of optax, 1e-4": lambda: optax.adamw(1e-3),
-            "decay in the gradient": lambda: optim.adam(weight_decay=1e-2),
-            "no decay": lambda: optim.adam(),
+            "decay in the gradient": partial(optim.adam, weight_decay=1e-2),
+            "no decay": optim.adam,
         },
     ),
     case(
         "adamw",
         "amsgrad, weight decay, maximize",
-        lambda: optim.adamw(0.01, weight_decay=0.3, amsgrad=True, maximize=True),
+        partial(optim.adamw, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
         lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
         defects={
             "decay negated with the gradient": lambda: optax.chain(
                 optim.adamw(0.01, weight_decay=0.3, amsgrad=True), optax.scale(-1.0)
             ),
-            "amsgrad off": lambda: optim.adamw(0.01, weight_decay=0.3, maximize=True),
+            "amsgrad off": partial(optim.adamw, 0.01, weight_decay=0.3, maximize=True),
         },
     ),
     case(
         "adamw",
         "schedule",
-        lambda: optim.adamw(halving, weight_decay=0.1),
+        partial(optim.adamw, halving, weight_decay=0.1),
         lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
         scheduler=torch_halving,
         defects={
@@ -202,7 +207,7 @@ RMSPROP = [
     case(
         "rmsprop",
         "defaults",
-        lambda: optim.rmsprop(),
+        optim.rmsprop,
         lambda p: torch.optim.RMSprop(p),
         defects={
             "eps in the root": lambda: optax.rmsprop(1e-2, 0.99, 1e-8),
@@ -213,22 +218,22 @@ RMSPROP = [
     case(
         "rmsprop",
         "centered, weight decay",
-        lambda: optim.rmsprop(alpha=0.9, eps=1e-4, weight_decay=0.1, centered=True),
+        partial(optim.rmsprop, alpha=0.9, eps=1e-4, weight_decay=0.1, centered=True),
         lambda p: torch.optim.RMSprop(p, alpha=0.9, eps=1e-4, weight_decay=0.1, centered=True),
         defects={
-            "not centered": lambda: optim.rmsprop(alpha=0.9, eps=1e-4, weight_decay=0.1),
+            "not centered": partial(optim.rmsprop, alpha=0.9, eps=1e-4, weight_decay=0.1),
             "decay decoupled": decoupled_instead_of_l2(
-                lambda: optim.rmsprop(alpha=0.9, eps=1e-4, centered=True), 0.1, 0.01
+                partial(optim.rmsprop, alpha=0.9, eps=1e-4, centered=True), 0.1, 0.01
             ),
         },
     ),
     case(
         "rmsprop",
         "centered, momentum, maximize",
-        lambda: optim.rmsprop(momentum=0.9, centered=True, maximize=True),
+        partial(optim.rmsprop, momentum=0.9, centered=True, maximize=True),
         lambda p: torch.optim.RMSprop(p, momentum=0.9, centered=True, maximize=True),
         defects={
-            "no momentum": lambda: optim.rmsprop(centered=True, maximize=True),
+            "no momentum": partial(optim.rmsprop, centered=True, maximize=True),
             "nesterov": lambda: optax.chain(
                 optax.scale(-1.0),
                 optax.rmsprop(1e-2, 0.99, 1e-8, eps_in_sqrt=False, centered=True, momentum=0.9, nesterov=True),
@@ -238,7 +243,7 @@ RMSPROP = [
     case(
         "rmsprop",
         "schedule, momentum",
-        lambda: optim.rmsprop(halving, momentum=0.9),
+        partial(optim.rmsprop, halving, momentum=0.9),
         lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9),
         scheduler=torch_halving,
         defects={
