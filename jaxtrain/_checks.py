@@ -39,6 +39,8 @@ def check_range(
     if not is_concrete(value):
         return
     try:
+        if isinstance(value, str):  # NumPy would read a number out of it
+            raise TypeError
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{where}: {name} must be a number, an array or a schedule, got {value!r}") from None

@@ -78,8 +78,8 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
     - lambda, cyclic, one-cycle and warm-restart schedules overwrite it, and with it what came before,
     - cosine annealing and `swa_lr` pull it towards their end.
 
-    Chains of the first two take no longer than their schedules. A cosine or `swa_lr` that nothing overwrites makes all
-    steps anew for every value, in blocks of 1024: on a CPU that takes about 2 ms at count 100,000.
+    Chains of the first two take no longer than their schedules. With one of the third that nothing overwrites, all
+    steps are made anew for every value: a CPU takes 0.2 ms at count 1,000 and 25 ms at count 100,000.
 
     Args:
         schedulers: the schedules, at least one, all of the same base rate.
@@ -121,15 +121,15 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
     def overwritten(count: jax.Array, start: ArrayLike) -> jax.Array:
         return step(count)(start, as_float64(lr))
 
-    def scaled(count: jax.Array, start: ArrayLike) -> jax.Array:
-        for schedule in schedules:
-            start = schedule.rate(count, start)
-        return start
-
     def blended(count: jax.Array, start: ArrayLike) -> jax.Array:
         return fold(step, count)(start, as_float64(lr))
 
-    kinds = {schedule.kind for schedule in schedules}
+    def scaled(count: jax.Array, start: ArrayLike) -> jax.Array:
+        for schedule in schedules:
+            start = schedule.rate(count, start)
+        return jnp.asarray(start)
+
+    kinds = [schedule.kind for schedule in schedules]
     if "sets" in kinds:
         return Schedule(lr=lr, rate=overwritten, step=step, kind="sets")
     if "blends" in kinds:

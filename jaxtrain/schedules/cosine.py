@@ -53,15 +53,19 @@ def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.
         position = count % (2 * as_float64(T_max))
         return jnp.minimum(position, 2 * as_float64(T_max) - position)
 
+    def height(count: jax.Array) -> jax.Array:
+        """From 0 at the bottom of the wave to 1 at its top."""
+        return cosine((as_float64(T_max) - from_top(count)) / as_float64(T_max))
+
     def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
         top = jnp.where(count <= as_float64(T_max), start, as_float64(lr))
         return anneal(cosine, top, as_float64(eta_min), from_top(count), as_float64(T_max))
 
     def step(count: jax.Array) -> Affine:
-        height, height_before = (anneal(cosine, 1.0, 0.0, from_top(c), as_float64(T_max)) for c in (count, count - 1))
-        at_bottom = height_before == 0
-        scale = jnp.where(at_bottom | (count == 0), 1.0, height / jnp.where(at_bottom, 1.0, height_before))
-        lift = jnp.where(at_bottom, height, 0.0)
+        now, before = height(count), height(count - 1)
+        at_bottom = before == 0
+        scale = jnp.where(at_bottom | (count == 0), 1.0, now / jnp.where(at_bottom, 1.0, before))
+        lift = jnp.where(at_bottom, now, 0.0)
         return Affine(scale=scale, base=lift, offset=as_float64(eta_min) * (1 - scale - lift))
 
     return Schedule(lr=lr, rate=rate, step=step, kind="blends")
@@ -106,9 +110,9 @@ def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta
         """`T_cur` and `T_i`."""
         if T_mult == 1:
             return count % T_0, T_0
-        lengths = list(
-            itertools.takewhile(lambda length: length < _LAST_COUNT, (T_0 * T_mult**n for n in itertools.count()))
-        )
+        lengths = [T_0]
+        while lengths[-1] < _LAST_COUNT:
+            lengths.append(lengths[-1] * T_mult)
         restarts = jnp.asarray([0, *itertools.accumulate(lengths[:-1])], jnp.float64)
         number = jnp.searchsorted(restarts, count, side="right") - 1
         return count - restarts[number], jnp.asarray(lengths, jnp.float64)[number]

@@ -45,8 +45,8 @@ def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]
 
     `lr * lr_lambda(1) * lr_lambda(2) * … * lr_lambda(count)`
 
-    The product is made anew for every value, in blocks of 1024 factors: on a CPU it takes about 1 ms at count 100,000.
-    Where the product is known in closed form, `lambda_lr` is for it.
+    The product is made anew for every value: at count 100,000 that takes a CPU 1 ms with a cheap function, and 20 ms
+    with a power in it. Where the product is known in closed form, `lambda_lr` is for it.
 
     Args:
         lr: the base rate, at least 0.
