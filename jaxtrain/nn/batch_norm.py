@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_integer, check_range
 from jaxtrain.nn._arrays import along_axis, as_floating, canonical_axis, check_size, compute_dtype
-from jaxtrain.nn._moments import moments
+from jaxtrain.nn._standardize import standardize
 
 
 def batch_norm(
@@ -24,7 +24,7 @@ def batch_norm(
     bias: Float[Array, "channels"] | None = None,
     training: bool = False,
     momentum: float | jax.Array = 0.1,
-    eps: float | jax.Array = 1e-5,
+    eps: float = 1e-5,
     *,
     axis: int = -1,
     axis_name: str | tuple[str, ...] | None = None,
@@ -90,25 +90,22 @@ def batch_norm(
         check_size("batch_norm", name, vector, input, axis)
 
     x = input.astype(compute_dtype(input))
+    scale = None if weight is None else along_axis(weight, axis, input.ndim).astype(x.dtype)
     if training:
         others = tuple(other for other in range(input.ndim) if other != axis)
         count = _count_per_channel(input, others, axis_name)
-        centred, mean, variance = moments(x, others, axis_name)
+        output, mean, variance = standardize(x, others, eps, scale=scale, axis_name=axis_name)
         running_mean = _moved(running_mean, mean, momentum)
-        running_var = _moved(running_var, variance * (count / (count - 1)), momentum)
+        running_var = _moved(running_var, variance, momentum, count / (count - 1))
     elif running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm: evaluation needs running_mean and running_var; pass both, or training=True to normalize by "
             "the statistics of the batch"
         )
     else:
-        centred = x - along_axis(running_mean, axis, input.ndim).astype(x.dtype)
+        mean = along_axis(running_mean, axis, input.ndim).astype(x.dtype)
         variance = along_axis(running_var, axis, input.ndim).astype(x.dtype)
-
-    scale = 1 / jnp.sqrt(variance + eps)
-    if weight is not None:
-        scale *= along_axis(weight, axis, input.ndim)
-    output = centred * scale
+        output = (x - mean) * ((1 if scale is None else scale) / jnp.sqrt(variance + eps))
     if bias is not None:
         output += along_axis(bias, axis, input.ndim)
     return output.astype(input.dtype), running_mean, running_var
@@ -255,9 +252,12 @@ def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str |
     return count
 
 
-def _moved(running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array) -> jax.Array | None:
-    """The running statistic after this batch, in its own dtype and without a gradient."""
+def _moved(
+    running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array, correction: float = 1.0
+) -> jax.Array | None:
+    """The running statistic after a batch with `statistic · correction`, in its own dtype and without a gradient."""
     if running is None:
         return None
     statistic = lax.stop_gradient(statistic).ravel()
-    return ((1 - momentum) * running.astype(statistic.dtype) + momentum * statistic).astype(running.dtype)
+    moved = (1 - momentum) * running.astype(statistic.dtype) + momentum * correction * statistic
+    return moved.astype(running.dtype)

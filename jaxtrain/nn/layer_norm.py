@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -10,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_range
 from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype
-from jaxtrain.nn._moments import moments
+from jaxtrain.nn._standardize import standardize
 
 
 def layer_norm(
@@ -18,7 +17,7 @@ def layer_norm(
     normalized_shape: int | Sequence[int],
     weight: Float[Array, "..."] | None = None,
     bias: Float[Array, "..."] | None = None,
-    eps: float | jax.Array = 1e-5,
+    eps: float = 1e-5,
 ) -> Float[Array, "..."]:
     """Normalize each example over its last axes.
 
@@ -50,8 +49,7 @@ def layer_norm(
     input = as_floating("layer_norm", input)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     check_range("layer_norm", "eps", eps, 0.0)
-    centred, _, variance = moments(input.astype(compute_dtype(input)), range(-len(shape), 0))
-    output = centred * (1 / jnp.sqrt(variance + eps))
+    output = standardize(input.astype(compute_dtype(input)), tuple(range(-len(shape), 0)), eps).output
     if weight is not None:
         output *= weight
     if bias is not None:

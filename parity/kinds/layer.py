@@ -108,7 +108,7 @@ class LayerCase(Case):
         @jax.jit
         def train(parameters, rest, array):
             def forward(parameters, array):
-                module = nnx.merge(graph, parameters, rest)
+                module = nnx.merge(graph, parameters, rest, copy=True)
                 module.train()
                 output = module(array)
                 return output, nnx.state(module, nnx.Not(nnx.Param))
@@ -121,7 +121,7 @@ class LayerCase(Case):
 
         @jax.jit
         def evaluate(parameters, rest, array):
-            module = nnx.merge(graph, parameters, rest)
+            module = nnx.merge(graph, parameters, rest, copy=True)
             module.eval()
             return module(array)
 

@@ -1,5 +1,0 @@
-"""Cases of `jaxtrain.nn`."""
-
-from parity.case import Case
-
-CASES: list[Case] = []

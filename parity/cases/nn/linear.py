@@ -1,0 +1,58 @@
+"""Cases of `nn.Linear` and `nn.linear`."""
+
+import jax.numpy as jnp
+import torch
+import torch.nn.functional as F
+
+from jaxtrain import nn
+from parity.case import Case
+from parity.cases.nn._inputs import normal
+from parity.kinds.layer import LayerCase
+from parity.kinds.loss import LossCase
+
+
+class AddsBiasFirst(nn.Linear):
+    def __call__(self, inputs, out_sharding=None):
+        return jnp.matmul(inputs + self.bias[...], self.kernel[...])
+
+
+class TransposedKernel(nn.Linear):
+    def __call__(self, inputs, out_sharding=None):
+        return nn.linear(inputs, self.kernel[...].T, self.bias[...])
+
+
+def rounded_to_bfloat16(input, kernel, bias):
+    return nn.linear(input, kernel.astype(jnp.bfloat16).astype(kernel.dtype), bias)
+
+
+CASES: list[Case] = [
+    LayerCase(
+        component="nn.Linear",
+        configuration="square",
+        ours=lambda rngs: nn.Linear(16, 16, rngs=rngs),
+        reference=lambda: torch.nn.Linear(16, 16),
+        inputs=normal((32, 16)),
+        defects={
+            "kernel in torch's layout": lambda rngs: TransposedKernel(16, 16, rngs=rngs),
+            "bias before the product": lambda rngs: AddsBiasFirst(16, 16, rngs=rngs),
+            "no bias": lambda rngs: nn.Linear(16, 16, bias=False, rngs=rngs),
+        },
+    ),
+    LayerCase(
+        component="nn.Linear",
+        configuration="no bias, three axes",
+        ours=lambda rngs: nn.Linear(5, 3, bias=False, rngs=rngs),
+        reference=lambda: torch.nn.Linear(5, 3, bias=False),
+        inputs=normal((4, 8, 5)),
+        defects={"half precision": lambda rngs: nn.Linear(5, 3, bias=False, dtype=jnp.bfloat16, rngs=rngs)},
+    ),
+    LossCase(
+        component="nn.linear",
+        configuration="one example and a batch",
+        ours=nn.linear,
+        reference=lambda input, kernel, bias: F.linear(input, kernel.T, bias),
+        inputs=[(x, *normal((5, 40))[:1], *normal((40,))[:1]) for x in (*normal((5,)), *normal((32, 5)))],
+        wrt=(0, 1, 2),
+        defects={"rounded kernel": rounded_to_bfloat16, "no bias": lambda x, kernel, bias: nn.linear(x, kernel)},
+    ),
+]
