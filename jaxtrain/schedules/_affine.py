@@ -6,7 +6,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 _BLOCK = 128
 
@@ -18,12 +17,12 @@ class Affine(NamedTuple):
     rate `lr` stays symbolic, so that a fold of many steps can be differentiated with respect to it.
     """
 
-    scale: ArrayLike = 1.0
-    base: ArrayLike = 0.0
-    offset: ArrayLike = 0.0
+    scale: jax.Array | float = 1.0
+    base: jax.Array | float = 0.0
+    offset: jax.Array | float = 0.0
 
-    def __call__(self, rate: ArrayLike, lr: ArrayLike) -> jax.Array:
-        return jnp.asarray(self.scale * rate + self.base * lr + self.offset)
+    def __call__(self, rate: jax.Array, lr: jax.Array) -> jax.Array:
+        return self.scale * rate + self.base * lr + self.offset
 
     def then(self, later: "Affine") -> "Affine":
         """This step, and `later` after it."""

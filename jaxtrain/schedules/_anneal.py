@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 Weight = Callable[[jax.Array], jax.Array]
 
@@ -27,6 +26,8 @@ def cosine(fraction: jax.Array) -> jax.Array:
 WEIGHTS: Mapping[str, Weight] = MappingProxyType({"cos": cosine, "linear": linear})
 
 
-def anneal(weight: Weight, start: ArrayLike, end: ArrayLike, done: jax.Array, total: ArrayLike) -> jax.Array:
+def anneal(
+    weight: Weight, start: jax.Array | float, end: jax.Array | float, done: jax.Array, total: jax.Array | float
+) -> jax.Array:
     """The value after `done` of `total` steps on the way from `start` to `end`."""
     return start * weight((total - done) / total) + end * weight(done / total)

@@ -19,7 +19,7 @@ from jaxtrain._checks import check_range
 from jaxtrain._float64 import as_float64, default_float, float64_scalars
 from jaxtrain.schedules._affine import Affine
 
-Rate = Callable[[jax.Array, ArrayLike], jax.Array]
+Rate = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,7 +83,7 @@ def scaling(
     )
 
 
-def as_schedule(where: str, schedule: Any) -> Schedule:
+def as_schedule(where: str, schedule: Schedule | Callable[[jax.Array], ArrayLike]) -> Schedule:
     """`schedule`, or any callable `count -> value` as a schedule that sets the rate."""
     if isinstance(schedule, Schedule):
         return schedule

@@ -104,30 +104,32 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
     schedules = list(schedulers)
     if not schedules:
         raise ValueError("chained_scheduler: expected at least one schedule, got none")
+    steps = []
     for number, schedule in enumerate(schedules):
         if not isinstance(schedule, Schedule) or schedule.step is None:
             raise TypeError(
                 f"chained_scheduler: schedule {number} does not act step by step on a rate; expected schedules of this "
                 f"package, with sequential_lr and per_epoch around the chain, got {schedule!r}"
             )
+        steps.append(schedule.step)
     lr = _common_lr(schedules)
 
     def step(count: jax.Array) -> Affine:
         together = Affine()
-        for schedule in schedules:
-            together = together.then(schedule.step(count))
+        for one in steps:
+            together = together.then(one(count))
         return together
 
-    def overwritten(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def overwritten(count: jax.Array, start: jax.Array) -> jax.Array:
         return step(count)(start, as_float64(lr))
 
-    def blended(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def blended(count: jax.Array, start: jax.Array) -> jax.Array:
         return fold(step, count)(start, as_float64(lr))
 
-    def scaled(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def scaled(count: jax.Array, start: jax.Array) -> jax.Array:
         for schedule in schedules:
             start = schedule.rate(count, start)
-        return jnp.asarray(start)
+        return start
 
     kinds = [schedule.kind for schedule in schedules]
     if "sets" in kinds:
@@ -140,7 +142,7 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
 def _continued(earlier: Rate, begin: int, schedule: Schedule) -> Rate:
     """`earlier` until `begin`, and `schedule` from there."""
 
-    def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def rate(count: jax.Array, start: jax.Array) -> jax.Array:
         last = earlier(jnp.where(count < begin, count, begin - 1.0), start)
         own_start = as_float64(schedule.lr) if schedule.resumes is None else schedule.resumes(last)
         return jnp.where(count < begin, last, schedule.rate(jnp.maximum(count - begin, 0), own_start))

@@ -57,7 +57,7 @@ def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.
         """From 0 at the bottom of the wave to 1 at its top."""
         return cosine((as_float64(T_max) - from_top(count)) / as_float64(T_max))
 
-    def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def rate(count: jax.Array, start: jax.Array) -> jax.Array:
         top = jnp.where(count <= as_float64(T_max), start, as_float64(lr))
         return anneal(cosine, top, as_float64(eta_min), from_top(count), as_float64(T_max))
 
@@ -106,7 +106,7 @@ def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta
     check_integer("cosine_annealing_warm_restarts", "T_mult", T_mult, 1)
     check_number("cosine_annealing_warm_restarts", "eta_min", eta_min)
 
-    def cycle(count: jax.Array) -> tuple[jax.Array, ArrayLike]:
+    def cycle(count: jax.Array) -> tuple[jax.Array, jax.Array | float]:
         """`T_cur` and `T_i`."""
         if T_mult == 1:
             return count % T_0, T_0

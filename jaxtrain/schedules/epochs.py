@@ -42,7 +42,7 @@ def per_epoch(
     schedule = as_schedule("per_epoch", schedule)
     check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
 
-    def rate(count: jax.Array, start: ArrayLike) -> jax.Array:
+    def rate(count: jax.Array, start: jax.Array) -> jax.Array:
         epoch = count // steps_per_epoch
         if fractional:
             epoch += count % steps_per_epoch / steps_per_epoch

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -151,19 +151,19 @@ def _ends(
             f"{where}: pct_start * total_steps must not be 1, which leaves no count for the rise, got "
             f"{pct_start} * {total_steps}; 0.0 begins at the top"
         )
-    return (
-        [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1] if three_phase else [0.0, rise, total_steps - 1]
-    )
+    if three_phase:
+        return [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1]
+    return [0.0, rise, total_steps - 1]
 
 
-def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[ArrayLike], strategy: Strategy) -> jax.Array:
+def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array], strategy: Strategy) -> jax.Array:
     """Anneals through `values` as the count goes through `ends`, and one count further."""
-    phases = list(zip(pairwise(ends), pairwise(values), strict=True))
-    result: Any = jnp.nan
-    for number, ((begin, end), (start, stop)) in reversed(list(enumerate(phases))):
+    result = jnp.asarray(jnp.nan)
+    reach = ends[-1] + 1
+    for (begin, end), (start, stop) in reversed(list(zip(pairwise(ends), pairwise(values), strict=True))):
         # PyTorch can enter a phase without length only after the end, and divides by zero there.
         if begin != end:
-            reach = ends[-1] + 1 if number == len(phases) - 1 else end
             phase = anneal(WEIGHTS[strategy], start, stop, count - begin, end - begin)
             result = jnp.where(count <= reach, phase, result)
+        reach = begin
     return result

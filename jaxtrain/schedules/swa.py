@@ -53,7 +53,7 @@ def swa_lr(
     check_choice("swa_lr", "anneal_strategy", anneal_strategy, WEIGHTS)
     weight = WEIGHTS[anneal_strategy]
 
-    def annealed(count: jax.Array, start: ArrayLike, end: ArrayLike) -> jax.Array:
+    def annealed(count: jax.Array, start: jax.Array | float, end: jax.Array | float) -> jax.Array:
         length = jnp.maximum(as_float64(anneal_epochs), 1.0)
         # PyTorch's way of no counts is at its end from the beginning.
         done = jnp.where(as_float64(anneal_epochs) > 0, jnp.clip(count, 0, length), length)
