@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
     parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of components to FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of components to FILE, or into it between its markers")
     options = parser.parse_args(arguments)
 
     cases = matching(options.name)
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(report.as_json(results))
     if options.markdown:
-        options.markdown.write_text(report.markdown(results))
+        report.write_markdown(results, options.markdown)
     return 0 if all(result.passed for result in results) else 1
 
 

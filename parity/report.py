@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -10,6 +11,7 @@ from rich.table import Table
 from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
 from parity.runner import Result
 
+BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 HEADER = (
     "component",
     "configuration",
@@ -76,6 +78,16 @@ def markdown(results: Sequence[Result]) -> str:
         f"- `{result.case.name}`: {limits(result)}: {result.case.reason}" for result in results if result.case.reason
     ]
     return "\n".join(lines) + "\n"
+
+
+def write_markdown(results: Sequence[Result], path: Path) -> None:
+    """Write the table to a file; in one that holds the markers, only what stands between them is replaced."""
+    text = path.read_text() if path.exists() else ""
+    if BEGIN in text:
+        before, _, rest = text.partition(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{markdown(results)}{END}{rest.partition(END)[2]}")
+    else:
+        path.write_text(markdown(results))
 
 
 def limits(result: Result) -> str:
