@@ -1,15 +1,13 @@
 """Penalties: numbers to add to the loss."""
 
-import operator
 from collections.abc import Callable
-from functools import reduce
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxtrain._checks import check_range
-from jaxtrain._float64 import default_float
+from jaxtrain._float64 import as_float64, default_float, float64_scalars
 from jaxtrain.regularization._paths import parameters_only
 
 Mask = PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]]
@@ -39,14 +37,14 @@ def l1_penalty(
     Example:
         >>> from jaxtrain import regularization
         >>> print(regularization.l1_penalty({"kernel": jnp.array([[1.0, -3.0]]), "bias": jnp.array([5.0])}, 0.1))
-        0.90000004
+        0.9
 
     Torch counterpart: none; scripts write `strength * sum(p.abs().sum() for p in model.parameters())`.
 
     Paper: Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
     check_range("l1_penalty", "strength", strength, 0.0)
-    return strength * _total(_absolute, params, mask)
+    return _penalty(lambda p, strength: strength * _absolute(p), params, mask, strength)
 
 
 def l2_penalty(
@@ -82,7 +80,7 @@ def l2_penalty(
     Paper: Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
     """
     check_range("l2_penalty", "strength", strength, 0.0)
-    return strength * (_total(jnp.square, params, mask) / 2)
+    return _penalty(lambda p, strength: strength / 2 * jnp.square(p), params, mask, strength)
 
 
 def elastic_net_penalty(
@@ -120,24 +118,37 @@ def elastic_net_penalty(
     """
     check_range("elastic_net_penalty", "strength", strength, 0.0)
     check_range("elastic_net_penalty", "l1_ratio", l1_ratio, 0.0, 1.0)
-    l1, l2 = _total(_absolute, params, mask), _total(jnp.square, params, mask) / 2
-    return strength * (l1_ratio * l1 + (1 - l1_ratio) * l2)
+
+    def measure(p: jax.Array, strength: jax.Array, l1_ratio: jax.Array) -> jax.Array:
+        return strength * (l1_ratio * _absolute(p) + (1 - l1_ratio) / 2 * jnp.square(p))
+
+    return _penalty(measure, params, mask, strength, l1_ratio)
+
+
+def _penalty(
+    measure: Callable[..., jax.Array],
+    params: PyTree[Array],
+    mask: Mask | None,
+    *coefficients: float | jax.Array,
+) -> jax.Array:
+    """The sum of `measure(element, *coefficients)` over all elements of the masked parameters.
+
+    It runs in float64, so that the penalty of a million parameters is as near the truth as that of one.
+    """
+    params = parameters_only(params)
+    if mask is not None:
+        marks = mask(params) if callable(mask) else mask
+        params = jax.tree.map(lambda marked, part: part if marked else None, marks, params)
+    leaves = jax.tree.leaves(params)
+    dtype = jnp.result_type(*leaves, jnp.float32) if leaves else default_float()
+
+    def total(*coefficients: jax.Array) -> jax.Array:
+        numbers = [as_float64(coefficient) for coefficient in coefficients]
+        return sum((jnp.sum(measure(as_float64(leaf), *numbers)) for leaf in leaves), start=jnp.zeros(()))
+
+    return float64_scalars(total, *coefficients, dtypes={dtype})[dtype]
 
 
 def _absolute(x: jax.Array) -> jax.Array:
     """|x|, whose gradient at 0 is 0, not the 1 of `jnp.abs`."""
     return x * jnp.sign(x)
-
-
-def _total(measure: Callable[[jax.Array], jax.Array], params: PyTree[Array], mask: Mask | None) -> jax.Array:
-    """The sum of `measure` over all elements of the masked parameters."""
-    params = parameters_only(params)
-    if mask is not None:
-        marks = mask(params) if callable(mask) else mask
-        params = jax.tree.map(lambda marked, part: part if marked else None, marks, params)
-
-    def total(leaf: jax.Array) -> jax.Array:
-        return jnp.sum(measure(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))))
-
-    sums = [total(jnp.asarray(leaf)) for leaf in jax.tree.leaves(params)]
-    return reduce(operator.add, sums) if sums else jnp.zeros((), default_float())
