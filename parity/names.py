@@ -1,4 +1,4 @@
-"""Which PyTorch object each public name of `jaxtrain` stands for, and every deviation of its arguments, with the reason."""
+"""Which PyTorch object each public name of `jaxtrain` stands for, and why where their arguments differ."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -20,24 +20,39 @@ ROOMS: dict[str, ModuleType] = {
 
 WITHOUT_CASE = {
     "schedules.Schedule": "the type of all schedules",
+    "schedules.Plateau": "the type of what `reduce_lr_on_plateau` returns",
     "regularization.label_parameters": "labels parameters; it computes nothing",
     "regularization.decay_mask": "masks parameters; it computes nothing",
 }
 """Public names that no case covers, and why."""
 
 WITHOUT_COUNTERPART = {
-    "losses.rmse_loss": "the root of torch's mse_loss, which torch leaves to its user",
+    "losses.rmse_loss": "the root of `mse_loss`, which PyTorch leaves to its user",
+    "schedules.Schedule": "the type of all schedules",
+    "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",
+    "schedules.per_epoch": "PyTorch steps a scheduler once an epoch, Optax once a batch",
+    "schedules.cyclic_momentum": "the momentum of `CyclicLR`, a schedule of its own here",
+    "schedules.one_cycle_momentum": "the momentum of `OneCycleLR`, a schedule of its own here",
+    "regularization.label_parameters": "PyTorch groups parameters by hand",
+    "regularization.decay_mask": "PyTorch groups parameters by hand",
+    "regularization.l1_penalty": "PyTorch users write it",
+    "regularization.l2_penalty": "PyTorch users write it",
+    "regularization.elastic_net_penalty": "PyTorch users write it",
+    "regularization.max_norm": "`torch.renorm` after the step, which PyTorch users write",
+    "regularization.unit_norm": "`F.normalize` after the step, which PyTorch users write",
+    "regularization.non_negative": "`clamp_` after the step, which PyTorch users write",
+    "nn.linear": "`F.linear` is a builtin without a signature",
 }
-"""Public names that PyTorch has not, and why we do."""
+"""Public names that have no PyTorch object with a signature, and why."""
 
 COUNTERPARTS: dict[str, Any] = {
     "optim.clip_grad_norm": torch.nn.utils.clip_grad_norm_,
     "optim.clip_grad_value": torch.nn.utils.clip_grad_value_,
+    "schedules.swa_lr": torch.optim.swa_utils.SWALR,
 }
 """Where the rule of names does not lead to the counterpart."""
 
 NOT_OURS = {
-    "self": "Python's",
     "params": "an Optax transformation receives the parameters in `init` and `update`",
     "parameters": "an Optax transformation receives the gradients in `update`",
     "optimizer": "a schedule is a function of the count; the base learning rate takes the optimizer's place",
@@ -49,6 +64,7 @@ NOT_OURS = {
     "capturable": "for CUDA graphs; every step here is compiled",
     "differentiable": "every step here can be differentiated",
     "inplace": "nothing is in place in JAX",
+    "dtype": "Flax calls it `param_dtype`",
     "device": "JAX places arrays by `jax.default_device` and shardings",
     "error_if_nonfinite": "compiled code cannot raise; the NaN reaches the loss, where `fit` stops",
 }
@@ -60,14 +76,27 @@ JAX_ONLY = {
     "key": "randomness is an explicit key",
     "rngs": "randomness is an explicit key",
     "dtype": "in Flax the dtype of the computation",
+    "kernel_init": "Flax layers take their initializers",
+    "bias_init": "Flax layers take their initializers",
     "param_dtype": "Flax's name for the dtype of the parameters",
     "axis_name": "names the mesh axis over which statistics are shared",
 }
 """Arguments of ours that PyTorch has not, and why."""
 
 
+OTHER_ARGUMENTS = {
+    ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",
+    ("schedules.cyclic_lr", "base_momentum"): "`cyclic_momentum` is the schedule of the momentum",
+    ("schedules.cyclic_lr", "max_momentum"): "`cyclic_momentum` is the schedule of the momentum",
+    ("schedules.one_cycle_lr", "cycle_momentum"): "`one_cycle_momentum` is the schedule of the momentum",
+    ("schedules.one_cycle_lr", "base_momentum"): "`one_cycle_momentum` is the schedule of the momentum",
+    ("schedules.one_cycle_lr", "max_momentum"): "`one_cycle_momentum` is the schedule of the momentum",
+}
+"""Single arguments that only one side has, and why."""
+
+
 def public_names() -> Iterator[tuple[str, Callable]]:
-    """Every function and class that the five rooms export, but the state types of optimizers."""
+    """Every function and class that the five rooms export, but the state types."""
     for room, module in ROOMS.items():
         for name, value in vars(module).items():
             if callable(value) and not name.startswith("_") and not name.endswith("State"):
@@ -75,22 +104,27 @@ def public_names() -> Iterator[tuple[str, Callable]]:
 
 
 def counterpart(name: str) -> Any:
-    """The PyTorch object of the same name; None if there is none."""
-    if name in COUNTERPARTS:
-        return COUNTERPARTS[name]
+    """The PyTorch object that has the same name; None if there is none."""
+    if name in COUNTERPARTS or name in WITHOUT_COUNTERPART:
+        return COUNTERPARTS.get(name)
     room, _, own = name.partition(".")
     if room == "losses":
         return getattr(F, own, None)
     if room == "optim":
-        classes = {name.lower(): value for name, value in vars(torch.optim).items() if isinstance(value, type)}
-        return classes.get(own.replace("_", ""))
+        return _ignoring_case(torch.optim, own)
     if room == "schedules":
-        classes = {name.lower(): value for name, value in vars(torch.optim.lr_scheduler).items()}
-        return classes.get(own.replace("_", ""))
+        return _ignoring_case(torch.optim.lr_scheduler, own)
     if room == "nn":
         return getattr(torch.nn, own, None) or getattr(torch.nn, f"{own}1d", None) or getattr(F, own, None)
     return None
 
 
 def arguments(function: Callable) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(function).parameters)
+    """The arguments of a function, or of the class that is made, by name."""
+    parameters = inspect.signature(function.__init__ if isinstance(function, type) else function).parameters
+    return {name: parameter for name, parameter in parameters.items() if name != "self"}
+
+
+def _ignoring_case(module: ModuleType, name: str) -> Any:
+    classes = {known.lower(): value for known, value in vars(module).items() if isinstance(value, type)}
+    return classes.get(name.replace("_", ""))

@@ -1,0 +1,49 @@
+"""The registry, the public names and PyTorch's signatures tell the same story."""
+
+import inspect
+
+import pytest
+
+from parity import names
+from parity.cases import all_cases
+
+PUBLIC = dict(names.public_names())
+COMPARED = [name for name in PUBLIC if names.counterpart(name) is not None]
+
+
+def test_everything_public_has_a_case_or_a_reason():
+    covered = {case.component for case in all_cases()} | names.WITHOUT_CASE.keys()
+    assert sorted(PUBLIC.keys() - covered) == []
+
+
+def test_every_case_is_about_something_public():
+    assert sorted({case.component for case in all_cases()} - PUBLIC.keys()) == []
+
+
+def test_everything_public_has_a_counterpart_or_a_reason():
+    assert sorted(PUBLIC.keys() - set(COMPARED) - names.WITHOUT_COUNTERPART.keys()) == []
+
+
+def test_no_reason_outlives_its_name():
+    reasons = names.WITHOUT_CASE.keys() | names.WITHOUT_COUNTERPART.keys() | {name for name, _ in names.OTHER_ARGUMENTS}
+    assert sorted(reasons - PUBLIC.keys()) == []
+    assert sorted(names.WITHOUT_COUNTERPART.keys() & set(COMPARED)) == []
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_arguments_are_those_of_torch(name):
+    ours, theirs = names.arguments(PUBLIC[name]), names.arguments(names.counterpart(name))
+    excused = {argument for component, argument in names.OTHER_ARGUMENTS if component == name}
+    assert sorted(ours.keys() - theirs.keys() - names.JAX_ONLY.keys() - excused) == [], "ours alone"
+    assert sorted(theirs.keys() - ours.keys() - names.NOT_OURS.keys() - excused) == [], "torch's alone"
+
+    def positional(parameters):
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [key for key in ours if key in theirs and parameters[key].kind in kinds]
+
+    order = [key for key in theirs if key in ours]
+    assert positional(ours) == [key for key in order if key in positional(ours)], "order"
+    different = {
+        key: (ours[key].default, theirs[key].default) for key in order if ours[key].default != theirs[key].default
+    }
+    assert different == {}, "defaults"
