@@ -1,0 +1,101 @@
+"""Adadelta."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class AdadeltaState(NamedTuple):
+    """State of `adadelta`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        square_avg: running mean of each parameter's squared gradients.
+        acc_delta: running mean of its squared steps, before the learning rate.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    square_avg: Any = None
+    acc_delta: Any = None
+
+
+def adadelta(
+    lr: Hyperparameter = 1.0,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adadelta: steps in the parameter's own unit, the gradient times the ratio of two root mean squares.
+
+    With :math:`g \leftarrow \pm g + \lambda p`:
+
+    .. math::
+        v \leftarrow \rho v + (1 - \rho) g^2, \quad
+        \Delta = \frac{\sqrt{u + \varepsilon}}{\sqrt{v + \varepsilon}} \, g, \quad
+        u \leftarrow \rho u + (1 - \rho) \Delta^2, \quad
+        p \leftarrow p - \eta \Delta
+
+    :math:`\varepsilon` is added inside both roots; above, it is what sets the steps in motion.
+
+    Args:
+        lr: factor :math:`\eta \ge 0` of the steps; a number, an array or a schedule, like all but the flag.
+        rho: decay rate of both means, in [0, 1].
+        eps: :math:`\varepsilon \ge 0`.
+        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `AdadeltaState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        The first step is `sqrt(eps / (1 - rho))`, whatever the gradient:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = adadelta()
+        >>> update, _ = optimizer.update(jnp.array(100.0), optimizer.init(jnp.array(0.0)))
+        >>> round(float(update), 6)
+        -0.003162
+
+    PyTorch: `torch.optim.Adadelta`. `optax.adadelta` has the same formula without default learning rate.
+
+    Source: Zeiler, `ADADELTA: An Adaptive Learning Rate Method <https://arxiv.org/abs/1212.5701>`_, 2012.
+    """
+    check_range("adadelta", "lr", lr, 0.0)
+    check_range("adadelta", "rho", rho, 0.0, 1.0)
+    check_range("adadelta", "eps", eps, 0.0)
+    check_range("adadelta", "weight_decay", weight_decay, 0.0)
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"square_avg": jnp.zeros_like(parameter), "acc_delta": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, rho, eps, weight_decay):
+        return {"lr": lr, "rho": rho, "fresh": 1 - rho, "eps": eps, "weight_decay": weight_decay}
+
+    def update(gradient, parameter, *, lr, rho, fresh, eps, weight_decay, square_avg, acc_delta):
+        if maximize:
+            gradient = -gradient
+        if decays:
+            gradient = gradient + weight_decay * parameter
+        square_avg = rho * square_avg + fresh * gradient * gradient
+        delta = jnp.sqrt(acc_delta + eps) / jnp.sqrt(square_avg + eps) * gradient
+        acc_delta = rho * acc_delta + fresh * delta * delta
+        return -lr * delta, {"square_avg": square_avg, "acc_delta": acc_delta}
+
+    hyperparameters = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}
+    needs_parameters = "the weight_decay of adadelta" if decays else ""
+    return per_parameter(AdadeltaState, hyperparameters, buffers, scalars, update, needs_parameters)

@@ -1,0 +1,106 @@
+"""Adagrad."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import ArrayLike
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class AdagradState(NamedTuple):
+    """State of `adagrad`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update, before `lr_decay`.
+        sum: sum of each parameter's squared gradients.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    sum: Any = None
+
+
+def adagrad(
+    lr: Hyperparameter = 1e-2,
+    lr_decay: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
+    initial_accumulator_value: ArrayLike = 0.0,
+    eps: Hyperparameter = 1e-10,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adagrad: the gradient over the root of the sum of all squares so far.
+
+    With :math:`g \leftarrow \pm g + \lambda p`:
+
+    .. math::
+        s \leftarrow s + g^2, \quad
+        p \leftarrow p - \frac{\eta}{1 + (t - 1) \, \tau} \cdot \frac{g}{\sqrt s + \varepsilon}
+
+    :math:`\varepsilon` is added outside the root, and the first step has the full learning rate.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the initial value and the
+            flag.
+        lr_decay: :math:`\tau \ge 0`; :math:`t` counts the steps of each parameter.
+        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
+        initial_accumulator_value: first value of :math:`s`, at least 0; a number or an array.
+        eps: :math:`\varepsilon \ge 0`.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `AdagradState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        Under a constant gradient the steps shrink as the roots of their number grow:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = adagrad(lr=1.0)
+        >>> state = optimizer.init(jnp.zeros(()))
+        >>> for _ in range(3):
+        ...     update, state = optimizer.update(jnp.array(1e-6), state)
+        ...     print(round(float(update), 4))
+        -0.9999
+        -0.7071
+        -0.5773
+
+    PyTorch: `torch.optim.Adagrad`. `optax.adagrad` starts at 0.1, adds an :math:`\varepsilon` of 1e-7 inside the root
+    (a first gradient of 1e-6 then moves the parameter a tenth as far) and has no decay of either kind.
+
+    Source: Duchi et al., `Adaptive Subgradient Methods for Online Learning and Stochastic Optimization
+    <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
+    """
+    check_range("adagrad", "lr", lr, 0.0)
+    check_range("adagrad", "lr_decay", lr_decay, 0.0)
+    check_range("adagrad", "weight_decay", weight_decay, 0.0)
+    check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
+    check_range("adagrad", "eps", eps, 0.0)
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"sum": jnp.full_like(parameter, initial_accumulator_value)}
+
+    def scalars(step, lr, lr_decay, weight_decay, eps):
+        return {"step_size": lr / (1 + (step - 1) * lr_decay), "weight_decay": weight_decay, "eps": eps}
+
+    def update(gradient, parameter, *, step_size, weight_decay, eps, sum):
+        if maximize:
+            gradient = -gradient
+        if decays:
+            gradient = gradient + weight_decay * parameter
+        sum = sum + gradient * gradient
+        return -step_size * (gradient / (jnp.sqrt(sum) + eps)), {"sum": sum}
+
+    hyperparameters = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps}
+    needs_parameters = "the weight_decay of adagrad" if decays else ""
+    return per_parameter(AdagradState, hyperparameters, buffers, scalars, update, needs_parameters)

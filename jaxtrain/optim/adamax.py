@@ -1,0 +1,112 @@
+"""Adamax."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class AdamaxState(NamedTuple):
+    """State of `adamax`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        exp_avg: running mean of each parameter's gradients.
+        exp_inf: decaying maximum of their magnitudes.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    exp_avg: Any = None
+    exp_inf: Any = None
+
+
+def adamax(
+    lr: Hyperparameter = 2e-3,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adamax: Adam with a decaying maximum in place of the root mean square.
+
+    With :math:`g \leftarrow \pm g + \lambda p`:
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+        u \leftarrow \max(\beta_2 u, |g| + \varepsilon), \quad
+        p \leftarrow p - \frac{\eta}{1 - \beta_1^t} \cdot \frac m u
+
+    :math:`\varepsilon` is added to the magnitude, inside the maximum.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag.
+        betas: decay rates :math:`(\beta_1, \beta_2)` of the mean and of the maximum, in [0, 1).
+        eps: :math:`\varepsilon \ge 0`.
+        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `AdamaxState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        After a large gradient the small ones count by their share of it:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = adamax(lr=0.1, betas=(0.0, 0.5))
+        >>> state = optimizer.init(jnp.zeros(()))
+        >>> for gradient in (8.0, 1.0, 1.0):
+        ...     update, state = optimizer.update(jnp.array(gradient), state)
+        ...     print(round(float(update), 4))
+        -0.1
+        -0.025
+        -0.05
+
+    PyTorch: `torch.optim.Adamax`. `optax.adamax` has the same formula, without weight decay.
+
+    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015,
+    section 7.
+    """
+    beta1, beta2 = betas
+    check_range("adamax", "lr", lr, 0.0)
+    check_range("adamax", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_range("adamax", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_range("adamax", "eps", eps, 0.0)
+    check_range("adamax", "weight_decay", weight_decay, 0.0)
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"exp_avg": jnp.zeros_like(parameter), "exp_inf": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, beta1, beta2, eps, weight_decay):
+        return {
+            "step_size": lr / (1 - beta1**step),
+            "fresh1": 1 - beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+
+    def update(gradient, parameter, *, step_size, fresh1, beta2, eps, weight_decay, exp_avg, exp_inf):
+        if maximize:
+            gradient = -gradient
+        if decays:
+            gradient = gradient + weight_decay * parameter
+        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_inf = jnp.maximum(beta2 * exp_inf, jnp.abs(gradient) + eps)
+        return -step_size * (exp_avg / exp_inf), {"exp_avg": exp_avg, "exp_inf": exp_inf}
+
+    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    needs_parameters = "the weight_decay of adamax" if decays else ""
+    return per_parameter(AdamaxState, hyperparameters, buffers, scalars, update, needs_parameters)

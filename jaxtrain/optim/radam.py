@@ -1,0 +1,135 @@
+"""RAdam."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class RAdamState(NamedTuple):
+    """State of `radam`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        exp_avg: running mean of each parameter's gradients.
+        exp_avg_sq: running mean of their squares.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    exp_avg: Any = None
+    exp_avg_sq: Any = None
+
+
+def radam(
+    lr: Hyperparameter = 1e-3,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    decoupled_weight_decay: bool = False,
+    *,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""RAdam: Adam that waits with its second moment until that has seen enough, and then phases it in.
+
+    With :math:`g \leftarrow \pm g + \lambda p`, or decoupled :math:`p \leftarrow p - \eta \lambda p`:
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+        \rho_\infty = \frac{2}{1 - \beta_2} - 1, \quad
+        \rho_t = \rho_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t}, \\
+        p \leftarrow p - \frac{\eta \, m}{1 - \beta_1^t} \cdot \begin{cases}
+            \sqrt{\dfrac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}} \cdot
+            \dfrac{\sqrt{1 - \beta_2^t}}{\sqrt v + \varepsilon} & \rho_t > 5 \\ 1 & \text{otherwise} \end{cases}
+
+    :math:`\varepsilon` is added to the root of :math:`v` as it is, before the bias correction.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
+        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
+        eps: :math:`\varepsilon \ge 0`.
+        weight_decay: :math:`\lambda \ge 0`.
+        decoupled_weight_decay: decay the parameter itself as `adamw` does, instead of adding to the gradient.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with an `RAdamState`. Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range.
+
+    Example:
+        Five steps of gradient descent, then the sixth is the first adaptive one:
+
+        >>> import jax.numpy as jnp
+        >>> optimizer = radam(lr=0.01)
+        >>> state = optimizer.init(jnp.zeros(()))
+        >>> for _ in range(6):
+        ...     update, state = optimizer.update(jnp.array(3.0), state)
+        ...     print(round(float(update), 6))
+        -0.03
+        -0.03
+        -0.03
+        -0.03
+        -0.03
+        -0.000258
+
+    PyTorch: `torch.optim.RAdam`. `optax.radam` adds :math:`\varepsilon` after the bias correction, starts to rectify
+    at :math:`\rho_t \ge 5`, and computes the rectification in float32, 0.6 % off at its first step.
+
+    Source: Liu et al., `On the Variance of the Adaptive Learning Rate and Beyond <https://arxiv.org/abs/1908.03265>`_,
+    2020.
+    """
+    beta1, beta2 = betas
+    check_range("radam", "lr", lr, 0.0)
+    check_range("radam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_range("radam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_range("radam", "eps", eps, 0.0)
+    check_range("radam", "weight_decay", weight_decay, 0.0)
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"exp_avg": jnp.zeros_like(parameter), "exp_avg_sq": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, beta1, beta2, eps, weight_decay):
+        correction2 = 1 - beta2**step
+        longest = 2 / (1 - beta2) - 1
+        length = longest - 2 * step * beta2**step / correction2
+        rectified = length > 5
+        safe = jnp.where(rectified, length, longest)
+        rectification = jnp.sqrt((safe - 4) * (safe - 2) * longest / ((longest - 4) * (longest - 2) * safe))
+        return {
+            "step_size": lr / (1 - beta1**step),
+            "rectified": rectified,
+            "adaption": rectification * jnp.sqrt(correction2),
+            "fresh1": 1 - beta1,
+            "beta2": beta2,
+            "fresh2": 1 - beta2,
+            "eps": eps,
+            "decay": lr * weight_decay if decoupled_weight_decay else weight_decay,
+        }
+
+    def update(
+        gradient, parameter, *, step_size, rectified, adaption, fresh1, beta2, fresh2, eps, decay, exp_avg, exp_avg_sq
+    ):
+        if maximize:
+            gradient = -gradient
+        if decays and not decoupled_weight_decay:
+            gradient = gradient + decay * parameter
+        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
+        change = -step_size * exp_avg * jnp.where(rectified, adaption / (jnp.sqrt(exp_avg_sq) + eps), 1)
+        new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+        return change - decay * parameter if decays and decoupled_weight_decay else change, new
+
+    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+    needs_parameters = "the weight_decay of radam" if decays else ""
+    return per_parameter(RAdamState, hyperparameters, buffers, scalars, update, needs_parameters)
