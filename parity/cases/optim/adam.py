@@ -1,0 +1,118 @@
+"""Cases of `jaxtrain.optim`: Adam and AdamW."""
+
+from functools import partial
+
+import optax
+import torch
+
+from jaxtrain import optim
+from parity.case import Case
+from parity.cases.optim._table import case, halving, torch_halving
+
+
+def float32_bias_corrections() -> optax.GradientTransformation:
+    return optax.adam(1e-3)
+
+
+def epsilon_in_root() -> optax.GradientTransformation:
+    return optax.chain(optax.scale_by_adam(eps=0.0, eps_root=1e-8), optax.scale(-1e-3))
+
+
+ADAM = [
+    case(
+        "adam",
+        "defaults",
+        optim.adam,
+        lambda p: torch.optim.Adam(p),
+        defects={
+            "bias corrections in float32": float32_bias_corrections,
+            "eps in the root": epsilon_in_root,
+            "no bias correction": lambda: optax.chain(optax.scale_by_rms(0.999, eps_in_sqrt=False), optax.scale(-1e-3)),
+        },
+    ),
+    case(
+        "adam",
+        "betas=(0.8, 0.99999)",
+        partial(optim.adam, 0.01, (0.8, 0.99999), 1e-6),
+        lambda p: torch.optim.Adam(p, 0.01, (0.8, 0.99999), 1e-6),
+        defects={
+            "bias corrections in float32": lambda: optax.adam(0.01, 0.8, 0.99999, 1e-6),
+            "betas swapped": partial(optim.adam, 0.01, (0.99999, 0.8), 1e-6),
+        },
+    ),
+    case(
+        "adam",
+        "weight decay",
+        partial(optim.adam, weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, weight_decay=0.1),
+        defects={
+            "decay decoupled": partial(optim.adamw, weight_decay=0.1),
+            "decay after the moments": lambda: optax.chain(
+                optax.scale_by_adam(), optax.add_decayed_weights(0.1), optax.scale(-1e-3)
+            ),
+        },
+    ),
+    case(
+        "adam",
+        "amsgrad, weight decay, maximize",
+        partial(optim.adam, amsgrad=True, weight_decay=0.1, maximize=True),
+        lambda p: torch.optim.Adam(p, amsgrad=True, weight_decay=0.1, maximize=True),
+        defects={
+            "maximum after the bias correction": lambda: optax.chain(
+                optax.scale(-1.0), optax.add_decayed_weights(0.1), optax.amsgrad(1e-3)
+            ),
+            "amsgrad off": partial(optim.adam, weight_decay=0.1, maximize=True),
+            "minimizes": partial(optim.adam, amsgrad=True, weight_decay=0.1),
+        },
+    ),
+    case(
+        "adam",
+        "schedule",
+        partial(optim.adam, halving),
+        lambda p: torch.optim.Adam(p, 0.01),
+        scheduler=torch_halving,
+        defects={
+            "schedule one step early": partial(optim.adam, lambda count: halving(count + 1)),
+            "schedule ignored": partial(optim.adam, 0.01),
+        },
+    ),
+]
+
+ADAMW = [
+    case(
+        "adamw",
+        "defaults",
+        optim.adamw,
+        lambda p: torch.optim.AdamW(p),
+        defects={
+            "the decay of optax, 1e-4": lambda: optax.adamw(1e-3),
+            "decay in the gradient": partial(optim.adam, weight_decay=1e-2),
+            "no decay": optim.adam,
+        },
+    ),
+    case(
+        "adamw",
+        "amsgrad, weight decay, maximize",
+        partial(optim.adamw, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
+        lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
+        defects={
+            "decay negated with the gradient": lambda: optax.chain(
+                optim.adamw(0.01, weight_decay=0.3, amsgrad=True), optax.scale(-1.0)
+            ),
+            "amsgrad off": partial(optim.adamw, 0.01, weight_decay=0.3, maximize=True),
+        },
+    ),
+    case(
+        "adamw",
+        "schedule",
+        partial(optim.adamw, halving, weight_decay=0.1),
+        lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
+        scheduler=torch_halving,
+        defects={
+            "decay not scheduled": lambda: optax.chain(optim.adam(halving), optax.add_decayed_weights(-0.001)),
+        },
+    ),
+]
+
+
+CASES: list[Case] = [*ADAM, *ADAMW]
