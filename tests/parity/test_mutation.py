@@ -1,0 +1,47 @@
+"""Mutants are what they say, and the cases catch one."""
+
+import ast
+
+from parity import mutation
+
+SOURCE = '''
+def f(x, step, scale=2.0):
+    """A 1 in a docstring is left alone."""
+    check_range("f", "x", x, 0.0)
+    if scale < 0:
+        raise ValueError(f"{scale + 1}")
+    return -x / (1 - scale**step)
+'''
+
+
+def test_every_expression_that_computes_is_changed_once():
+    changes = [(mutant.before, mutant.after) for mutant in mutation.mutants_of("m", SOURCE)]
+    assert changes == [
+        ("-x / (1 - scale ** step)", "-x * (1 - scale ** step)"),
+        ("-x", "x"),
+        ("1 - scale ** step", "1 + scale ** step"),
+        ("1", "2"),
+        ("step", "step + 1"),
+    ]
+
+
+def test_a_mutant_changes_nothing_else():
+    mutant = list(mutation.mutants_of("m", SOURCE))[1]
+    assert ast.unparse(mutant.tree) == ast.unparse(ast.parse(SOURCE)).replace("-x / ", "x / ")
+
+
+def test_components_of_a_file_and_of_a_private_helper():
+    assert mutation.components_of("jaxtrain.optim.adam") == {"optim.AdamState", "optim.adam", "optim.adamw"}
+    assert {"optim.sgd", "optim.rmsprop"} <= mutation.components_of("jaxtrain.optim._per_parameter")
+
+
+def test_a_mutant_is_caught_and_the_package_is_itself_again():
+    import jaxtrain.optim.clipping as original
+
+    source = mutation._path("jaxtrain.optim.clipping").read_text()
+    [mutant] = [m for m in mutation.mutants_of("jaxtrain.optim.clipping", source) if m.before == "-clip_value"]
+    assert mutation.caught_by(mutant, {"optim.clip_grad_value"}) == "optim.clip_grad_value[clip_value=0.5]"
+
+    import jaxtrain.optim.clipping as restored
+
+    assert restored.clip_grad_value(0.5).update(-1.0, ())[0] == original.clip_grad_value(0.5).update(-1.0, ())[0]
