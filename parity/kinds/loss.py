@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds.program import quick_compilation
 
 Inputs = tuple[Any, ...]
 
@@ -32,20 +34,23 @@ class LossCase(Case):
     wrt: tuple[int, ...] = (0,)
 
     def run_torch(self, dtype: str) -> Arrays:
-        results = {}
-        for number, arrays in enumerate(self.inputs):
+        results = _Stacks()
+        for arrays in self.inputs:
             tensors = [_to_torch(array, dtype) for array in arrays]
             for position in self.wrt:
                 tensors[position].requires_grad_()
             value = self.reference(*tensors)
-            results[f"value {number}"] = _one_step(value)
+            results.add("value", value.detach().to(torch.float64).numpy())
             value.backward(_to_torch(_cotangent(tuple(value.shape)), dtype))
             for position in self.wrt:
-                results[f"gradient {number} of input {position}"] = _one_step(tensors[position].grad)
-        return results
+                gradient = tensors[position].grad
+                if gradient is None:
+                    raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
+                results.add(f"gradient of input {position}", gradient.to(torch.float64).numpy())
+        return results.arrays
 
     def run_ours(self, ours: Callable[..., jax.Array], dtype: str) -> Arrays:
-        @jax.jit
+        @partial(jax.jit, compiler_options=quick_compilation() if dtype == "float64" else None)
         def value_and_gradients(*arrays):
             def of_selected(*selected):
                 full = list(arrays)
@@ -56,17 +61,35 @@ class LossCase(Case):
             value, pullback = jax.vjp(of_selected, *(arrays[position] for position in self.wrt))
             return value, pullback(jnp.asarray(_cotangent(value.shape), value.dtype))
 
-        results = {}
-        for number, arrays in enumerate(self.inputs):
+        results = _Stacks()
+        for arrays in self.inputs:
             value, gradients = value_and_gradients(*(_to_jax(array, dtype) for array in arrays))
-            results[f"value {number}"] = np.asarray(value, np.float64)[None]
+            results.add("value", np.asarray(value, np.float64))
             for position, gradient in zip(self.wrt, gradients, strict=True):
-                results[f"gradient {number} of input {position}"] = np.asarray(gradient, np.float64)[None]
-        return results
+                results.add(f"gradient of input {position}", np.asarray(gradient, np.float64))
+        return results.arrays
 
     def units(self, truth: Arrays) -> Arrays:
-        """The largest finite magnitude of each array."""
-        return {name: np.abs(values[np.isfinite(values)]).max(initial=0.0)[None] for name, values in truth.items()}
+        """The largest finite magnitude of each set's array."""
+
+        def largest(array: np.ndarray) -> float:
+            return np.abs(array[np.isfinite(array)]).max(initial=0.0)
+
+        return {name: np.array([largest(array) for array in stack]) for name, stack in truth.items()}
+
+
+class _Stacks:
+    """Results of the sets of inputs, those of one shape stacked as if each set were a step."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[np.ndarray]] = {}
+
+    def add(self, name: str, array: np.ndarray) -> None:
+        self._found.setdefault(f"{name} of shape {array.shape}", []).append(array)
+
+    @property
+    def arrays(self) -> Arrays:
+        return {name: np.stack(found) for name, found in self._found.items()}
 
 
 def _cotangent(shape: tuple[int, ...]) -> np.ndarray:
@@ -87,9 +110,3 @@ def _to_jax(array: Any, dtype: str) -> Any:
         return None
     array = np.asarray(array)
     return jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
-
-
-def _one_step(tensor: torch.Tensor | None) -> np.ndarray:
-    if tensor is None:
-        raise ValueError("PyTorch has no gradient for an input that the case names in `wrt`")
-    return tensor.detach().to(torch.float64).numpy()[None]

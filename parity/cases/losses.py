@@ -1,5 +1,0 @@
-"""Cases of `jaxtrain.losses`."""
-
-from parity.case import Case
-
-CASES: list[Case] = []

@@ -1,0 +1,96 @@
+"""What the tables of losses share: how a row is written, and live inputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import torch
+
+from jaxtrain import losses
+from parity.kinds.loss import Inputs, LossCase
+
+REDUCTIONS = ("mean", "sum", "none")
+Loss = Callable[..., jax.Array]
+
+
+def case(
+    component: str,
+    configuration: str,
+    reference: Callable[..., torch.Tensor],
+    inputs: Sequence[Inputs],
+    defects: Mapping[str, Loss],
+    *,
+    ours: Loss | None = None,
+    wrt: tuple[int, ...] = (0,),
+    **options: Any,
+) -> LossCase:
+    """One configuration; `ours` is by default the loss of that name."""
+    return LossCase(
+        component=f"losses.{component}",
+        configuration=configuration,
+        ours=ours or getattr(losses, component),
+        reference=reference,
+        inputs=inputs,
+        defects=defects,
+        wrt=wrt,
+        **options,
+    )
+
+
+def by_reduction(
+    component: str,
+    configuration: str,
+    reference: Callable[..., torch.Tensor],
+    inputs: Sequence[Inputs],
+    defects: Mapping[str, Loss],
+    *,
+    ours: Loss | None = None,
+    reductions: Sequence[str] = REDUCTIONS,
+    wrt: tuple[int, ...] = (0,),
+) -> list[LossCase]:
+    """One case a reduction; both sides and every defect take `reduction` as keyword."""
+    ours = ours or getattr(losses, component)
+    return [
+        case(
+            component,
+            f"{configuration}, {reduction}",
+            partial(reference, reduction=reduction),
+            inputs,
+            {name: partial(defect, reduction=reduction) for name, defect in defects.items()},
+            ours=partial(ours, reduction=reduction),
+            wrt=wrt,
+        )
+        for reduction in reductions
+    ]
+
+
+def reduced(each: Loss) -> Loss:
+    """A loss with `reduction` from one that gives each element's."""
+
+    def loss(*arrays: jax.Array, reduction: str) -> jax.Array:
+        losses = each(*arrays)
+        return {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[reduction]()
+
+    return loss
+
+
+def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
+    """Normal numbers, exact in float32."""
+    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
+
+
+def uniform(seed: int, *shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """Uniform numbers, exact in float32."""
+    return np.random.default_rng(seed).uniform(low, high, size=shape).astype(np.float32)
+
+
+def simplex(seed: int, *shape: int) -> np.ndarray:
+    """Probabilities along the last axis, exact in float32, with a zero and a one in the first rows."""
+    probabilities = np.exp(normal(seed, *shape, scale=2.0).astype(np.float64))
+    probabilities /= probabilities.sum(-1, keepdims=True)
+    flat = probabilities.reshape(-1, shape[-1])
+    flat[0] = np.eye(shape[-1])[1]
+    flat[1, 0], flat[1, 1] = 0.0, flat[1, :2].sum()
+    return probabilities.astype(np.float32)
