@@ -2,6 +2,8 @@
 
 from jaxtrain.optim.adadelta import AdadeltaState as AdadeltaState
 from jaxtrain.optim.adadelta import adadelta as adadelta
+from jaxtrain.optim.adafactor import AdafactorState as AdafactorState
+from jaxtrain.optim.adafactor import adafactor as adafactor
 from jaxtrain.optim.adagrad import AdagradState as AdagradState
 from jaxtrain.optim.adagrad import adagrad as adagrad
 from jaxtrain.optim.adam import AdamState as AdamState

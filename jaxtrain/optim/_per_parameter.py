@@ -40,7 +40,7 @@ def per_parameter(
         scalars: `scalars(step, **hyperparameters)`, in float64, of the number of this step, counted from one.
             The results that depend on `step` hold one value a parameter.
         update: `update(gradient, parameter, **buffers, **scalars)` gives the parameter's change and its new
-            buffers.
+            buffers. All but the parameter, which comes as it is, have its working dtype.
         needs_parameters: what needs the parameters' values, for the error if the caller does not hand them over.
     """
 
@@ -98,7 +98,7 @@ def per_parameter(
             own = {name: value[index] if value.ndim else value for name, value in rounded[dtype][1].items()}
             change, fresh = update(
                 gradient.astype(dtype),
-                None if parameter is None else parameter.astype(dtype),
+                parameter,
                 **{name: buffer.astype(dtype) for name, buffer in old[index].items()},
                 **own,
             )
@@ -122,12 +122,15 @@ def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> j
 
 
 def _transposed(leaves: list[Buffers], structure: jax.tree_util.PyTreeDef) -> dict[str, Any]:
-    """From buffers by name for each leaf to a tree for each name."""
-    names = leaves[0] if leaves else {}
-    return {name: structure.unflatten([buffers[name] for buffers in leaves]) for name in names}
+    """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer."""
+    names = {name for buffers in leaves for name in buffers}
+    return {name: structure.unflatten([buffers.get(name) for buffers in leaves]) for name in names}
 
 
 def _per_leaf(trees: dict[str, Any], structure: jax.tree_util.PyTreeDef) -> list[Buffers]:
     """The way back."""
     flat = {name: structure.flatten_up_to(tree) for name, tree in trees.items() if tree is not None}
-    return [{name: leaves[index] for name, leaves in flat.items()} for index in range(structure.num_leaves)]
+    return [
+        {name: leaves[index] for name, leaves in flat.items() if leaves[index] is not None}
+        for index in range(structure.num_leaves)
+    ]
