@@ -16,6 +16,19 @@ def product_or_zero(p: Array, log_q: Array) -> Array:
 
 
 @jax.custom_jvp
+def root(x: Array) -> Array:
+    """√x with gradient 0 at 0, where `jnp.sqrt` has infinity."""
+    return jnp.sqrt(x)
+
+
+@root.defjvp
+def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    value = root(*primals)
+    is_zero = value == 0
+    return value, jnp.where(is_zero, 0, tangents[0] / jnp.where(is_zero, 1, 2 * value))
+
+
+@jax.custom_jvp
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), with the logistic function for its gradient: `jax.nn.softplus` loses digits there."""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))

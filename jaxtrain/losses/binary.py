@@ -100,10 +100,10 @@ def binary_cross_entropy_with_logits(
     check_reduction(where, reduction)
     dtype, input, target = as_floats(where, input=input, target=target)
     check_same_shape(where, input=input, target=target)
-    positive = target * softplus(-input)
-    if pos_weight is not None:
-        positive = as_coefficients(where, "pos_weight", pos_weight, input.shape, input.dtype) * positive
-    losses = positive + (1 - target) * softplus(input)
+    pos_weight = as_coefficients(
+        where, "pos_weight", 1.0 if pos_weight is None else pos_weight, input.shape, input.dtype
+    )
+    losses = _logistic_entropy(input, target, pos_weight)
     if weight is not None:
         losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
     return reduce(losses, reduction, dtype)
@@ -126,3 +126,24 @@ def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arr
     slope = (input - target) / jnp.maximum(input * (1 - input), _SLOPE_EPS)
     target_slope = jnp.log1p(-input) - jnp.log(input)
     return _binary_entropy(input, target), slope * input_dot + target_slope * target_dot
+
+
+@jax.custom_jvp
+def _logistic_entropy(input: Array, target: Array, pos_weight: Array) -> Array:
+    return pos_weight * target * softplus(-input) + (1 - target) * softplus(input)
+
+
+@_logistic_entropy.defjvp
+def _logistic_entropy_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    input, target, pos_weight = primals
+    input_dot, target_dot, pos_weight_dot = tangents
+    slope = (1 - target) * jax.nn.sigmoid(input) - pos_weight * target * jax.nn.sigmoid(-input)
+    # The difference of the two softplus, without their cancellation near 0.
+    target_slope = (pos_weight - 1) * softplus(-input) - input
+    pos_weight_slope = target * softplus(-input)
+    return (
+        _logistic_entropy(*primals),
+        slope * input_dot + target_slope * target_dot + pos_weight_slope * pos_weight_dot,
+    )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Real
 
 from jaxtrain._checks import check_range
 from jaxtrain.losses._arguments import as_floats, check_same_shape
-from jaxtrain.losses._elementwise import absolute
+from jaxtrain.losses._elementwise import absolute, root
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 
@@ -81,10 +81,7 @@ def rmse_loss(
     Counterpart: none by name; `torch.sqrt(torch.nn.functional.mse_loss(...))`, whose gradient at zero error is NaN.
     """
     dtype, input, target, weight = _arguments("rmse_loss", input, target, reduction, weight)
-    squared = _weighted(jnp.square(input - target), weight, reduction, input.dtype)
-    is_zero = squared == 0
-    # The inner choice keeps the infinite slope of the root out of the gradient, the outer one the 1 out of the value.
-    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squared))).astype(dtype)
+    return root(_weighted(jnp.square(input - target), weight, reduction, input.dtype)).astype(dtype)
 
 
 def l1_loss(

@@ -1,6 +1,6 @@
 """Cases of `jaxtrain.losses`, one file a theme."""
 
 from parity.case import Case
-from parity.cases.losses import regression
+from parity.cases.losses import binary, classification, probabilistic, regression
 
-CASES: list[Case] = [*regression.CASES]
+CASES: list[Case] = [*regression.CASES, *classification.CASES, *binary.CASES, *probabilistic.CASES]
