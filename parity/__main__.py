@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from parity import report
+from parity import deviations, report
 from parity.cases import matching
 from parity.runner import run_all
 
@@ -18,7 +18,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
     parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table of components to FILE, or into it between its markers")
+    parser.add_argument(
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="write the tables of components and of deviations to FILE, or between its markers",
+    )
     options = parser.parse_args(arguments)
 
     cases = matching(options.name)
@@ -38,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(report.as_json(results))
     if options.markdown:
-        report.write_markdown(results, options.markdown)
+        report.write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
     return 0 if all(result.passed for result in results) else 1
 
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
 from parity.runner import Result
 
-BEGIN, END = "<!-- parity: begin -->", "<!-- parity: end -->"
 HEADER = (
     "component",
     "configuration",
@@ -80,14 +79,24 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_markdown(results: Sequence[Result], path: Path) -> None:
-    """Write the table to a file; in one that holds the markers, only what stands between them is replaced."""
+def write_markdown(path: Path, **sections: str) -> None:
+    """Write sections to a file; in one that holds their markers, only what stands between them is replaced."""
     text = path.read_text() if path.exists() else ""
-    if BEGIN in text:
-        before, _, rest = text.partition(BEGIN)
-        path.write_text(f"{before}{BEGIN}\n{markdown(results)}{END}{rest.partition(END)[2]}")
-    else:
-        path.write_text(markdown(results))
+    for name, content in sections.items():
+        if begin_marker(name) in text:
+            before, _, rest = text.partition(begin_marker(name))
+            text = f"{before}{begin_marker(name)}\n{content}{end_marker(name)}{rest.partition(end_marker(name))[2]}"
+        else:
+            text += content
+    path.write_text(text)
+
+
+def begin_marker(section: str) -> str:
+    return f"<!-- {section}: begin -->"
+
+
+def end_marker(section: str) -> str:
+    return f"<!-- {section}: end -->"
 
 
 def limits(result: Result) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from parity.cases import all_cases
-from parity.report import BEGIN, END
+from parity import deviations
+from parity.report import begin_marker, end_marker
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -18,6 +19,10 @@ def block(first_line):
     found = re.search(rf"```python\n{re.escape(first_line)}\n(.*?)```", README, re.DOTALL)
     assert found, f"README has no block that begins with {first_line!r}"
     return found[1].replace("range(30)", "range(2)").replace("epochs=30", "epochs=2")
+
+
+def section(name):
+    return README.partition(begin_marker(name))[2].partition(end_marker(name))[0].lstrip("\n")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,7 @@ def test_both_scripts_are_twenty_lines():
 
 def test_parity_table_is_that_of_this_version():
     """The README's table has a row for every component, with its cases and planted defects."""
-    table = README.partition(BEGIN)[2].partition(END)[0]
+    table = section("parity")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if line.startswith("| `")]
     written = {row[0].strip("`"): (row[1], row[-1]) for row in rows}
     current = {}
@@ -62,6 +67,15 @@ def test_parity_table_is_that_of_this_version():
         defects = sum(len(case.defects) for case in members)
         current[component] = (str(len(members)), f"{defects}/{defects}")
     assert written == current, "refresh it: python -m parity --markdown README.md"
+
+
+def test_deviations_are_measured_and_current():
+    assert section("deviations") == deviations.markdown(), "refresh it: python -m parity --markdown README.md"
+
+
+@pytest.mark.parametrize("deviation", deviations.DEVIATIONS, ids=lambda deviation: deviation.situation)
+def test_each_deviation_is_one(deviation):
+    assert deviations.shown(deviation.ours) != deviations.shown(deviation.torch)
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"examples/[\w./-]+\.(?:png|py)", README))))
