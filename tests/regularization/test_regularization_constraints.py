@@ -1,0 +1,106 @@
+"""Constraints: where the parameters land, composition, precision, bad input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxtrain import optim, regularization
+
+KERNEL = jnp.array([[3.0, 0.3], [4.0, 0.4]])
+
+
+def landed(constraint, kernel=KERNEL, update=None):
+    update = jnp.zeros_like(kernel) if update is None else update
+    update, _ = constraint.update(update, constraint.init(kernel), kernel)
+    return optax.apply_updates(kernel, update)
+
+
+def test_max_norm_shrinks_only_what_is_too_long():
+    np.testing.assert_allclose(landed(regularization.max_norm(1.0)), [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
+
+
+def test_max_norm_sees_the_updated_parameter():
+    update = jnp.array([[-3.0, 0.3], [-3.0, 0.4]])
+    np.testing.assert_allclose(landed(regularization.max_norm(1.0), update=update), [[0.0, 0.6], [1.0, 0.8]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("p", "norm"), [(1.0, 7.0), (2.0, 5.0), (np.inf, 4.0)])
+def test_unit_norm_of_each_order(p, norm):
+    expected = np.array([[3.0, 3.0], [4.0, 4.0]]) / norm
+    np.testing.assert_allclose(landed(regularization.unit_norm(p)), expected, rtol=1e-6)
+
+
+def test_axis_counts_the_units():
+    rows = landed(regularization.unit_norm(axis=0))
+    np.testing.assert_allclose(jnp.linalg.norm(rows, axis=1), [1.0, 1.0], rtol=1e-6)
+    images = landed(regularization.unit_norm(), jnp.ones((3, 3, 2, 8)))
+    np.testing.assert_allclose(jnp.linalg.norm(images.reshape(18, 8), axis=0), np.ones(8), rtol=1e-6)
+
+
+def test_zero_units_stay_zero():
+    np.testing.assert_array_equal(landed(regularization.unit_norm(), jnp.zeros((3, 2))), np.zeros((3, 2)))
+    np.testing.assert_array_equal(landed(regularization.max_norm(0.0)), np.zeros((2, 2)))
+
+
+def test_non_negative_is_exact():
+    weights, update = jnp.array([0.1, 1e-3, 5.0]), jnp.array([-0.3, -1e-3, 1e-7])
+    np.testing.assert_array_equal(landed(regularization.non_negative(), weights, update), [0.0, 0.0, 5.0])
+
+
+def test_allowed_parameters_keep_their_update_to_the_last_bit():
+    update = jnp.full((2, 2), 1e-9)
+    constraint = regularization.max_norm(100.0)
+    np.testing.assert_array_equal(constraint.update(update, constraint.init(KERNEL), KERNEL)[0], update)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision(dtype):
+    landing = landed(regularization.unit_norm(), (KERNEL / 4).astype(dtype))
+    assert landing.dtype == dtype
+    np.testing.assert_allclose(landing.astype(float), [[0.6, 0.6], [0.8, 0.8]], rtol=float(jnp.finfo(dtype).eps))
+
+
+def test_composes_with_an_optimizer_and_a_mask_in_one_compiled_step():
+    params = {"kernel": KERNEL, "bias": jnp.array([5.0, 5.0])}
+    optimizer = optax.chain(optim.sgd(0.1), optax.masked(regularization.max_norm(1.0), regularization.decay_mask))
+
+    @jax.jit
+    def step(params, state):
+        updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+        return optax.apply_updates(params, updates), state
+
+    params, _ = step(params, optimizer.init(params))
+    np.testing.assert_allclose(jnp.linalg.norm(params["kernel"], axis=0), [1.0, np.hypot(0.2, 0.3)], rtol=1e-6)
+    np.testing.assert_allclose(params["bias"], [4.9, 4.9], rtol=1e-6)
+
+
+def test_missing_gradients_stay_missing():
+    constraint = regularization.non_negative()
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    updates, _ = constraint.update({"a": None, "b": -2 * jnp.ones(2)}, constraint.init(params), params)
+    assert updates["a"] is None
+    np.testing.assert_array_equal(updates["b"], [-1.0, -1.0])
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: regularization.max_norm(-1.0), r"max_norm: maxnorm must lie in \[0, inf\], got -1.0"),
+        (lambda: regularization.max_norm(1.0, 0.0), r"max_norm: p must lie in \(0, inf\], got 0.0"),
+        (lambda: regularization.unit_norm(eps=0.0), r"unit_norm: eps must lie in \(0, inf\], got 0.0"),
+        (lambda: landed(regularization.max_norm(1.0), jnp.ones(3)), r"shape \(3,\) has no units .* optax.masked"),
+        (lambda: regularization.non_negative().update(KERNEL, optax.EmptyState()), "non_negative needs the parameters"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_offending_parameter_is_named():
+    params = {"dense": {"kernel": KERNEL, "bias": jnp.ones(2)}}
+    constraint = regularization.unit_norm()
+    with pytest.raises(ValueError, match="parameter 'dense/bias' of shape"):
+        constraint.update(params, constraint.init(params), params)

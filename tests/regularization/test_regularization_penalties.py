@@ -1,0 +1,86 @@
+"""Penalties: values worked out by hand, masks, modules, gradients, bad input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxtrain import nn, regularization
+
+PARAMS = {"dense": {"kernel": jnp.array([[1.0, -2.0], [0.0, 3.0]]), "bias": jnp.array([10.0, -10.0])}}
+
+
+def test_by_hand():
+    assert regularization.l1_penalty(PARAMS, 0.5) == 13.0
+    assert regularization.l2_penalty(PARAMS, 0.5) == 53.5
+    assert regularization.elastic_net_penalty(PARAMS, 1.0, 0.25) == 0.25 * 26 + 0.75 * 107
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        regularization.decay_mask,
+        {"dense": {"kernel": True, "bias": False}},
+        lambda params: jax.tree.map(lambda leaf: leaf.ndim > 1, params),
+    ],
+)
+def test_masks(mask):
+    assert regularization.l1_penalty(PARAMS, 1.0, mask=mask) == 6.0
+    assert regularization.l2_penalty(PARAMS, 1.0, mask=mask) == 7.0
+    assert regularization.elastic_net_penalty(PARAMS, 1.0, mask=mask) == 6.5
+
+
+def test_mask_may_be_a_prefix_of_the_tree():
+    assert (
+        regularization.l1_penalty(PARAMS | {"head": jnp.array([7.0])}, 1.0, mask={"dense": False, "head": True}) == 7.0
+    )
+
+
+def test_gradients():
+    gradients = jax.grad(regularization.l1_penalty)(PARAMS, 0.1)["dense"]
+    np.testing.assert_array_equal(gradients["kernel"], np.float32([[0.1, -0.1], [0.0, 0.1]]))
+    gradients = jax.grad(regularization.l2_penalty)(PARAMS, 0.1)["dense"]
+    np.testing.assert_allclose(gradients["bias"], [1.0, -1.0], rtol=1e-7)
+    gradients = jax.grad(regularization.l2_penalty)(PARAMS, 0.1, mask=regularization.decay_mask)["dense"]
+    np.testing.assert_array_equal(gradients["bias"], [0.0, 0.0])
+
+
+def test_of_a_module_only_parameters_count():
+    model = nnx.Sequential(nn.BatchNorm(3), nn.Dropout(0.5, rngs=nnx.Rngs(0)))
+    assert regularization.l1_penalty(model, 1.0) == 3.0
+    assert regularization.l1_penalty(nnx.state(model, nnx.Param), 1.0) == 3.0
+    assert regularization.l1_penalty(model, 1.0, mask=regularization.decay_mask) == 0.0
+
+
+def test_million_parameters_lose_no_digits():
+    assert regularization.l2_penalty(jnp.full(2**20, 0.1), 2.0) == np.float32(2**20 * np.float64(np.float32(0.1)) ** 2)
+
+
+def test_dtypes():
+    half = {"a": jnp.full(5, 300.0, jnp.float16), "b": jnp.ones(3, jnp.bfloat16)}
+    assert regularization.l2_penalty(half, 1.0).dtype == jnp.float32
+    assert regularization.l2_penalty(half, 2.0) == 450_003
+    assert jax.grad(regularization.l1_penalty)(half, 1.0)["a"].dtype == jnp.float16
+    assert regularization.l1_penalty({}, 1.0) == 0.0
+
+
+def test_strength_may_be_traced_and_differentiated():
+    value, slope = jax.jit(jax.value_and_grad(regularization.l1_penalty, argnums=1))(PARAMS, 0.5)
+    assert (value, slope) == (13.0, 26.0)
+    np.testing.assert_array_equal(
+        jax.vmap(lambda strength: regularization.l1_penalty(PARAMS, strength))(jnp.array([0.0, 1.0])), [0.0, 26.0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: regularization.l1_penalty(PARAMS, -0.1), r"l1_penalty: strength must lie in \[0, inf\], got -0.1"),
+        (lambda: regularization.l2_penalty(PARAMS, float("nan")), r"l2_penalty: strength must lie in \[0, inf\]"),
+        (lambda: regularization.elastic_net_penalty(PARAMS, 1.0, 1.5), r"l1_ratio must lie in \[0, 1\], got 1.5"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
