@@ -15,6 +15,8 @@ from jaxtrain.optim.asgd import ASGDState as ASGDState
 from jaxtrain.optim.asgd import asgd as asgd
 from jaxtrain.optim.clipping import clip_grad_norm as clip_grad_norm
 from jaxtrain.optim.clipping import clip_grad_value as clip_grad_value
+from jaxtrain.optim.muon import MuonState as MuonState
+from jaxtrain.optim.muon import muon as muon
 from jaxtrain.optim.nadam import NAdamState as NAdamState
 from jaxtrain.optim.nadam import nadam as nadam
 from jaxtrain.optim.radam import RAdamState as RAdamState

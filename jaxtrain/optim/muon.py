@@ -1,0 +1,170 @@
+"""Muon."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+
+from jaxtrain._checks import check_choice, check_integer, check_range, is_zero
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class MuonState(NamedTuple):
+    """State of `muon`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        momentum_buffer: running mean of each parameter's gradients.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    momentum_buffer: Any = None
+
+
+def muon(
+    lr: Hyperparameter = 1e-3,
+    weight_decay: Hyperparameter = 0.1,
+    momentum: Hyperparameter = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = (3.4445, -4.7750, 2.0315),
+    eps: Hyperparameter = 1e-7,
+    ns_steps: int = 5,
+    adjust_lr_fn: str | None = None,
+    *,
+    axis: int = -1,
+    dtype: DTypeLike = jnp.bfloat16,
+) -> optax.GradientTransformation:
+    r"""Muon, for matrices alone: the running mean of the gradients, made nearly orthogonal.
+
+    .. math::
+        m \leftarrow \mu m + (1 - \mu) g, \quad
+        X_0 = \frac{u}{\max(\lVert u \rVert, \varepsilon)} \text{ with }
+            u = \mu m + (1 - \mu) g \text{ if nesterov else } m, \\
+        X_{i+1} = a X_i + (b A + c A^2) X_i \text{ with } A = X_i X_i^\top, \quad
+        p \leftarrow p - \eta \lambda p - \eta \, s X_n
+
+    Five such Newton-Schulz steps take every singular value near 1. The factor :math:`s` depends on the shape:
+    :math:`\sqrt{\max(1, \text{outputs} / \text{inputs})}`, or :math:`0.2 \sqrt{\max(\text{outputs}, \text{inputs})}`
+    with `adjust_lr_fn="match_rms_adamw"`, which lets learning rates and decays of `adamw` be used. The decay has no
+    such factor.
+
+    Args:
+        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags, `ns_steps` and
+            `adjust_lr_fn`.
+        weight_decay: :math:`\lambda \ge 0`, decoupled, multiplied by the learning rate.
+        momentum: :math:`\mu \ge 0`.
+        nesterov: look ahead along the momentum.
+        ns_coefficients: :math:`(a, b, c)` of the iteration.
+        eps: :math:`\varepsilon \ge 0`, smallest norm by which to divide.
+        ns_steps: number :math:`n` of iterations, below 100.
+        adjust_lr_fn: `"original"` (as None is) or `"match_rms_adamw"`.
+        axis: which axis of a matrix counts the outputs: the last one as in the kernels of Flax, or 0 as in the weights
+            of PyTorch.
+        dtype: dtype of the iteration.
+
+    Returns:
+        An `optax.GradientTransformation` with a `MuonState`, which needs the parameters in `update` if they decay.
+        Buffers have the shape and dtype of their parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter is no matrix.
+
+    Example:
+        Muon is for hidden layers; give biases, norms, embeddings and often the last layer to `adamw`:
+
+        >>> import jax, jax.numpy as jnp
+        >>> params = {"hidden": {"kernel": jnp.ones((3, 12)), "bias": jnp.ones(12)}}
+        >>> optimizer = optax.partition(
+        ...     {"muon": muon(lr=0.1, weight_decay=0.0), "adamw": optax.adamw(3e-4)},
+        ...     lambda params: jax.tree.map(lambda p: "muon" if p.ndim == 2 else "adamw", params),
+        ... )
+        >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+
+        This gradient's one singular value of 6 becomes 0.7, times the learning rate, times 2 for four outputs an input:
+
+        >>> round(float(jnp.linalg.norm(updates["hidden"]["kernel"])), 2)
+        0.14
+
+    PyTorch: `torch.optim.Muon`, which takes the number of rows for that of the outputs. `optax.contrib.muon` iterates
+    in the parameter's dtype, corrects the bias of the running mean, and decays by 0.
+
+    Source: Jordan et al., `Muon: An optimizer for hidden layers in neural networks
+    <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM Training
+    <https://arxiv.org/abs/2502.16982>`_, 2025.
+    """
+    check_range("muon", "lr", lr, 0.0)
+    check_range("muon", "weight_decay", weight_decay, 0.0)
+    check_range("muon", "momentum", momentum, 0.0)
+    if len(ns_coefficients) != 3:
+        raise ValueError(f"muon: ns_coefficients must be three numbers, got {ns_coefficients!r}")
+    for index, coefficient in enumerate(ns_coefficients):
+        check_range("muon", f"ns_coefficients[{index}]", coefficient)
+    check_range("muon", "eps", eps, 0.0)
+    check_integer("muon", "ns_steps", ns_steps, 0, 99)
+    check_choice("muon", "adjust_lr_fn", adjust_lr_fn, (None, "original", "match_rms_adamw"))
+    check_choice("muon", "axis", axis, (-1, 0, 1, -2))
+    decays = not is_zero(weight_decay)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"momentum_buffer": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, weight_decay, momentum, eps, a, b, c):
+        return {"lr": lr, "decay": lr * weight_decay, "fresh": 1 - momentum, "eps": eps, "a": a, "b": b, "c": c}
+
+    def update(gradient, parameter, *, lr, decay, fresh, eps, a, b, c, momentum_buffer):
+        momentum_buffer = momentum_buffer + fresh * (gradient - momentum_buffer)
+        direction = momentum_buffer + fresh * (gradient - momentum_buffer) if nesterov else momentum_buffer
+        direction = _orthogonalized(direction, (a, b, c), eps, ns_steps, dtype)
+        change = -lr * _adjustment(gradient.shape, axis, adjust_lr_fn) * direction
+        return change - decay * parameter if decays else change, {"momentum_buffer": momentum_buffer}
+
+    a, b, c = ns_coefficients
+    hyperparameters = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "eps": eps, "a": a, "b": b, "c": c}
+    for_matrices = per_parameter(
+        MuonState, hyperparameters, buffers, scalars, update, "the weight_decay of muon" if decays else ""
+    )
+
+    def init(params: optax.Params) -> MuonState:
+        for path, leaf in jax.tree.leaves_with_path(params):
+            if jnp.ndim(leaf) != 2:
+                raise ValueError(
+                    f"muon: parameters must be matrices, got shape {jnp.shape(leaf)} at {jax.tree_util.keystr(path)}; "
+                    "give other parameters to adamw by optax.partition"
+                )
+        return for_matrices.init(params)
+
+    return optax.GradientTransformation(init, for_matrices.update)
+
+
+def _orthogonalized(
+    matrix: jax.Array, coefficients: tuple[jax.Array, ...], eps: jax.Array, steps: int, dtype: DTypeLike
+) -> jax.Array:
+    """The matrix with every singular value near 1, by Newton-Schulz steps whose results are rounded to `dtype`."""
+    a, b, c = coefficients
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).astype(dtype).astype(matrix.dtype)
+    x = (x / jnp.maximum(jnp.linalg.norm(x), eps)).astype(dtype)
+    for _ in range(steps):
+        gram = _product(x, x.T, matrix.dtype).astype(dtype)
+        polynomial = (b * gram + c * _product(gram, gram, matrix.dtype)).astype(dtype)
+        x = (a * x + _product(polynomial, x, matrix.dtype)).astype(dtype)
+    return (x.T if tall else x).astype(matrix.dtype)
+
+
+def _product(left: jax.Array, right: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """The matrix product, summed and returned in `dtype`."""
+    return jnp.matmul(left, right, preferred_element_type=dtype)
+
+
+def _adjustment(shape: tuple[int, ...], axis: int, adjust_lr_fn: str | None) -> float:
+    """The factor of the learning rate of a matrix whose outputs lie along `axis`."""
+    outputs, inputs = shape[axis], shape[1 - axis % 2]
+    if adjust_lr_fn == "match_rms_adamw":
+        return 0.2 * max(outputs, inputs) ** 0.5
+    return max(1, outputs / inputs) ** 0.5
