@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity.cases import all_cases
 from parity import deviations
+from parity.cases import all_cases
 from parity.report import begin_marker, end_marker
 
 ROOT = Path(__file__).parent.parent

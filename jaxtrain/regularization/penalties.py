@@ -142,7 +142,7 @@ def _penalty(
     leaves = jax.tree.leaves(params)
     dtype = jnp.result_type(*leaves, jnp.float32) if leaves else default_float()
 
-    def total(*coefficients: jax.Array) -> jax.Array:
+    def total(*coefficients: float | jax.Array) -> jax.Array:
         numbers = [as_float64(coefficient) for coefficient in coefficients]
         return sum((jnp.sum(measure(as_float64(leaf), *numbers)) for leaf in leaves), start=jnp.zeros(()))
 

@@ -1,0 +1,35 @@
+"""The shapes and types in the signatures are true of every call that the cases make."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+from jaxtyping import install_import_hook
+
+with install_import_hook(["jaxtrain.losses", "jaxtrain.nn", "jaxtrain.regularization"], "beartype.beartype"):
+    import jaxtrain
+    from parity.cases import all_cases
+
+import jax
+import jax.numpy as jnp
+import pytest
+from parity.kinds import LossCase
+
+with pytest.raises(Exception, match="Type-check error"):
+    jaxtrain.losses.mse_loss("no array", jnp.ones(3))
+
+calls = 0
+for case in all_cases():
+    if isinstance(case, LossCase):
+        for inputs in case.inputs:
+            # Traced, not run: the annotations are checked all the same, and nothing is compiled.
+            jax.eval_shape(lambda *arrays: case.ours(*arrays), *(jnp.asarray(x) for x in inputs if x is not None))
+            calls += 1
+print(calls, "calls")
+"""
+
+
+def test_annotations_hold():
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert int(run.stdout.split()[0]) > 100
