@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.typing import DTypeLike
 
 from jaxtrain._checks import check_choice, check_integer, check_range, is_zero
@@ -150,10 +151,13 @@ def _orthogonalized(
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).astype(dtype).astype(matrix.dtype)
     x = (x / jnp.maximum(jnp.linalg.norm(x), eps)).astype(dtype)
-    for _ in range(steps):
+
+    def iterate(_, x: jax.Array) -> jax.Array:
         gram = _product(x, x.T, matrix.dtype).astype(dtype)
         polynomial = (b * gram + c * _product(gram, gram, matrix.dtype)).astype(dtype)
-        x = (a * x + _product(polynomial, x, matrix.dtype)).astype(dtype)
+        return (a * x + _product(polynomial, x, matrix.dtype)).astype(dtype)
+
+    x = lax.fori_loop(0, steps, iterate, x)
     return (x.T if tall else x).astype(matrix.dtype)
 
 
