@@ -3,4 +3,5 @@
 from parity.kinds.layer import LayerCase as LayerCase
 from parity.kinds.loss import LossCase as LossCase
 from parity.kinds.optimizer import OptimizerCase as OptimizerCase
+from parity.kinds.plateau import PlateauCase as PlateauCase
 from parity.kinds.schedule import ScheduleCase as ScheduleCase

@@ -10,6 +10,7 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds.program import quick_compilation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -23,13 +24,15 @@ class ScheduleCase(Case):
         ours: `schedule(count)`.
         reference: makes the scheduler on a given optimizer.
         lr: the optimizer's learning rate.
-        steps: how many values are compared.
+        steps: how many steps PyTorch takes.
+        every: how many of them lie between two values that are compared.
         read: which value of the optimizer's parameter group the schedule is, such as `momentum`.
     """
 
     reference: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
     lr: float = 0.1
     steps: int = 100_000
+    every: int = 1
     read: Callable[[dict], float] = lambda group: group["lr"]
 
     def run_torch(self, dtype: str) -> Arrays:
@@ -43,10 +46,11 @@ class ScheduleCase(Case):
             values[step] = self.read(optimizer.param_groups[0])
             if step < self.steps - 1:
                 scheduler.step()
-        return {"value": values}
+        return {"value": values[:: self.every]}
 
     def run_ours(self, ours: Callable[[jax.Array], jax.Array], dtype: str) -> Arrays:
-        values = jax.jit(jax.vmap(ours))(jnp.arange(self.steps))
+        compiled = jax.jit(jax.vmap(ours), compiler_options=quick_compilation() if dtype == "float64" else None)
+        values = compiled(jnp.arange(0, self.steps, self.every))
         if values.dtype != dtype:
             raise AssertionError(f"{self.name}: expected {dtype}, got {values.dtype}")
         return {"value": np.asarray(values, np.float64)}

@@ -1,5 +1,0 @@
-"""Cases of `jaxtrain.schedules`."""
-
-from parity.case import Case
-
-CASES: list[Case] = []

@@ -1,0 +1,60 @@
+"""Reduction of the rate on a plateau, epoch by epoch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from jaxtrain.schedules import Plateau
+from parity.case import Case
+from parity.compare import Arrays
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PlateauCase(Case):
+    """A `Plateau` against `ReduceLROnPlateau`, by its rate and by all that it remembers.
+
+    Attributes:
+        ours: the pair of functions.
+        reference: makes the scheduler on a given optimizer.
+        metrics: one float32 metric an epoch.
+        lr: the optimizer's learning rate.
+    """
+
+    reference: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.ReduceLROnPlateau]
+    metrics: np.ndarray
+    lr: float = 0.1
+
+    def run_torch(self, dtype: str) -> Arrays:
+        if dtype != "float64":
+            return {name: values.astype(dtype).astype(np.float64) for name, values in self.truth.items()}
+        optimizer = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=self.lr)
+        scheduler = self.reference(optimizer)
+        history = []
+        for metric in self.metrics.tolist():
+            scheduler.step(metric)
+            history.append(
+                (
+                    optimizer.param_groups[0]["lr"],
+                    scheduler.best,
+                    scheduler.num_bad_epochs,
+                    scheduler.cooldown_counter,
+                )
+            )
+        names = ("lr", "best", "num_bad_epochs", "cooldown_counter")
+        return dict(zip(names, np.array(history, np.float64).T, strict=True))
+
+    def run_ours(self, ours: Plateau, dtype: str) -> Arrays:
+        def epoch(state, metric):
+            state = ours.update(state, metric)
+            return state, state
+
+        states = jax.jit(lambda metrics: jax.lax.scan(epoch, ours.init(), metrics)[1])(jnp.asarray(self.metrics, dtype))
+        return {name: np.asarray(getattr(states, name), np.float64) for name in self.truth}
+
+    def units(self, truth: Arrays) -> Arrays:
+        """The magnitude of each value."""
+        return {name: np.abs(values) for name, values in truth.items()}
