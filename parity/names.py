@@ -48,6 +48,10 @@ WITHOUT_COUNTERPART = {
 COUNTERPARTS: dict[str, Any] = {
     "optim.clip_grad_norm": torch.nn.utils.clip_grad_norm_,
     "optim.clip_grad_value": torch.nn.utils.clip_grad_value_,
+    "optim.averaged_model": torch.optim.swa_utils.AveragedModel,
+    "optim.get_ema_avg_fn": torch.optim.swa_utils.get_ema_avg_fn,
+    "optim.get_swa_avg_fn": torch.optim.swa_utils.get_swa_avg_fn,
+    "optim.update_bn": torch.optim.swa_utils.update_bn,
     "schedules.swa_lr": torch.optim.swa_utils.SWALR,
 }
 """Where the rule of names does not lead to the counterpart."""
@@ -85,6 +89,8 @@ JAX_ONLY = {
 
 
 OTHER_ARGUMENTS = {
+    ("optim.averaged_model", "model"): "its `init` receives the parameters",
+    ("optim.averaged_model", "multi_avg_fn"): "XLA compiles `avg_fn` for all parameters at once",
     ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",
     ("schedules.cyclic_lr", "base_momentum"): "`cyclic_momentum` is the schedule of the momentum",
     ("schedules.cyclic_lr", "max_momentum"): "`cyclic_momentum` is the schedule of the momentum",

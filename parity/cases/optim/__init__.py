@@ -1,6 +1,14 @@
 """Cases of `jaxtrain.optim`, one file a theme."""
 
 from parity.case import Case
-from parity.cases.optim import adam, adam_relatives, adaptive, clipping, matrix, sgd
+from parity.cases.optim import adam, adam_relatives, adaptive, averaging, clipping, matrix, sgd
 
-CASES: list[Case] = [*sgd.CASES, *adam.CASES, *adam_relatives.CASES, *adaptive.CASES, *matrix.CASES, *clipping.CASES]
+CASES: list[Case] = [
+    *sgd.CASES,
+    *adam.CASES,
+    *adam_relatives.CASES,
+    *adaptive.CASES,
+    *matrix.CASES,
+    *averaging.CASES,
+    *clipping.CASES,
+]
