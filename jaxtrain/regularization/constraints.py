@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_range
-from jaxtrain.regularization._paths import map_with_path
+from jaxtrain._paths import map_with_path
 
 
 def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> optax.GradientTransformation:

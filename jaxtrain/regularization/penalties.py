@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxtrain._checks import check_range
 from jaxtrain._float64 import as_float64, default_float, float64_scalars
-from jaxtrain.regularization._paths import parameters_only
+from jaxtrain._paths import parameters_only
 
 Mask = PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]]
 
