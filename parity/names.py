@@ -28,6 +28,7 @@ WITHOUT_CASE = {
 
 WITHOUT_COUNTERPART = {
     "losses.rmse_loss": "the root of `mse_loss`, which PyTorch leaves to its user",
+    "optim.param_groups": "the `params` of every optimizer, a list of dicts in PyTorch",
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",
     "schedules.per_epoch": "PyTorch steps a scheduler once an epoch, Optax once a batch",

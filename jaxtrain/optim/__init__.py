@@ -24,6 +24,7 @@ from jaxtrain.optim.muon import MuonState as MuonState
 from jaxtrain.optim.muon import muon as muon
 from jaxtrain.optim.nadam import NAdamState as NAdamState
 from jaxtrain.optim.nadam import nadam as nadam
+from jaxtrain.optim.param_groups import param_groups as param_groups
 from jaxtrain.optim.radam import RAdamState as RAdamState
 from jaxtrain.optim.radam import radam as radam
 from jaxtrain.optim.rmsprop import RMSpropState as RMSpropState

@@ -1,0 +1,69 @@
+"""Parameter groups: the same optimizer with hyper-parameters of their own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax
+
+from jaxtrain._labels import label_parameters
+
+
+def param_groups(
+    optimizer: Callable[..., optax.GradientTransformation],
+    groups: Mapping[str | None, Mapping[str, Any]],
+    **defaults: Any,
+) -> optax.GradientTransformationExtraArgs:
+    """Give groups of parameters hyper-parameters of their own.
+
+    Each group is a regular expression, found anywhere in a parameter's path such as `head/kernel`, and what it changes
+    in the defaults. It is `optax.partition` over `regularization.label_parameters`; to give groups different
+    optimizers, as Muon needs it, use these two yourself.
+
+    Args:
+        optimizer: an optimizer of this package, such as `optim.sgd`, or any function that makes a transformation.
+        groups: keyword arguments by regular expression. The group under None takes every parameter that no expression
+            matches.
+        **defaults: keyword arguments of all groups.
+
+    Returns:
+        An `optax.GradientTransformationExtraArgs`, whose state is an `optax.PartitionState`: the states of the groups,
+        by expression, "*" for None.
+
+    Raises:
+        TypeError: if the optimizer has no such argument.
+        ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter belongs to no group or to
+            several, or a group has no parameters. The message names them.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
+        >>> params = {"body": {"kernel": jnp.ones(())}, "head": {"kernel": jnp.ones(()), "bias": jnp.ones(())}}
+        >>> optimizer = param_groups(optim.sgd, {"^head/": {"lr": 0.1}, None: {}}, lr=0.01, momentum=0.9)
+        >>> updates, state = optimizer.update(params, optimizer.init(params), params)
+        >>> {name: round(float(update["kernel"]), 3) for name, update in updates.items()}
+        {'body': -0.01, 'head': -0.1}
+        >>> param_groups(optim.sgd, {"^head/": {"lr": 0.1}}).init(params)
+        Traceback (most recent call last):
+        ...
+        ValueError: label_parameters: each parameter must be matched by exactly one rule
+          body/kernel: by none of '^head/'; add a rule, or a label for the rest under None
+
+    PyTorch: `torch.optim.SGD([{"params": head, "lr": 0.1}, {"params": body}], lr=0.01, momentum=0.9)`, which leaves a
+    parameter of no group untrained, and fails only for one that is in two.
+    """
+    # No parameter's path is matched by "*", which is no regular expression.
+    labels = {pattern: "*" if pattern is None else pattern for pattern in groups}
+    transformations = {labels[pattern]: optimizer(**{**defaults, **options}) for pattern, options in groups.items()}
+
+    def partition(params: optax.Params) -> optax.GradientTransformationExtraArgs:
+        return optax.partition(transformations, label_parameters(params, labels))
+
+    def init(params: optax.Params) -> Any:
+        return partition(params).init(params)
+
+    def update(
+        gradients: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
+    ) -> tuple[optax.Updates, Any]:
+        return partition(gradients if params is None else params).update(gradients, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(init, update)
