@@ -118,7 +118,7 @@ def per_parameter(
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:
     """The dtype of a parameter's arithmetic: its own, but at least float32, as in PyTorch's kernels."""
-    return jnp.result_type(*(array for array in (gradient, parameter) if array is not None), np.float32)
+    return jnp.result_type(*(array.dtype for array in (gradient, parameter) if array is not None), np.float32)
 
 
 def _transposed(leaves: list[Buffers], structure: jax.tree_util.PyTreeDef) -> dict[str, Any]:

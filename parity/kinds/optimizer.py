@@ -28,6 +28,14 @@ class Leaf:
     gradients: np.ndarray
     present: Callable[[int], bool] = lambda step: True
 
+    def torch_gradient(self, gradients: torch.Tensor, step: int) -> torch.Tensor:
+        """What the parameter's `grad` is at a step, given all gradients in a dtype."""
+        return gradients[step].clone()
+
+    def jax_gradients(self, gradients: jax.Array) -> Any:
+        """What the optimizer receives at all steps, given all gradients in a dtype."""
+        return gradients
+
 
 def live_leaves(steps: int = STEPS, seed: int = 0, scale: float = 1.0) -> dict[str, Leaf]:
     """A scalar, and a matrix whose rows try what optimizers stumble over.
@@ -91,7 +99,7 @@ class OptimizerCase(Case):
             scheduler = self.scheduler(optimizer) if self.scheduler else None
             for step in range(self.steps):
                 for parameter, gradient, leaf in zip(parameters, gradients, self.leaves.values(), strict=True):
-                    parameter.grad = gradient[step].clone() if leaf.present(step) else None
+                    parameter.grad = leaf.torch_gradient(gradient, step) if leaf.present(step) else None
                 with torch.no_grad():
                     if self.before_step:
                         self.before_step(parameters)
@@ -109,12 +117,20 @@ class OptimizerCase(Case):
 
     def run_ours(self, ours: Callable[[], optax.GradientTransformation], dtype: str) -> Arrays:
         parameters = {name: jnp.asarray(self._rounded(leaf.initial), dtype) for name, leaf in self.leaves.items()}
-        gradients = {name: jnp.asarray(self._rounded(leaf.gradients), dtype) for name, leaf in self.leaves.items()}
+        gradients = {
+            name: leaf.jax_gradients(jnp.asarray(self._rounded(leaf.gradients), dtype))
+            for name, leaf in self.leaves.items()
+        }
         make, numbers = program(ours)
         trajectory = _formula_trajectory if dtype == "float64" else _rounded_trajectory
         state, history = None, []
         for steps, present in self._stretches():
-            given = {name: gradients[name][steps] if name in present else None for name in gradients}
+            given = {
+                name: jax.tree.map(lambda array, steps=steps: array[steps], gradients[name])
+                if name in present
+                else None
+                for name in gradients
+            }
             (parameters, state), results = trajectory(make, numbers, parameters, state, given)
             history.append(jax.device_get(results))
 

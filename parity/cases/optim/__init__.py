@@ -1,7 +1,7 @@
 """Cases of `jaxtrain.optim`, one file a theme."""
 
 from parity.case import Case
-from parity.cases.optim import adam, adam_relatives, adaptive, averaging, clipping, groups, matrix, sgd
+from parity.cases.optim import adam, adam_relatives, adaptive, averaging, clipping, groups, matrix, sgd, sparse_adam
 
 CASES: list[Case] = [
     *sgd.CASES,
@@ -9,6 +9,7 @@ CASES: list[Case] = [
     *adam_relatives.CASES,
     *adaptive.CASES,
     *matrix.CASES,
+    *sparse_adam.CASES,
     *groups.CASES,
     *averaging.CASES,
     *clipping.CASES,

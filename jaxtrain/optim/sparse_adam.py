@@ -1,0 +1,161 @@
+"""SparseAdam, for tables of which a step touches few rows."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from jaxtrain._checks import check_range
+from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+
+
+class SparseRows(NamedTuple):
+    """The gradient of an array of which only some rows have one.
+
+    Attributes:
+        indices: places of the rows along the array's first axis, -1 for none. An index that occurs twice means the
+            sum of its rows.
+        values: the rows' gradients, in the same order.
+    """
+
+    indices: Int[Array, " n"]
+    values: Float[Array, "n *row"]
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.values.dtype
+
+    def astype(self, dtype: DTypeLike) -> "SparseRows":
+        return SparseRows(self.indices, self.values.astype(dtype))
+
+
+class SparseAdamState(NamedTuple):
+    """State of `sparse_adam`.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        step: number of steps of each parameter, in the order of the tree's leaves.
+        lr: learning rate of the last update.
+        exp_avg: running mean of the gradients of each row, over the steps that touched it.
+        exp_avg_sq: running mean of their squares.
+    """
+
+    count: jax.Array
+    step: jax.Array
+    lr: jax.Array
+    exp_avg: Any = None
+    exp_avg_sq: Any = None
+
+
+def sparse_adam(
+    lr: Hyperparameter = 1e-3,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    maximize: bool = False,
+) -> optax.GradientTransformation:
+    r"""Adam for gradients of single rows: all other rows, and their moments, stay as they are.
+
+    With :math:`g \leftarrow \pm g`, for every row that has a gradient:
+
+    .. math::
+        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
+        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+        p \leftarrow p - \eta \, \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \cdot \frac{m}{\sqrt v + \varepsilon}
+
+    :math:`t` counts the steps of the table, not of a row, and :math:`\varepsilon` is added to the root of :math:`v` as
+    it is, before the bias correction. A row whose gradient is given as zero takes part; one that is not given does not.
+
+    Args:
+        lr: learning rate :math:`\eta > 0`; a number, an array or a schedule, like all but the flag.
+        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
+        eps: :math:`\varepsilon > 0`.
+        maximize: ascend instead of descend.
+
+    Returns:
+        An `optax.GradientTransformation` with a `SparseAdamState`, for gradients that are `SparseRows`. Its updates are
+        dense, zero for the rows without a gradient. Buffers have the shape and dtype of their parameters. An index
+        outside of the table makes the update NaN.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range, or the rows do not fit the parameter.
+        TypeError: if a gradient is dense.
+
+    Example:
+        Take the gradient with respect to the rows that were looked up:
+
+        >>> import jax, jax.numpy as jnp
+        >>> table, tokens = jnp.ones((4, 2)), jnp.array([3, 1, 3])
+        >>> rows = jax.grad(lambda rows: (rows**2).sum())(table[tokens])
+        >>> optimizer = sparse_adam(lr=0.5)
+        >>> update, _ = optimizer.update(SparseRows(tokens, rows), optimizer.init(table), table)
+        >>> print((table + update).round(4))
+        [[1.  1. ]
+         [0.5 0.5]
+         [1.  1. ]
+         [0.5 0.5]]
+
+    PyTorch: `torch.optim.SparseAdam`, for gradients as `nn.Embedding(sparse=True)` makes them. Optax has no
+    counterpart.
+
+    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015.
+    """
+    beta1, beta2 = betas
+    check_range("sparse_adam", "lr", lr, 0.0, open_low=True)
+    check_range("sparse_adam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_range("sparse_adam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_range("sparse_adam", "eps", eps, 0.0, open_low=True)
+
+    def buffers(parameter: jax.Array) -> Buffers:
+        return {"exp_avg": jnp.zeros_like(parameter), "exp_avg_sq": jnp.zeros_like(parameter)}
+
+    def scalars(step, lr, beta1, beta2, eps):
+        return {
+            "step_size": lr * jnp.sqrt(1 - beta2**step) / (1 - beta1**step),
+            "fresh1": 1 - beta1,
+            "fresh2": 1 - beta2,
+            "eps": eps,
+        }
+
+    def update(gradient, parameter, *, step_size, fresh1, fresh2, eps, exp_avg, exp_avg_sq):
+        indices, rows, outside = _coalesced(gradient, exp_avg.shape)
+        if maximize:
+            rows = -rows
+        mean = exp_avg.at[indices].get(mode="fill", fill_value=0)
+        square = exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
+        mean = mean + fresh1 * (rows - mean)
+        square = square + fresh2 * (rows * rows - square)
+        change = jnp.where(outside, jnp.nan, jnp.zeros_like(exp_avg))
+        change = change.at[indices].set(-step_size * (mean / (jnp.sqrt(square) + eps)), mode="drop")
+        return change, {
+            "exp_avg": exp_avg.at[indices].set(mean, mode="drop"),
+            "exp_avg_sq": exp_avg_sq.at[indices].set(square, mode="drop"),
+        }
+
+    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+    return per_parameter(SparseAdamState, hyperparameters, buffers, scalars, update)
+
+
+def _coalesced(gradient: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Each touched row once, with the sum of its gradients, and whether any index lies outside of the table.
+
+    The arrays keep their length: what is left over has an index one past the end, where nothing is read or written.
+    """
+    if not isinstance(gradient, SparseRows):
+        raise TypeError(
+            f"sparse_adam: expected a gradient of SparseRows, got {type(gradient).__name__}; dense gradients are for "
+            "adam, optax.partition gives each parameter its own"
+        )
+    indices, values = gradient
+    if not shape or jnp.ndim(indices) != 1 or values.shape != (*indices.shape, *shape[1:]):
+        raise ValueError(
+            f"sparse_adam: expected indices of shape (n,) and values of shape (n, ...) with the rows of a parameter of "
+            f"shape {shape}, got {jnp.shape(indices)} and {values.shape}"
+        )
+    past_end = shape[0]
+    outside = (indices < -1) | (indices >= past_end)
+    indices = jnp.where((indices < 0) | outside, past_end, indices)
+    indices, place = jnp.unique(indices, return_inverse=True, size=len(indices), fill_value=past_end)
+    return indices, jax.ops.segment_sum(values, place, len(indices)), outside.any()

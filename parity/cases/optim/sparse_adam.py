@@ -1,0 +1,138 @@
+"""Cases of `jaxtrain.optim`: gradients of single rows."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import torch
+
+from jaxtrain import optim
+from parity.case import Case
+from parity.cases.optim._table import Factory, case, halving, torch_halving
+from parity.kinds.optimizer import STEPS, Leaf
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseLeaf(Leaf):
+    """A table, whose gradients are rows at `indices`, -1 for none."""
+
+    indices: np.ndarray
+
+    def torch_gradient(self, gradients: torch.Tensor, step: int) -> torch.Tensor:
+        given = self.indices[step] >= 0
+        indices = self.indices[step][None, given]
+        return torch.sparse_coo_tensor(indices, gradients[step][given], self.initial.shape, check_invariants=True)
+
+    def jax_gradients(self, gradients: jax.Array) -> optim.SparseRows:
+        return optim.SparseRows(jnp.asarray(self.indices), gradients)
+
+
+def tables() -> dict[str, Leaf]:
+    """Rows that are touched often, seldom, twice at once and never; steps with few rows and with none."""
+    rng = np.random.default_rng(4)
+
+    def leaf(rows: int, touched: int, row: tuple[int, ...]) -> Leaf:
+        indices = (rows * rng.random((STEPS, touched)) ** 2).astype(int) % (rows - 1)
+        indices[rng.random(indices.shape) < 0.2] = -1
+        indices[50:55] = -1
+        gradients = rng.normal(size=(STEPS, touched, *row)) * 10 ** rng.uniform(-6, 1, (STEPS, touched, *row))
+        return SparseLeaf(initial=rng.normal(size=(rows, *row)), gradients=gradients, indices=indices)
+
+    return {"table": leaf(7, 4, (3,)), "vector": leaf(5, 2, ())}
+
+
+def dense(make: Factory) -> Factory:
+    """An optimizer for dense gradients, given the rows in a table of zeros."""
+
+    def factory():
+        optimizer = make()
+
+        def update(gradients, state, params):
+            filled = {
+                name: jnp.zeros_like(params[name]).at[rows.indices].add(rows.values, wrap_negative_indices=False)
+                for name, rows in gradients.items()
+            }
+            return optimizer.update(filled, state, params)
+
+        return optax.GradientTransformation(optimizer.init, update)
+
+    return factory
+
+
+def last_of_duplicates() -> optax.GradientTransformation:
+    """SparseAdam that keeps the last of two gradients for a row."""
+    optimizer = optim.sparse_adam()
+
+    def without_duplicates(rows):
+        later = jnp.triu(rows.indices[:, None] == rows.indices, k=1).any(axis=1)
+        return optim.SparseRows(jnp.where(later, -1, rows.indices), rows.values)
+
+    def update(gradients, state, params):
+        gradients = {name: without_duplicates(rows) for name, rows in gradients.items()}
+        return optimizer.update(gradients, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+def empty_steps_uncounted() -> optax.GradientTransformation:
+    """SparseAdam that does not count a step without rows."""
+    optimizer = optim.sparse_adam()
+
+    def update(gradients, state, params):
+        updates, new = optimizer.update(gradients, state, params)
+        touched = jnp.array([(gradients[name].indices >= 0).any() for name in sorted(gradients)])
+        return updates, new._replace(step=jnp.where(touched, new.step, state.step))
+
+    return optax.GradientTransformation(optimizer.init, update)
+
+
+CASES: list[Case] = [
+    case(
+        "sparse_adam",
+        "defaults",
+        optim.sparse_adam,
+        lambda p: torch.optim.SparseAdam(p),
+        leaves=tables(),
+        defects={
+            "moments of untouched rows decay": dense(optim.adam),
+            "last of two gradients for a row": last_of_duplicates,
+            "empty steps not counted": empty_steps_uncounted,
+        },
+    ),
+    case(
+        "sparse_adam",
+        "betas=(0.5, 0.9), eps=1e-3, maximize",
+        partial(optim.sparse_adam, 0.01, (0.5, 0.9), 1e-3, maximize=True),
+        lambda p: torch.optim.SparseAdam(p, 0.01, (0.5, 0.9), 1e-3, maximize=True),
+        leaves=tables(),
+        defects={
+            "minimizes": partial(optim.sparse_adam, 0.01, (0.5, 0.9), 1e-3),
+            "eps after the bias correction": lambda: with_corrected_epsilon(0.01, (0.5, 0.9), 1e-3),
+        },
+    ),
+    case(
+        "sparse_adam",
+        "schedule",
+        partial(optim.sparse_adam, halving),
+        lambda p: torch.optim.SparseAdam(p, 0.01),
+        scheduler=torch_halving,
+        leaves=tables(),
+        defects={"schedule ignored": partial(optim.sparse_adam, 0.01)},
+    ),
+    case(
+        "sparse_adam",
+        "bfloat16",
+        partial(optim.sparse_adam, 0.05),
+        lambda p: torch.optim.SparseAdam(p, 0.05),
+        leaves=tables(),
+        precision="bfloat16",
+        defects={"moments of untouched rows decay": dense(partial(optim.adam, 0.05))},
+    ),
+]
+
+
+def with_corrected_epsilon(lr: float, betas: tuple[float, float], eps: float) -> optax.GradientTransformation:
+    return optim.sparse_adam(lr, betas, lambda count: eps * jnp.sqrt(1 - betas[1] ** (count + 1)), maximize=True)
