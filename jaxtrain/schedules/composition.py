@@ -44,7 +44,8 @@ def sequential_lr(
     `torch.optim.lr_scheduler.SequentialLR`. A `one_cycle_lr` anywhere in the sequence makes the first schedule begin at
     its `max_lr / div_factor`, because PyTorch's constructor overwrites the initial rate of the optimizer. A composition
     within a composition plays here like any other schedule: PyTorch performs the first step of a `ChainedScheduler`
-    twice when that comes first, and fails with `NotImplementedError` when it comes later.
+    twice when that comes first (an exponential of 0.9 begins with 0.09, 0.081 instead of 0.1, 0.09), moves the
+    milestones of a `SequentialLR` forward by one, and fails with `NotImplementedError` when either comes later.
     """
     schedules = [as_schedule("sequential_lr", schedule) for schedule in schedulers]
     milestones = list(milestones)

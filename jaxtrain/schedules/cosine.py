@@ -109,7 +109,7 @@ def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta
     def cycle(count: jax.Array) -> tuple[jax.Array, jax.Array | float]:
         """`T_cur` and `T_i`."""
         if T_mult == 1:
-            return count % T_0, T_0
+            return count % T_0, float(T_0)
         lengths = [T_0]
         while lengths[-1] < _LAST_COUNT:
             lengths.append(lengths[-1] * T_mult)

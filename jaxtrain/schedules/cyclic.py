@@ -58,7 +58,8 @@ def cyclic_lr(
         [0.01, 0.035, 0.11, 0.01, 0.06]
 
     `torch.optim.lr_scheduler.CyclicLR`. The momentum, which PyTorch cycles along unless told otherwise, is a schedule
-    of its own here: `cyclic_momentum`.
+    of its own here: `cyclic_momentum`. PyTorch's `triangular2` fails with `OverflowError` after 1,024 cycles, which is
+    no limit here.
 
     Reference:
         Smith, Cyclical Learning Rates for Training Neural Networks, https://arxiv.org/abs/1506.01186
@@ -111,8 +112,8 @@ def cyclic_momentum(
 
     The `cycle_momentum=True` of `torch.optim.lr_scheduler.CyclicLR`, which writes it into the optimizer.
     """
-    check_number("cyclic_momentum", "base_momentum", base_momentum, 0, 1)
-    check_number("cyclic_momentum", "max_momentum", max_momentum, 0, 1)
+    check_number("cyclic_momentum", "base_momentum", base_momentum, 0.0, 1.0)
+    check_number("cyclic_momentum", "max_momentum", max_momentum, 0.0, 1.0)
     wave = _wave("cyclic_momentum", step_size_up, step_size_down, mode, gamma, scale_fn, scale_mode)
 
     def value(count: jax.Array) -> jax.Array:

@@ -37,7 +37,7 @@ def constant_lr(lr: ArrayLike, factor: ArrayLike = 1.0 / 3, total_iters: int = 5
     `torch.optim.lr_scheduler.ConstantLR`, which fails with `ZeroDivisionError` at `total_iters` if `factor` is 0.
     """
     check_number("constant_lr", "lr", lr)
-    check_number("constant_lr", "factor", factor, 0, 1)
+    check_number("constant_lr", "factor", factor, 0.0, 1.0)
     check_integer("constant_lr", "total_iters", total_iters, 0)
     return _finishing(lr, total_iters, lambda done: jnp.where(done < _length(total_iters), as_float64(factor), 1.0))
 
@@ -71,8 +71,8 @@ def linear_lr(
     rate when `total_iters` is 100,000.
     """
     check_number("linear_lr", "lr", lr)
-    check_number("linear_lr", "start_factor", start_factor, 0, 1, open_low=True)
-    check_number("linear_lr", "end_factor", end_factor, 0, 1)
+    check_number("linear_lr", "start_factor", start_factor, 0.0, 1.0, open_low=True)
+    check_number("linear_lr", "end_factor", end_factor, 0.0, 1.0)
     check_integer("linear_lr", "total_iters", total_iters, 0)
 
     def factor(done: jax.Array) -> jax.Array:

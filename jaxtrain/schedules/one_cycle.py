@@ -114,8 +114,8 @@ def one_cycle_momentum(
 
     The `cycle_momentum=True` of `torch.optim.lr_scheduler.OneCycleLR`, which writes it into the optimizer.
     """
-    check_number("one_cycle_momentum", "base_momentum", base_momentum, 0, 1)
-    check_number("one_cycle_momentum", "max_momentum", max_momentum, 0, 1)
+    check_number("one_cycle_momentum", "base_momentum", base_momentum, 0.0, 1.0)
+    check_number("one_cycle_momentum", "max_momentum", max_momentum, 0.0, 1.0)
     ends = _ends("one_cycle_momentum", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
     check_choice("one_cycle_momentum", "anneal_strategy", anneal_strategy, WEIGHTS)
 
@@ -144,7 +144,7 @@ def _ends(
     check_integer(where, "total_steps", total_steps, 1)
     if not isinstance(pct_start, float):
         raise ValueError(f"{where}: pct_start must be a float, the fraction of the rise, got {pct_start!r}")
-    check_number(where, "pct_start", pct_start, 0, 1)
+    check_number(where, "pct_start", pct_start, 0.0, 1.0)
     rise = pct_start * total_steps - 1
     if rise == 0:
         raise ValueError(
@@ -152,8 +152,8 @@ def _ends(
             f"{pct_start} * {total_steps}; 0.0 begins at the top"
         )
     if three_phase:
-        return [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1]
-    return [0.0, rise, total_steps - 1]
+        return [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1.0]
+    return [0.0, rise, total_steps - 1.0]
 
 
 def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array], strategy: Strategy) -> jax.Array:

@@ -94,7 +94,7 @@ def reduce_lr_on_plateau(
     where = "reduce_lr_on_plateau"
     check_number(where, "lr", lr)
     check_choice(where, "mode", mode, ("min", "max"))
-    check_number(where, "factor", factor, 0, 1, open_high=True)
+    check_number(where, "factor", factor, 0.0, 1.0, open_high=True)
     check_integer(where, "patience", patience, 0)
     check_number(where, "threshold", threshold)
     check_choice(where, "threshold_mode", threshold_mode, ("rel", "abs"))

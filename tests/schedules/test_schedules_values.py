@@ -189,6 +189,11 @@ class TestSequential:
         warm_up, cycle = schedules.linear_lr(0.1, 0.1, 1.0, 10), schedules.one_cycle_lr(0.1, 100)
         assert_values(schedules.sequential_lr([warm_up, cycle], [10]), {0: 4e-4, 5: 2.2e-3, 10: 4e-3})
 
+    def test_a_cosine_from_another_start_comes_back_to_its_own_rate(self):
+        cosine, cycle = schedules.cosine_annealing_lr(1.0, 2), schedules.one_cycle_lr(5.0, 10)
+        schedule = schedules.sequential_lr([cosine, cycle], [6])
+        assert_values(schedule, {0: 0.2, 1: 0.1, 2: 0.0, 3: 0.5, 4: 1.0, 6: 0.2})
+
     def test_repeated_milestones_skip_a_schedule(self):
         parts = [schedules.lambda_lr(1.0, lambda count, k=k: k + count / 100) for k in (1, 2, 3)]
         assert_values(schedules.sequential_lr(parts, [5, 5]), {4: 1.04, 5: 3.0, 6: 3.01})
@@ -213,6 +218,10 @@ class TestChained:
         step = schedules.step_lr(1.0, 2, 0.1)
         chain = schedules.chained_scheduler([constant, inverse, step])
         assert_values(chain, {0: 1.0, 1: 0.5, 2: 0.1 / 3, 3: 0.25, 4: 0.02})
+
+    def test_a_schedule_that_ended_at_zero_lets_others_go_on(self):
+        chain = [schedules.polynomial_lr(1.0, 1), schedules.cosine_annealing_lr(1.0, 2, 0.5)]
+        assert_values(schedules.chained_scheduler(chain), {0: 1.0, 1: 0.25, 2: 0.5, 3: 0.75})
 
     def test_a_chain_in_a_chain_is_one_chain(self):
         a, b = schedules.linear_lr(0.1, 0.5, 1.0, 9), schedules.cosine_annealing_lr(0.1, 10, 0.01)
