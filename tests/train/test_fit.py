@@ -95,7 +95,7 @@ def test_the_given_state_stays():
 
 
 def test_resumed_by_epoch_bit_for_bit(net, assert_same):
-    settings = {"batch_size": 16, "validation": net.batch, "progress": False}
+    settings = {"batch_size": 20, "validation": net.batch, "progress": False}
     through, history = fit(net.state, net.loss_fn, net.batch, epochs=4, **settings)
     halfway, first = fit(net.state, net.loss_fn, net.batch, epochs=2, **settings)
     resumed, second = fit(halfway, net.loss_fn, net.batch, epochs=4, start_epoch=2, **settings)
@@ -131,6 +131,17 @@ def test_non_finite_loss_stops_the_run_and_names_the_step(bad, start_epoch):
     assert isinstance(caught.value, FloatingPointError)
     assert not np.isfinite(caught.value.loss)
     assert recorder.told[-1] == ("stop",)
+
+
+def test_step_is_counted_over_epochs():
+    def fused(model, batch):
+        model.calls[...] += 1
+        return jnp.where(model.calls[...] == 8, jnp.nan, loss_fn(model, batch))
+
+    model = Line()
+    model.calls = nnx.Variable(jnp.int32(0))
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 7, in epoch 2"):
+        fit(TrainState.create(model, optim.sgd()), fused, DATA, epochs=3, batch_size=4, progress=False)
 
 
 def test_metrics_are_read_after_the_next_dispatch(monkeypatch):

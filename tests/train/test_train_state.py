@@ -74,8 +74,11 @@ def test_model_has_the_values_and_the_mode(net):
 
 def test_create_leaves_the_model_as_it_is():
     model = nnx.Dropout(0.5, deterministic=True, rngs=nnx.Rngs(0))
+    model.seen = nnx.Intermediate(jnp.ones(3))
     before = model.rngs.key[...]
-    TrainState.create(model, optax.identity())
+    state = TrainState.create(model, optax.identity())
+    assert jax.tree.leaves(state.model_state) == []
+    assert model.seen[...].shape == (3,)
     assert model.deterministic
     assert model.rngs.key[...] is before
 

@@ -67,11 +67,24 @@ def test_structure_shapes_and_dtypes_are_stable(net, state):
     assert describe(run(net, state, 1)[0]) == before
 
 
-def test_model_state_keeps_its_dtype():
-    model = nn.BatchNorm(2, param_dtype=jnp.bfloat16)
-    state = TrainState.create(model, optim.sgd())
-    state, _ = make_train_step(lambda model, x: model(x).sum())(state, np.ones((4, 2), np.float32))
-    assert {str(leaf.dtype) for leaf in jax.tree.leaves((state.params, state.model_state))} == {"bfloat16", "int32"}
+def test_whatever_changes_its_dtype_is_brought_back():
+    def loss_fn(model, x):
+        model.seen.set_value(model.seen[...].astype(jnp.float32) + x.mean())
+        return square(model, x)
+
+    def update(gradients, count, params):
+        return gradients, count * 1.0 + 1.0
+
+    model = Scale()
+    model.seen = nnx.Variable(jnp.bfloat16(1.0))
+    careless = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.int32), update)
+    state = TrainState.create(model, optax.chain(careless, optim.sgd()))
+    step = make_train_step(loss_fn)
+    for _ in range(2):
+        state, _ = step(state, jnp.ones(2))
+    assert step._cache_size() == 1
+    assert (state.model_state["seen"].dtype, float(state.model_state["seen"])) == (jnp.bfloat16, 3.0)
+    assert (state.opt_state[0].dtype, int(state.opt_state[0])) == (jnp.int32, 2)
 
 
 def test_running_statistics_are_carried(net, state):
