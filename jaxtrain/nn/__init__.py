@@ -1,11 +1,32 @@
 """Flax NNX layers with PyTorch's arguments, defaults and numbers, and their mathematics as pure functions."""
 
 from jaxtrain.nn import initializers as initializers
+from jaxtrain.nn.adaptive_softmax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
+from jaxtrain.nn.alpha_dropout import AlphaDropout as AlphaDropout
+from jaxtrain.nn.alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
+from jaxtrain.nn.alpha_dropout import alpha_dropout as alpha_dropout
+from jaxtrain.nn.alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
 from jaxtrain.nn.batch_norm import BatchNorm as BatchNorm
 from jaxtrain.nn.batch_norm import batch_norm as batch_norm
+from jaxtrain.nn.convolution import Conv as Conv
+from jaxtrain.nn.convolution import conv as conv
 from jaxtrain.nn.dropout import Dropout as Dropout
 from jaxtrain.nn.dropout import dropout as dropout
+from jaxtrain.nn.embedding import Embedding as Embedding
+from jaxtrain.nn.embedding import embedding as embedding
+from jaxtrain.nn.feature_dropout import FeatureDropout as FeatureDropout
+from jaxtrain.nn.feature_dropout import feature_dropout as feature_dropout
+from jaxtrain.nn.group_norm import GroupNorm as GroupNorm
+from jaxtrain.nn.group_norm import group_norm as group_norm
+from jaxtrain.nn.instance_norm import InstanceNorm as InstanceNorm
+from jaxtrain.nn.instance_norm import instance_norm as instance_norm
 from jaxtrain.nn.layer_norm import LayerNorm as LayerNorm
 from jaxtrain.nn.layer_norm import layer_norm as layer_norm
 from jaxtrain.nn.linear import Linear as Linear
 from jaxtrain.nn.linear import linear as linear
+from jaxtrain.nn.local_response_norm import LocalResponseNorm as LocalResponseNorm
+from jaxtrain.nn.local_response_norm import local_response_norm as local_response_norm
+from jaxtrain.nn.rms_norm import RMSNorm as RMSNorm
+from jaxtrain.nn.rms_norm import rms_norm as rms_norm
+from jaxtrain.nn.transposed_convolution import ConvTranspose as ConvTranspose
+from jaxtrain.nn.transposed_convolution import conv_transpose as conv_transpose

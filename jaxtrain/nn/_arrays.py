@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax.typing import ArrayLike
 
 
@@ -27,6 +28,28 @@ def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
     return axis % input.ndim
 
 
+def channel_axis(where: str, input: jax.Array, axis: int) -> int:
+    """`axis` counted from the front; raise `ValueError` if it is the first, which counts examples."""
+    axis = canonical_axis(where, input, axis)
+    if axis == 0:
+        raise ValueError(
+            f"{where}: expected the examples along axis 0 and the channels along another, got an input of shape "
+            f"{input.shape}; give a single example a batch axis, as in x[None]"
+        )
+    return axis
+
+
+def check_channels(where: str, input: ArrayLike, axis: int, channels: int) -> jax.Array:
+    """`input` as an array of floats; raise `ValueError` unless it has so many channels along `axis`."""
+    input = as_floating(where, input)
+    if input.shape[canonical_axis(where, input, axis)] != channels:
+        raise ValueError(
+            f"{where}: expected {channels} channels along axis {axis}, got an input of shape {input.shape}; if the "
+            "channels lie on another axis, say so with axis="
+        )
+    return input
+
+
 def check_size(where: str, name: str, vector: jax.Array | None, input: jax.Array, axis: int) -> None:
     """Raise `ValueError` unless `vector`, where given, has one element a channel of `input`."""
     if vector is not None and vector.shape != (input.shape[axis],):
@@ -34,6 +57,11 @@ def check_size(where: str, name: str, vector: jax.Array | None, input: jax.Array
             f"{where}: {name} has shape {vector.shape}, but axis {axis} of the input of shape {input.shape} holds "
             f"{input.shape[axis]} channels; if the channels lie on another axis, say so with axis="
         )
+
+
+def value(variable: nnx.Variable | None) -> jax.Array | None:
+    """What a variable holds, where there is one."""
+    return None if variable is None else variable[...]
 
 
 def along_axis(vector: jax.Array, axis: int, ndim: int) -> jax.Array:

@@ -4,10 +4,9 @@ from collections.abc import Collection
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool
 
-from jaxtrain._checks import is_concrete
+from jaxtrain._float64 import as_float64, default_float, float64_scalars
 
 
 def keep_mask(
@@ -20,17 +19,17 @@ def keep_mask(
     """
     if key is None:
         raise ValueError(f"{where}: training needs randomness; pass key=jax.random.key(...), or training=False")
+
+    def threshold(p: float | jax.Array) -> tuple[jax.Array, jax.Array]:
+        # At p = 1 the threshold would be 2^32, one more than a word holds.
+        rounded = jnp.minimum(jnp.round(as_float64(p) * 2.0**32), 2.0**32 - 1)
+        return rounded.astype(jnp.uint32), as_float64(p) < 1
+
+    dropped_words, any_kept = float64_scalars(threshold, p, dtypes={default_float()})[default_float()]
     words = jax.random.bits(key, tuple(1 if axis in shared else size for axis, size in enumerate(shape)), jnp.uint32)
-    if is_concrete(p):
-        dropped_words = round(float(p) * 2**32)
-        return words >= np.uint32(dropped_words) if dropped_words < 2**32 else jnp.zeros_like(words, bool)
-    # As p = 1 would overflow the words' type, it is treated apart.
-    below_one = jnp.minimum(p, 1 - 2**-24)
-    return (words >= (below_one * 2.0**32).astype(jnp.uint32)) & (p < 1)
+    return (words >= dropped_words) & any_kept
 
 
-def inverse_keep_rate(p: float | jax.Array) -> float | jax.Array:
-    """1/(1 - p), the factor that keeps the mean of the masked data; 1 where nothing is kept, to stay finite."""
-    if is_concrete(p):
-        return 1 / (1 - float(p)) if float(p) < 1 else 1.0
-    return 1 / jnp.where(p < 1, 1 - p, 1)
+def other_positions(input: jax.Array, axis: int) -> tuple[int, ...]:
+    """The axes along which a channel of an example extends: all but the first and `axis`."""
+    return tuple(other for other in range(1, input.ndim) if other != axis)

@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_integer, check_range
+from jaxtrain._checks import check_range
 from jaxtrain.nn._arrays import along_axis, as_floating, canonical_axis, check_size, compute_dtype
+from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import standardize
 
 
@@ -95,8 +94,8 @@ def batch_norm(
         others = tuple(other for other in range(input.ndim) if other != axis)
         count = _count_per_channel(input, others, axis_name)
         output, mean, variance = standardize(x, others, eps, scale=scale, axis_name=axis_name)
-        running_mean = _moved(running_mean, mean, momentum)
-        running_var = _moved(running_var, variance, momentum, count / (count - 1))
+        running_mean = moved(running_mean, mean, momentum)
+        running_var = moved(running_var, variance, momentum, count / (count - 1))
     elif running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm: evaluation needs running_mean and running_var; pass both, or training=True to normalize by "
@@ -111,7 +110,7 @@ def batch_norm(
     return output.astype(input.dtype), running_mean, running_var
 
 
-class BatchNorm(nnx.Module):
+class BatchNorm(RunningNorm):
     """Normalize every channel, in training by the statistics of the batch, in evaluation by their running averages.
 
     y = (x - mean) / √(var + eps) · weight + bias
@@ -177,66 +176,40 @@ class BatchNorm(nnx.Module):
         axis_name: str | tuple[str, ...] | None = None,
         param_dtype: DTypeLike = jnp.float32,
     ):
-        check_integer("BatchNorm", "num_features", num_features, 1)
-        check_range("BatchNorm", "eps", eps, 0.0)
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.axis = axis
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias=bias, axis=axis, param_dtype=param_dtype
+        )
         self.axis_name = axis_name
-        self.use_running_average = False
 
-        def stat(value: jax.Array) -> Any:
-            return nnx.data(nnx.BatchStat(value) if track_running_stats else None)
-
-        ones, zeros = jnp.ones(num_features, param_dtype), jnp.zeros(num_features, param_dtype)
-        self.weight = nnx.data(nnx.Param(ones) if affine else None)
-        self.bias = nnx.data(nnx.Param(zeros) if affine and bias else None)
-        self.running_mean = stat(zeros)
-        self.running_var = stat(ones)
-        self.num_batches_tracked = stat(jnp.zeros((), jnp.int32))
-
-    def __call__(
-        self, input: Float[Array, "*shape"], *, use_running_average: bool | None = None
-    ) -> Float[Array, "*shape"]:
-        evaluation = self.use_running_average if use_running_average is None else use_running_average
-        tracked = self.running_mean is not None
-        input = as_floating("BatchNorm", input)
-        if input.shape[canonical_axis("BatchNorm", input, self.axis)] != self.num_features:
-            raise ValueError(
-                f"BatchNorm: expected {self.num_features} channels along axis {self.axis}, got an input of shape "
-                f"{input.shape}; if the channels lie on another axis, say so with axis="
-            )
+    def _normalized(
+        self,
+        input: jax.Array,
+        running_mean: jax.Array | None,
+        running_var: jax.Array | None,
+        weight: jax.Array | None,
+        bias: jax.Array | None,
+        *,
+        training: bool,
+    ) -> Normalized:
+        tracks = training and running_mean is not None
         momentum = self.momentum
         if momentum is None:
-            momentum = 1 / (self.num_batches_tracked[...] + 1).astype(compute_dtype(input)) if tracked else 1.0
-        output, running_mean, running_var = batch_norm(
+            momentum = 1 / (self.num_batches_tracked[...] + 1).astype(compute_dtype(input)) if tracks else 1.0
+        result = batch_norm(
             input,
-            self.running_mean[...] if tracked else None,
-            self.running_var[...] if tracked else None,
-            None if self.weight is None else self.weight[...],
-            None if self.bias is None else self.bias[...],
-            training=not (evaluation and tracked),
-            momentum=momentum,
-            eps=self.eps,
+            running_mean,
+            running_var,
+            weight,
+            bias,
+            training,
+            momentum,
+            self.eps,
             axis=self.axis,
             axis_name=self.axis_name,
         )
-        if tracked and not evaluation:
-            self.running_mean[...] = running_mean
-            self.running_var[...] = running_var
+        if tracks:
             self.num_batches_tracked[...] += 1
-        return output
-
-    # `nnx.view_info` reads the docstring, and only if indented by two.
-    def set_view(self, use_running_average: bool | None = None) -> None:
-        """Set the mode of a view made by `nnx.view`.
-
-        Args:
-          use_running_average: True to normalize by the running statistics, as in evaluation.
-        """
-        if use_running_average is not None:
-            self.use_running_average = use_running_average
+        return result
 
 
 def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str | tuple[str, ...] | None) -> int:
@@ -250,14 +223,3 @@ def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str |
             f"{input.shape}; use a larger batch (drop a last batch of one), or evaluation mode, as in model.eval()"
         )
     return count
-
-
-def _moved(
-    running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array, correction: float = 1.0
-) -> jax.Array | None:
-    """The running statistic after a batch with `statistic · correction`, in its own dtype and without a gradient."""
-    if running is None:
-        return None
-    statistic = lax.stop_gradient(statistic).ravel()
-    moved = (1 - momentum) * running.astype(statistic.dtype) + momentum * correction * statistic
-    return moved.astype(running.dtype)

@@ -1,12 +1,15 @@
 """Dropout of single elements."""
 
+from collections.abc import Collection
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_range
+from jaxtrain._float64 import as_float64, float64_scalars
 from jaxtrain.nn._arrays import as_floating, compute_dtype
-from jaxtrain.nn._masks import inverse_keep_rate, keep_mask
+from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
 
 
@@ -42,10 +45,18 @@ def dropout(
     """
     input = as_floating("dropout", input)
     check_range("dropout", "p", p, 0.0, 1.0)
-    if not training:
-        return input
-    scaled = input.astype(compute_dtype(input)) * inverse_keep_rate(p)
-    return jnp.where(keep_mask("dropout", key, p, input.shape), scaled, 0).astype(input.dtype)
+    return drop("dropout", input, p, key) if training else input
+
+
+def drop(
+    where: str, input: jax.Array, p: float | jax.Array, key: jax.Array | None, shared: Collection[int] = ()
+) -> jax.Array:
+    """`input` under a mask drawn once along the axes `shared`, and scaled by 1/(1 - p)."""
+    dtype = compute_dtype(input)
+    # Where everything is dropped, the scale is of no account but for being finite.
+    scale = float64_scalars(lambda p: 1 / jnp.where(p < 1, 1 - as_float64(p), 1), p, dtypes={dtype})[dtype]
+    mask = keep_mask(where, key, p, input.shape, shared)
+    return jnp.where(mask, input.astype(dtype) * scale, 0).astype(input.dtype)
 
 
 class Dropout(RandomLayer):

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_range
-from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype
+from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype, value
 from jaxtrain.nn._standardize import standardize
 
 
@@ -107,6 +107,4 @@ class LayerNorm(nnx.Module):
         self.bias = nnx.data(nnx.Param(jnp.zeros(self.normalized_shape, param_dtype)) if affine and bias else None)
 
     def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        weight = None if self.weight is None else self.weight[...]
-        bias = None if self.bias is None else self.bias[...]
-        return layer_norm(input, self.normalized_shape, weight, bias, self.eps)
+        return layer_norm(input, self.normalized_shape, value(self.weight), value(self.bias), self.eps)

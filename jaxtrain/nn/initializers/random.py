@@ -1,8 +1,13 @@
 """Initializers that draw every value from one distribution."""
 
-import jax
-from jax.nn.initializers import Initializer
+import math
 
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jax.scipy.special import ndtr, ndtri
+
+from jaxtrain._checks import check_range
 from jaxtrain.nn.initializers._initializer import initializer
 
 
@@ -11,10 +16,13 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
 
     Args:
         a: the lower bound. Default 0.
-        b: the upper bound. Default 1.
+        b: the upper bound, at least a. Default 1.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if b is below a.
 
     Example:
         >>> from jaxtrain import nn
@@ -24,4 +32,106 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
 
     Torch counterpart: `torch.nn.init.uniform_`.
     """
+    check_range("uniform", "b", b, a)
     return initializer(lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, a, b))
+
+
+def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
+    """Values drawn from the normal distribution.
+
+    Args:
+        mean: the mean. Default 0.
+        std: the standard deviation, at least 0. Default 1.
+
+    Returns:
+        An initializer, `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if std is negative.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> values = nn.initializers.normal(3.0, 0.1)(jax.random.key(0), (10_000,))
+        >>> print(f"{values.mean():.2f} {values.std():.2f}")
+        3.00 0.10
+
+    Torch counterpart: `torch.nn.init.normal_`.
+    """
+    check_range("normal", "std", std, 0.0)
+    return initializer(lambda key, shape, dtype: mean + std * jax.random.normal(key, shape, dtype))
+
+
+def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
+    """Values drawn from the normal distribution, and drawn again until they lie in [a, b].
+
+    Args:
+        mean: the mean of the distribution before it is cut. Default 0.
+        std: its standard deviation, above 0. Default 1.
+        a: the lower bound; a value, not a number of deviations. Default -2.
+        b: the upper bound, above a. Default 2.
+
+    Returns:
+        An initializer, `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if std is not positive, or b not above a.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> values = nn.initializers.trunc_normal(0.0, 1.0, 1.0, 3.0)(jax.random.key(0), (10_000,))
+        >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
+        1.00 1.51 3.00
+
+    Torch counterpart: `torch.nn.init.trunc_normal_`, which draws again and again; here each value is drawn once, from
+    the inverse of the distribution function.
+    """
+    check_range("trunc_normal", "std", std, 0.0, open_low=True)
+    check_range("trunc_normal", "b", b, a, open_low=True)
+    # Only in the lower tail of the normal distribution do probabilities near the bounds keep their digits.
+    side = -1 if a + b > 2 * mean else 1
+    low, high = sorted((side * (a - mean) / std, side * (b - mean) / std))
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+        probability = jax.random.uniform(key, shape, dtype, ndtr(jnp.array(low, dtype)), ndtr(jnp.array(high, dtype)))
+        return jnp.clip(mean + std * side * ndtri(probability), a, b)
+
+    return initializer(draw)
+
+
+def sparse(sparsity: float, std: float = 0.01) -> Initializer:
+    """A kernel in which each input reaches few outputs.
+
+    Of every row, ⌈sparsity · out_features⌉ elements are zero, at random; the others are normal with mean 0.
+
+    Args:
+        sparsity: share of zeros in a row, in [0, 1].
+        std: standard deviation of the others, at least 0. Default 0.01.
+
+    Returns:
+        An initializer of shapes (in_features, out_features), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if sparsity or std is out of range; when called, if the shape has not two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.sparse(0.75)(jax.random.key(0), (3, 8))
+        >>> print((kernel == 0).sum(1))
+        [6 6 6]
+
+    Torch counterpart: `torch.nn.init.sparse_`; its columns are the rows of our kernels.
+
+    Paper: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    check_range("sparse", "sparsity", sparsity, 0.0, 1.0)
+    check_range("sparse", "std", std, 0.0)
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+        if len(shape) != 2:
+            raise ValueError(f"sparse: expected a shape (in_features, out_features), got {shape}")
+        values_key, places_key = jax.random.split(key)
+        kept = jnp.broadcast_to(jnp.arange(shape[1]) >= math.ceil(sparsity * shape[1]), shape)
+        kept = jax.random.permutation(places_key, kept, axis=1, independent=True)
+        return jnp.where(kept, std * jax.random.normal(values_key, shape, dtype), 0)
+
+    return initializer(draw)

@@ -1,0 +1,70 @@
+"""Arguments of convolutions: one number for all spatial axes, or one for each."""
+
+from collections.abc import Sequence
+
+import jax
+from jax import lax
+
+from jaxtrain._checks import check_integer
+from jaxtrain.nn._arrays import channel_axis, check_channels
+
+
+def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low: int) -> tuple[int, ...]:
+    """`given` as one integer for each of `count` spatial axes, each at least `low`."""
+    numbers = (given,) * count if isinstance(given, int) else tuple(given)
+    if len(numbers) != count:
+        raise ValueError(
+            f"{where}: {name} must be an integer, or one for each of the {count} axes of the kernel, got {given!r}"
+        )
+    return tuple(check_integer(where, name, number, low) for number in numbers)
+
+
+def as_kernel_size(where: str, kernel_size: int | Sequence[int]) -> tuple[int, ...]:
+    """`kernel_size` as a tuple, of one size for an integer."""
+    sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+    if not sizes:
+        raise ValueError(f"{where}: kernel_size must name at least one axis, got {kernel_size!r}")
+    return tuple(check_integer(where, "kernel_size", size, 1) for size in sizes)
+
+
+def check_groups(where: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise unless `groups` divides both numbers of channels."""
+    check_integer(where, "in_channels", in_channels, 1)
+    check_integer(where, "out_channels", out_channels, 1)
+    check_integer(where, "groups", groups, 1)
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"{where}: groups must divide in_channels and out_channels, got {groups} groups, {in_channels} and "
+            f"{out_channels} channels"
+        )
+
+
+def layout(where: str, input: jax.Array, kernel: jax.Array, in_channels: int, axis: int) -> lax.ConvDimensionNumbers:
+    """Where examples, channels and positions lie in the input, and in the output alike.
+
+    Raises:
+        ValueError: if the input has not as many spatial axes as the kernel, or not `in_channels` channels.
+    """
+    spatial = kernel.ndim - 2
+    if input.ndim != spatial + 2:
+        raise ValueError(
+            f"{where}: a kernel of size {kernel.shape[:-2]} needs an input with axes for examples, channels and "
+            f"{spatial} for positions, got shape {input.shape}; kernel_size has one number for each axis of positions, "
+            "as in (3, 3) for images, and a single example needs a batch axis, as in x[None]"
+        )
+    axis = channel_axis(where, input, axis)
+    check_channels(where, input, axis, in_channels)
+    positions = "".join(map(str, range(spatial)))
+    axes = [*"N", *positions]
+    axes.insert(axis, "C")
+    named = "".join(axes)
+    return lax.conv_dimension_numbers(input.shape, kernel.shape, (named, f"{positions}IO", named))
+
+
+def check_output_size(where: str, input: jax.Array, output: jax.Array, size: tuple[int, ...]) -> None:
+    """Raise `ValueError` if the kernel is larger than the input, so that nothing is left."""
+    if output.size == 0 and input.size > 0:
+        raise ValueError(
+            f"{where}: a kernel of size {size} is too large for an input of shape {input.shape}: the output would have "
+            f"shape {output.shape}; use more padding or a smaller kernel"
+        )

@@ -1,0 +1,164 @@
+"""The adaptive softmax, for many classes of which few are frequent."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Integer
+
+from jaxtrain._checks import check_integer, check_range
+from jaxtrain.nn._arrays import as_floating, compute_dtype
+from jaxtrain.nn.linear import Linear
+
+
+class AdaptiveLogSoftmaxOutput(NamedTuple):
+    """The log-probability of each example's target, and the mean negative log-likelihood."""
+
+    output: Float[Array, "*batch"]
+    loss: Float[Array, ""]
+
+
+class AdaptiveLogSoftmaxWithLoss(nnx.Module):
+    """A softmax over many classes in clusters, with smaller matrices the rarer a cluster is.
+
+    The classes are sorted by frequency. The first `cutoffs[0]` of them and one entry for each further cluster share the
+    head, a linear map of the input; cluster i = 1, 2, ... holds the classes from cutoffs[i - 1] on, behind a
+    bottleneck of ⌊in_features / div_valueⁱ⌋ features:
+
+    log p(class) = log softmax(head)[class] in the shortlist,
+    log p(class) = log softmax(head)[cluster] + log softmax(tail of the cluster)[class] elsewhere
+
+    Args:
+        in_features: length of the input's last axis.
+        n_classes: number of classes.
+        cutoffs: first class of each cluster, increasing, in [1, n_classes - 1].
+        div_value: ratio of the bottlenecks of neighbouring clusters, above 0. Default 4.
+        head_bias: whether the head has a bias. Default False.
+        dtype: dtype of the computation. Default None: the promoted dtype of input and parameters.
+        param_dtype: dtype of the parameters. Default float32.
+        rngs: the random streams; the parameters are drawn from `params`.
+
+    Attributes:
+        head: `nn.Linear` to the shortlist and the clusters.
+        tail: for each cluster two `nn.Linear`, to the bottleneck and to the classes.
+
+    Returns:
+        When called with an input of shape (batch, in_features) and the classes of shape (batch,), or with one example
+        and its class: the log-probability of each class, `output`, and the mean of their negatives, `loss`. Both are
+        NaN for a class out of range.
+
+    Raises:
+        TypeError: if the input is not floating-point, or the target does not hold integers.
+        ValueError: if the cutoffs are not as described, or the shapes do not fit.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.AdaptiveLogSoftmaxWithLoss(8, 1000, cutoffs=[10, 100], rngs=nnx.Rngs(0))
+        >>> x = jnp.ones((4, 8))
+        >>> print(layer(x, jnp.array([0, 9, 10, 999])).output.shape, layer.log_prob(x).shape)
+        (4,) (4, 1000)
+
+    Torch counterpart: `torch.nn.AdaptiveLogSoftmaxWithLoss`, which raises an error for a class out of range.
+
+    Paper: Grave, Joulin, Cissé, Grangier and Jégou, "Efficient softmax approximation for GPUs", 2017.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        n_classes: int,
+        cutoffs: Sequence[int],
+        div_value: float = 4.0,
+        head_bias: bool = False,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        where = type(self).__name__
+        check_integer(where, "in_features", in_features, 1)
+        check_integer(where, "n_classes", n_classes, 2)
+        check_range(where, "div_value", div_value, 0.0, open_low=True)
+        bounds = [check_integer(where, "cutoffs", cutoff, 1, n_classes - 1) for cutoff in cutoffs]
+        if not bounds or any(high <= low for low, high in pairwise(bounds)):
+            raise ValueError(f"{where}: cutoffs must be increasing, at least one, got {list(cutoffs)}")
+        self.in_features = in_features
+        self.n_classes = n_classes
+        self.cutoffs = (*bounds, n_classes)
+
+        def linear(sizes: tuple[int, int], bias: bool = False) -> Linear:
+            return Linear(*sizes, bias=bias, dtype=dtype, param_dtype=param_dtype, rngs=rngs)
+
+        clusters = list(pairwise(self.cutoffs))
+        self.head = linear((in_features, bounds[0] + len(clusters)), head_bias)
+        bottlenecks = [int(in_features // div_value**power) for power in range(1, len(clusters) + 1)]
+        self.tail = nnx.List(
+            nnx.List([linear((in_features, bottleneck)), linear((bottleneck, high - low))])
+            for bottleneck, (low, high) in zip(bottlenecks, clusters, strict=True)
+        )
+
+    def __call__(
+        self, input: Float[Array, "*batch in_features"], target: Integer[Array, "*batch"]
+    ) -> AdaptiveLogSoftmaxOutput:
+        input, target = as_floating(type(self).__name__, input), jnp.asarray(target)
+        if not jnp.issubdtype(target.dtype, jnp.integer):
+            raise TypeError(f"{type(self).__name__}: target must hold classes as integers, got {target.dtype}")
+        if input.shape != (*target.shape, self.in_features) or target.ndim > 1:
+            raise ValueError(
+                f"{type(self).__name__}: expected an input of shape (batch, {self.in_features}) and a target of shape "
+                f"(batch,), or both without the batch axis, got {input.shape} and {target.shape}"
+            )
+        head = self._head_log_prob(input)
+        output = _pick(head, target)
+        for number, (low, high) in enumerate(pairwise(self.cutoffs)):
+            within = _pick(self._tail_log_prob(input, number), target - low)
+            output = jnp.where((target >= low) & (target < high), head[..., self.cutoffs[0] + number] + within, output)
+        output = jnp.where((target >= 0) & (target < self.n_classes), output, jnp.nan)
+        return AdaptiveLogSoftmaxOutput(output.astype(input.dtype), -jnp.mean(output).astype(input.dtype))
+
+    def log_prob(self, input: Float[Array, "*batch in_features"]) -> Float[Array, "*batch n_classes"]:
+        """The log-probability of every class.
+
+        Args:
+            input: array of shape (..., in_features).
+
+        Returns:
+            Array of shape (..., n_classes), in the input's dtype.
+        """
+        input = as_floating(type(self).__name__, input)
+        head, shortlist = self._head_log_prob(input), self.cutoffs[0]
+        clusters = [
+            head[..., shortlist + number, None] + self._tail_log_prob(input, number) for number in range(len(self.tail))
+        ]
+        return jnp.concatenate([head[..., :shortlist], *clusters], axis=-1).astype(input.dtype)
+
+    def predict(self, input: Float[Array, "*batch in_features"]) -> Integer[Array, "*batch"]:
+        """The class of the largest probability; where the head prefers its shortlist, the largest of the shortlist.
+
+        Args:
+            input: array of shape (..., in_features).
+
+        Returns:
+            Array of shape (...), of integers.
+        """
+        favourite = jnp.argmax(self.head(input), axis=-1)
+        return jnp.where(favourite < self.cutoffs[0], favourite, jnp.argmax(self.log_prob(input), axis=-1))
+
+    def _head_log_prob(self, input: jax.Array) -> jax.Array:
+        scores = self.head(input)
+        return jax.nn.log_softmax(scores.astype(compute_dtype(scores)))
+
+    def _tail_log_prob(self, input: jax.Array, number: int) -> jax.Array:
+        to_bottleneck, to_classes = self.tail[number]
+        scores = to_classes(to_bottleneck(input))
+        return jax.nn.log_softmax(scores.astype(compute_dtype(scores)))
+
+
+def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
+    """The value of each example at its index; any value where the index is out of range."""
+    index = jnp.clip(index, 0, values.shape[-1] - 1)
+    return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

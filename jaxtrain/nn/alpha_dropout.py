@@ -1,0 +1,189 @@
+"""Dropouts for self-normalizing networks, which keep mean 0 and variance 1."""
+
+from collections.abc import Collection
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_range
+from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain.nn._arrays import as_floating, channel_axis, compute_dtype
+from jaxtrain.nn._masks import keep_mask, other_positions
+from jaxtrain.nn._random_layer import RandomLayer
+
+SATURATION = -1.7580993408473766
+"""The limit of SELU at minus infinity, -λα."""
+
+
+def alpha_dropout(
+    input: Float[Array, "*shape"],
+    p: float | jax.Array = 0.5,
+    training: bool = False,
+    *,
+    key: jax.Array | None = None,
+) -> Float[Array, "*shape"]:
+    """Set each element with probability p to the saturation of SELU, and restore mean 0 and variance 1.
+
+    y = a·x + b where kept, a·s + b where dropped, with s = -1.7580993408473766,
+    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+
+    Args:
+        input: array of any shape; mean 0 and variance 1 are kept, as they are behind SELU.
+        p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
+        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        key: random key; needed in training.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1], or training comes without a key.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.alpha_dropout(jnp.zeros(5), p=0.5, training=True, key=jax.random.key(0)))
+        [ 0.77919394  0.77919394 -0.77919394 -0.77919394  0.77919394]
+
+    Torch counterpart: `torch.nn.functional.alpha_dropout`, which leaves NaN where an infinity is dropped.
+
+    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    """
+    input = as_floating("alpha_dropout", input)
+    check_range("alpha_dropout", "p", p, 0.0, 1.0)
+    return _saturate("alpha_dropout", input, p, key) if training else input
+
+
+def feature_alpha_dropout(
+    input: Float[Array, "*shape"],
+    p: float | jax.Array = 0.5,
+    training: bool = False,
+    *,
+    axis: int = -1,
+    key: jax.Array | None = None,
+) -> Float[Array, "*shape"]:
+    """Set each channel of each example with probability p to the saturation of SELU, and restore mean and variance.
+
+    y = a·x + b where the channel is kept, a·s + b where it is dropped, with s = -1.7580993408473766,
+    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+
+    Args:
+        input: array of at least two dimensions; the first counts the examples.
+        p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
+        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+        key: random key; needed in training.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.feature_alpha_dropout(jnp.zeros((1, 2, 3)), p=0.2, training=True, key=jax.random.key(3)))
+        [[[-1.2361598   0.30903995  0.30903995]
+          [-1.2361598   0.30903995  0.30903995]]]
+
+    Torch counterpart: `torch.nn.functional.feature_alpha_dropout`.
+
+    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    """
+    input = as_floating("feature_alpha_dropout", input)
+    check_range("feature_alpha_dropout", "p", p, 0.0, 1.0)
+    shared = other_positions(input, channel_axis("feature_alpha_dropout", input, axis))
+    return _saturate("feature_alpha_dropout", input, p, key, shared) if training else input
+
+
+class AlphaDropout(RandomLayer):
+    """In training, set each element with probability p to the saturation of SELU; mean 0 and variance 1 are kept.
+
+    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
+    of `nn.alpha_dropout`.
+
+    Args:
+        p: probability of dropping an element, in [0, 1]. Default 0.5.
+        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+
+    Returns:
+        When called with an array: an array of the same shape and dtype. `deterministic=` overrules the mode.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1].
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.AlphaDropout(0.1, rngs=nnx.Rngs(dropout=1))
+        >>> x = jax.random.normal(jax.random.key(0), (100_000,))
+        >>> print(f"{layer(x).mean():.2f} {layer(x).var():.2f}")
+        0.00 1.01
+
+    Torch counterpart: `torch.nn.AlphaDropout`.
+
+    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    """
+
+    def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:
+        return alpha_dropout(input, self.p, training, key=key)
+
+
+class FeatureAlphaDropout(RandomLayer):
+    """In training, set each channel of each example with probability p to the saturation of SELU.
+
+    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
+    of `nn.feature_alpha_dropout`.
+
+    Args:
+        p: probability of dropping a channel, in [0, 1]. Default 0.5.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+
+    Returns:
+        When called with an array of at least two dimensions, the first of which counts examples: an array of the same
+        shape and dtype. `deterministic=` overrules the mode.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if p lies outside [0, 1], or the input has fewer than two dimensions.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.FeatureAlphaDropout(0.5, rngs=nnx.Rngs(dropout=0))
+        >>> print(layer(jnp.zeros((1, 2, 4))))
+        [[[-0.77919394  0.77919394 -0.77919394  0.77919394]
+          [-0.77919394  0.77919394 -0.77919394  0.77919394]]]
+
+    Torch counterpart: `torch.nn.FeatureAlphaDropout`.
+
+    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    """
+
+    def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):
+        super().__init__(p, rngs=rngs)
+        self.axis = axis
+
+    def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:
+        return feature_alpha_dropout(input, self.p, training, axis=self.axis, key=key)
+
+
+def _saturate(
+    where: str, input: jax.Array, p: float | jax.Array, key: jax.Array | None, shared: Collection[int] = ()
+) -> jax.Array:
+    """`input` with saturation under a mask drawn once along the axes `shared`, brought back to mean 0, variance 1."""
+    dtype = compute_dtype(input)
+
+    def coefficients(p: float | jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        p = as_float64(p)
+        variance = (1 - p) * (1 + p * SATURATION**2)
+        scale = jnp.where(p < 1, 1 / jnp.sqrt(jnp.where(p < 1, variance, 1)), 0)
+        shift = -scale * p * SATURATION
+        return scale, shift, scale * SATURATION + shift
+
+    scale, shift, dropped = float64_scalars(coefficients, p, dtypes={dtype})[dtype]
+    mask = keep_mask(where, key, p, input.shape, shared)
+    return jnp.where(mask, input.astype(dtype) * scale + shift, dropped).astype(input.dtype)

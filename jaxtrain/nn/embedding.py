@@ -1,0 +1,172 @@
+"""Tables of vectors, looked up by index."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Integer
+
+from jaxtrain._checks import check_integer, check_range
+from jaxtrain.nn import initializers
+from jaxtrain.nn._arrays import compute_dtype
+
+
+def embedding(
+    input: Integer[Array, "*shape"],
+    weight: Float[Array, "num_embeddings embedding_dim"],
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+) -> Float[Array, "*shape embedding_dim"]:
+    """Look up rows of a table.
+
+    y[i] = weight[input[i]], times max_norm / (‖row‖ + 1e-7) where ‖row‖ > max_norm
+
+    Args:
+        input: indices, in [0, num_embeddings).
+        weight: table of shape (num_embeddings, embedding_dim).
+        padding_idx: index, from the end if negative, whose row gets no gradient. Default None: none.
+        max_norm: largest norm of a returned row. Default None: no limit.
+        norm_type: order of that norm, above 0; infinity for the largest magnitude. Default 2.
+        scale_grad_by_freq: whether to divide the gradient of each row by the number of its look-ups. Default False.
+
+    Returns:
+        Array of the input's shape and one more axis of `embedding_dim`, in the table's dtype. NaN stands where an index
+        is out of range.
+
+    Raises:
+        TypeError: if the input does not hold integers.
+        ValueError: if padding_idx, max_norm or norm_type is out of range.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> table = jnp.array([[0.0, 1.0], [3.0, 4.0]])
+        >>> print(nn.embedding(jnp.array([1, 0, 2]), table, max_norm=2.5))
+        [[1.5 2. ]
+         [0.  1. ]
+         [nan nan]]
+
+    Torch counterpart: `torch.nn.functional.embedding`, which raises an error for an index out of range, and which, with
+    max_norm, shrinks the table itself. Here only what is returned is shrunk, and the gradient passes as if the table
+    had been so before; `regularization.max_norm(max_norm, axis=0)` behind the optimizer keeps the table within the
+    limit, too. Its `sparse` is left out: in JAX, gradients are dense.
+    """
+    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    if not jnp.issubdtype(input.dtype, jnp.integer):
+        raise TypeError(f"embedding: input must hold integers, got {input.dtype}")
+    num_embeddings = weight.shape[0]
+    padding_idx = _from_front("embedding", padding_idx, num_embeddings)
+    # A negative index would count from the end.
+    index = jnp.where((input < 0) | (input >= num_embeddings), num_embeddings, input.astype(jnp.int32))
+    rows = jnp.take(weight, index, axis=0, mode="fill", fill_value=jnp.nan)
+
+    returned, share = rows, jnp.ones(index.shape, rows.dtype)
+    if max_norm is not None:
+        check_range("embedding", "max_norm", max_norm, 0.0)
+        check_range("embedding", "norm_type", norm_type, 0.0, open_low=True)
+        norm = jnp.linalg.norm(rows.astype(compute_dtype(rows)), norm_type, axis=-1, keepdims=True)
+        returned = (rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)).astype(rows.dtype)
+    if scale_grad_by_freq:
+        look_ups = jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop")
+        share /= look_ups.at[index].get(mode="fill", fill_value=1)
+    if padding_idx is not None:
+        share = jnp.where(index == padding_idx, 0, share)
+    return _with_gradient(rows, returned, share[..., None])
+
+
+class Embedding(nnx.Module):
+    """A trained table of vectors, looked up by index.
+
+    The table starts normal with mean 0 and variance 1, but for zeros in the row of `padding_idx`.
+
+    Args:
+        num_embeddings: number of rows.
+        embedding_dim: length of a row.
+        padding_idx: index, from the end if negative, of the row that starts at zero and gets no gradient. Default None:
+            none.
+        max_norm: largest norm of a returned row. Default None: no limit.
+        norm_type: order of that norm, above 0; infinity for the largest magnitude. Default 2.
+        scale_grad_by_freq: whether to divide the gradient of each row by the number of its look-ups in the batch.
+            Default False.
+        param_dtype: dtype of the table. Default float32.
+        embedding_init: initializer of the table. Default None: as above.
+        rngs: the random streams; the table is drawn from `params`.
+
+    Attributes:
+        embedding: parameter of shape (num_embeddings, embedding_dim).
+
+    Returns:
+        When called with an array of indices in [0, num_embeddings): an array with one more axis of `embedding_dim`. NaN
+        stands where an index is out of range.
+
+    Raises:
+        TypeError: if the input does not hold integers.
+        ValueError: if a size, padding_idx, max_norm or norm_type is out of range.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.Embedding(10, 3, padding_idx=0, rngs=nnx.Rngs(0))
+        >>> print(layer(jnp.array([[4, 7, 0, 0]])).shape, layer.embedding[0])
+        (1, 4, 3) [0. 0. 0.]
+
+    Torch counterpart: `torch.nn.Embedding`, whose `weight` is `embedding` here. It raises an error for an index out of
+    range, and, with max_norm, shrinks the table itself (see `nn.embedding`). Its `sparse` is left out: in JAX,
+    gradients are dense.
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        *,
+        param_dtype: DTypeLike = jnp.float32,
+        embedding_init: Initializer | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_integer("Embedding", "num_embeddings", num_embeddings, 1)
+        check_integer("Embedding", "embedding_dim", embedding_dim, 1)
+        if max_norm is not None:
+            check_range("Embedding", "max_norm", max_norm, 0.0)
+        check_range("Embedding", "norm_type", norm_type, 0.0, open_low=True)
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = _from_front("Embedding", padding_idx, num_embeddings)
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+
+        shape = (num_embeddings, embedding_dim)
+        table = (embedding_init or initializers.normal())(rngs.params(), shape, param_dtype)
+        if self.padding_idx is not None:
+            table = table.at[self.padding_idx].set(0)
+        self.embedding = nnx.Param(table)
+
+    def __call__(self, input: Integer[Array, "*shape"]) -> Float[Array, "*shape embedding_dim"]:
+        return embedding(
+            input, self.embedding[...], self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        )
+
+
+def _from_front(where: str, padding_idx: int | None, num_embeddings: int) -> int | None:
+    """`padding_idx` counted from the front."""
+    if padding_idx is None:
+        return None
+    return check_integer(where, "padding_idx", padding_idx, -num_embeddings, num_embeddings - 1) % num_embeddings
+
+
+@jax.custom_jvp
+def _with_gradient(rows: jax.Array, returned: jax.Array, share: jax.Array) -> jax.Array:
+    """`returned`, which to the gradient is `rows · share`."""
+    return returned
+
+
+@_with_gradient.defjvp
+def _with_gradient_jvp(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    _, returned, share = primals
+    return returned, tangents[0] * share

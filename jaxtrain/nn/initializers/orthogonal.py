@@ -1,0 +1,52 @@
+"""Orthogonal matrices."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+
+from jaxtrain.nn.initializers._initializer import initializer
+
+
+def orthogonal(gain: float = 1.0) -> Initializer:
+    """A random matrix with orthogonal rows or columns, whichever are fewer.
+
+    A kernel of shape (..., in, out) counts as a matrix with `out` columns. The matrices are even over all orthogonal
+    ones.
+
+    Args:
+        gain: factor, the length of those rows or columns. Default 1.
+
+    Returns:
+        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: when called, if the shape has fewer than two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.orthogonal(gain=2.0)(jax.random.key(0), (5, 3))
+        >>> print(jnp.round(kernel.T @ kernel, 3) + 0.0)
+        [[4. 0. 0.]
+         [0. 4. 0.]
+         [0. 0. 4.]]
+
+    Torch counterpart: `torch.nn.init.orthogonal_`, for weights of shape (out, in, ...).
+
+    Paper: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
+    networks", 2014.
+    """
+
+    def draw(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+        if len(shape) < 2:
+            raise ValueError(f"orthogonal: expected a shape of at least two axes, (..., in, out), got {shape}")
+        if 0 in shape:
+            return jnp.zeros(shape, dtype)
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        factor, triangle = jnp.linalg.qr(jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
+        # A factorization fixes the signs; those of the triangle make the draw even again.
+        factor *= jnp.sign(jnp.diagonal(triangle))
+        return gain * (factor if rows >= columns else factor.T).reshape(shape)
+
+    return initializer(draw)

@@ -1,0 +1,162 @@
+"""Initializers that scale with the number of inputs and outputs of a kernel."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+
+from jaxtrain._checks import check_choice
+from jaxtrain.nn.initializers._initializer import initializer
+from jaxtrain.nn.initializers.gain import Nonlinearity, calculate_gain
+
+FanMode = Literal["fan_in", "fan_out"]
+
+
+def xavier_uniform(gain: float = 1.0) -> Initializer:
+    """Values drawn evenly from [-a, a) with a = gain · √(6 / (fan_in + fan_out)).
+
+    The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
+    sizes.
+
+    Args:
+        gain: factor. Default 1.
+
+    Returns:
+        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: when called, if the shape has fewer than two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.xavier_uniform()(jax.random.key(0), (200, 400))
+        >>> print(f"{jnp.abs(kernel).max():.3f}")
+        0.100
+
+    Torch counterpart: `torch.nn.init.xavier_uniform_`, for weights of shape (out, in, ...).
+
+    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
+
+
+def xavier_normal(gain: float = 1.0) -> Initializer:
+    """Values drawn from the normal distribution with mean 0 and deviation gain · √(2 / (fan_in + fan_out)).
+
+    The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
+    sizes.
+
+    Args:
+        gain: factor. Default 1.
+
+    Returns:
+        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: when called, if the shape has fewer than two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.xavier_normal(gain=2.0)(jax.random.key(0), (3, 3, 20, 30))
+        >>> print(f"{kernel.std():.3f}")
+        0.136
+
+    Torch counterpart: `torch.nn.init.xavier_normal_`, for weights of shape (out, in, ...).
+
+    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    """
+    return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
+
+
+def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
+    """Values drawn evenly from [-b, b) with b = gain · √(3 / fan).
+
+    The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
+    sizes.
+
+    Args:
+        a: slope of leaky ReLU below zero. Default 0.
+        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
+
+    Returns:
+        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.kaiming_uniform(nonlinearity="relu")(jax.random.key(0), (600, 100))
+        >>> print(f"{jnp.abs(kernel).max():.3f}")
+        0.100
+
+    Torch counterpart: `torch.nn.init.kaiming_uniform_`, for weights of shape (out, in, ...).
+
+    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
+    classification", 2015.
+    """
+    gain = _kaiming_gain("kaiming_uniform", a, mode, nonlinearity)
+    return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
+
+
+def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
+    """Values drawn from the normal distribution with mean 0 and deviation gain / √fan.
+
+    The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
+    sizes.
+
+    Args:
+        a: slope of leaky ReLU below zero. Default 0.
+        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
+
+    Returns:
+        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+
+    Raises:
+        ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> kernel = nn.initializers.kaiming_normal(mode="fan_out")(jax.random.key(0), (100, 200))
+        >>> print(f"{kernel.std():.3f}")
+        0.101
+
+    Torch counterpart: `torch.nn.init.kaiming_normal_`, for weights of shape (out, in, ...).
+
+    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
+    classification", 2015.
+    """
+    gain = _kaiming_gain("kaiming_normal", a, mode, nonlinearity)
+    return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
+
+
+def _kaiming_gain(where: str, a: float, mode: FanMode, nonlinearity: Nonlinearity) -> float:
+    check_choice(where, "mode", mode, ("fan_in", "fan_out"))
+    return calculate_gain(nonlinearity, a)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """The numbers of inputs and outputs of a kernel of `shape`; 1 for none, which leaves nothing to draw."""
+    if len(shape) < 2:
+        raise ValueError(f"fan_in and fan_out need a shape of at least two axes, (..., in, out), got {shape}")
+    *positions, inputs, outputs = shape
+    return max(math.prod(positions) * inputs, 1), max(math.prod(positions) * outputs, 1)
+
+
+def _fan(shape: tuple[int, ...], mode: FanMode) -> int:
+    return _fans(shape)[0 if mode == "fan_in" else 1]
+
+
+def _evenly(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
+    """Even values of this standard deviation."""
+    bound = math.sqrt(3) * std
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def _normally(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
+    """Normal values of this standard deviation."""
+    return std * jax.random.normal(key, shape, dtype)

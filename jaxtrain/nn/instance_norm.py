@@ -1,0 +1,178 @@
+"""Instance normalization."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_range
+from jaxtrain.nn._arrays import along_axis, as_floating, channel_axis, check_size, compute_dtype
+from jaxtrain.nn._masks import other_positions
+from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
+from jaxtrain.nn._standardize import standardize
+from jaxtrain.nn.batch_norm import batch_norm
+
+
+def instance_norm(
+    input: Float[Array, "*shape"],
+    running_mean: Float[Array, "channels"] | None = None,
+    running_var: Float[Array, "channels"] | None = None,
+    weight: Float[Array, "channels"] | None = None,
+    bias: Float[Array, "channels"] | None = None,
+    use_input_stats: bool = True,
+    momentum: float | jax.Array = 0.1,
+    eps: float = 1e-5,
+    *,
+    axis: int = -1,
+) -> tuple[Float[Array, "*shape"], Float[Array, "channels"] | None, Float[Array, "channels"] | None]:
+    """Normalize each channel of each example over its positions.
+
+    y = (x - mean) / √(var + eps) · weight + bias
+
+    By default mean and var are those of the input, var dividing by n, the number of positions, and the running
+    statistics move towards their averages over the examples, the running variance towards the one that divides by
+    n - 1:
+
+    running_mean ← (1 - momentum) · running_mean + momentum · average of mean
+    running_var ← (1 - momentum) · running_var + momentum · average of var · n / (n - 1)
+
+    With `use_input_stats=False`, mean and var are the running statistics.
+
+    Args:
+        input: array of at least three dimensions: examples, positions and channels.
+        running_mean: running mean of each channel. Default None: none is tracked.
+        running_var: running variance of each channel. Default None: none is tracked.
+        weight: factor of each channel. Default None: 1.
+        bias: summand of each channel. Default None: 0.
+        use_input_stats: whether to normalize by the statistics of the input. Default True.
+        momentum: weight of this input in the running statistics. Default 0.1.
+        eps: what is added to the variance, at least 0, beside the statistics of the input above 0. Default 1e-5.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+
+    Returns:
+        The output, of the input's shape and dtype, and the new running mean and variance, each in its own dtype; with
+        `use_input_stats=False` the old ones.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if a size does not fit, eps is out of range, the input has a single position, or
+            `use_input_stats=False` comes without running statistics.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> x = jnp.array([[[0.0], [4.0]], [[3.0], [7.0]]])
+        >>> y, mean, var = nn.instance_norm(x, jnp.zeros(1), jnp.ones(1), momentum=0.5)
+        >>> print(y.ravel(), mean, var)
+        [-0.9999988  0.9999988 -0.9999988  0.9999988] [1.75] [4.5]
+
+    Torch counterpart: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
+    statistics in place where this function returns new ones.
+
+    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    """
+    input = as_floating("instance_norm", input)
+    axis = channel_axis("instance_norm", input, axis)
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, eps=eps, axis=axis)
+    check_range("instance_norm", "eps", eps, 0.0, open_low=True)
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, vector in named.items():
+        check_size("instance_norm", name, vector, input, axis)
+    positions = other_positions(input, axis)
+    count = math.prod(input.shape[position] for position in positions)
+    if count < 2:
+        raise ValueError(
+            f"instance_norm: expected examples of more than one position, got an input of shape {input.shape} with the "
+            f"channels along axis {axis}"
+        )
+
+    x = input.astype(compute_dtype(input))
+    scale = None if weight is None else along_axis(weight, axis, input.ndim).astype(x.dtype)
+    output, mean, variance = standardize(x, positions, eps, scale=scale)
+    if bias is not None:
+        output += along_axis(bias, axis, input.ndim)
+    return (
+        output.astype(input.dtype),
+        moved(running_mean, jnp.mean(mean, 0), momentum),
+        moved(running_var, jnp.mean(variance, 0), momentum, count / (count - 1)),
+    )
+
+
+class InstanceNorm(RunningNorm):
+    """Normalize each channel of each example over its positions.
+
+    y = (x - mean) / √(var + eps) · weight + bias
+
+    With `track_running_stats`, evaluation uses running averages of the statistics (see `nn.instance_norm`).
+    `model.train()` and `model.eval()` switch the mode, as the attribute `use_running_average` does.
+
+    Args:
+        num_features: number of channels.
+        eps: what is added to the variance, at least 0. Default 1e-5.
+        momentum: weight of a new batch in the running statistics; None stands for 0, as in PyTorch. Default 0.1.
+        affine: whether to train a weight, at first 1, and a bias, at first 0. Default False.
+        track_running_stats: whether to keep running statistics. Default False: evaluation uses those of the input, too.
+        bias: whether an affine layer has a bias. Default True.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+        param_dtype: dtype of parameters and running statistics. Default float32.
+
+    Attributes:
+        weight: parameter of shape (num_features,), or None.
+        bias: parameter of shape (num_features,), or None.
+        running_mean: `nnx.BatchStat` of shape (num_features,), or None.
+        running_var: `nnx.BatchStat` of shape (num_features,), or None.
+        num_batches_tracked: `nnx.BatchStat`, or None. As in PyTorch, it stays 0.
+
+    Returns:
+        When called with an array of at least three dimensions, the first of which counts examples: an array of the same
+        shape and dtype. `use_running_average=` overrules the mode.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if eps is negative or num_features no positive integer, the input does not have `num_features`
+            channels, or it has a single position.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.InstanceNorm(2, eps=1e-12)(jnp.array([[[0.0, 5.0], [2.0, 9.0]]])))
+        [[[-1. -1.]
+          [ 1.  1.]]]
+
+    Torch counterpart: `torch.nn.InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d`. These take an example without
+    a batch axis, too; here the first axis always counts examples.
+
+    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        *,
+        bias: bool = True,
+        axis: int = -1,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        super().__init__(
+            num_features, eps, momentum, affine, track_running_stats, bias=bias, axis=axis, param_dtype=param_dtype
+        )
+
+    def _normalized(
+        self,
+        input: jax.Array,
+        running_mean: jax.Array | None,
+        running_var: jax.Array | None,
+        weight: jax.Array | None,
+        bias: jax.Array | None,
+        *,
+        training: bool,
+    ) -> Normalized:
+        momentum = 0.0 if self.momentum is None else self.momentum
+        return instance_norm(
+            input, running_mean, running_var, weight, bias, training, momentum, self.eps, axis=self.axis
+        )

@@ -1,0 +1,105 @@
+"""Local response normalization."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_integer
+from jaxtrain.nn._arrays import as_floating, channel_axis, compute_dtype
+
+
+def local_response_norm(
+    input: Float[Array, "*shape"],
+    size: int,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    k: float = 1.0,
+    *,
+    axis: int = -1,
+) -> Float[Array, "*shape"]:
+    """Damp each value by the energy of the neighbouring channels.
+
+    y_c = x_c / (k + alpha · Σx² / size)^beta
+
+    The sum runs over the `size` channels from c - ⌊size / 2⌋ on. Beyond the first and the last channel there are zeros,
+    and the divisor is `size` there, too.
+
+    Args:
+        input: array of at least three dimensions: examples, positions and channels.
+        size: number of channels in the sum, at least 1.
+        alpha: weight of the mean square. Default 1e-4.
+        beta: exponent. Default 0.75.
+        k: what is added to the mean square. Default 1.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point, or size no integer.
+        ValueError: if size is below 1, or the input has fewer than three dimensions.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.local_response_norm(jnp.array([[[1.0, 2.0, 3.0]]]), size=2, alpha=2.0, beta=1.0, k=0.0))
+        [[[1.         0.4        0.23076923]]]
+
+    Torch counterpart: `torch.nn.functional.local_response_norm`.
+
+    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    """
+    input = as_floating("local_response_norm", input)
+    check_integer("local_response_norm", "size", size, 1)
+    axis = channel_axis("local_response_norm", input, axis)
+    if input.ndim < 3:
+        raise ValueError(
+            f"local_response_norm: expected examples, positions and channels, at least three dimensions, got shape "
+            f"{input.shape}"
+        )
+    x = input.astype(compute_dtype(input))
+    window, padding = [1] * x.ndim, [(0, 0)] * x.ndim
+    window[axis], padding[axis] = size, (size // 2, (size - 1) // 2)
+    energy = lax.reduce_window(jnp.square(x), 0.0, lax.add, window, [1] * x.ndim, padding)
+    return (x / (k + alpha * (energy / size)) ** beta).astype(input.dtype)
+
+
+class LocalResponseNorm(nnx.Module):
+    """Damp each value by the energy of the neighbouring channels.
+
+    y_c = x_c / (k + alpha · Σx² / size)^beta, where the sum runs over `size` channels around c (see
+    `nn.local_response_norm`).
+
+    Args:
+        size: number of channels in the sum, at least 1.
+        alpha: weight of the mean square. Default 1e-4.
+        beta: exponent. Default 0.75.
+        k: what is added to the mean square. Default 1.
+        axis: axis of the channels. Default -1; 1 is PyTorch's layout.
+
+    Returns:
+        When called with an array of at least three dimensions: an array of the same shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point, or size no integer.
+        ValueError: if size is below 1, or the input has fewer than three dimensions.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.LocalResponseNorm(3, alpha=3.0, beta=0.5, k=0.0)(jnp.array([[[3.0, 4.0, 12.0]]])))
+        [[[0.6        0.30769232 0.94868326]]]
+
+    Torch counterpart: `torch.nn.LocalResponseNorm`.
+
+    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, axis: int = -1):
+        self.size = check_integer("LocalResponseNorm", "size", size, 1)
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+        self.axis = axis
+
+    def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return local_response_norm(input, self.size, self.alpha, self.beta, self.k, axis=self.axis)

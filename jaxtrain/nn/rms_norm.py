@@ -1,0 +1,107 @@
+"""Root-mean-square normalization."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain._checks import check_range
+from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype, value
+
+
+def rms_norm(
+    input: Float[Array, "*shape"],
+    normalized_shape: int | Sequence[int],
+    weight: Float[Array, "..."] | None = None,
+    eps: float | None = None,
+) -> Float[Array, "*shape"]:
+    """Divide each example by the root mean square of its last axes.
+
+    y = x / √(mean(x²) + eps) · weight
+
+    Args:
+        input: array of shape (..., *normalized_shape).
+        normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
+        weight: factors, of shape `normalized_shape`. Default None: 1.
+        eps: what is added to the mean square, at least 0. Default None: the distance from 1 to the next number in the
+            dtype of the computation, 1.19e-7 for float32, float16 and bfloat16, 2.2e-16 for float64.
+
+    Returns:
+        Array of the input's shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if a shape does not fit, or eps is negative.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.rms_norm(jnp.array([1.0, 7.0]), 2))
+        [0.2 1.4]
+
+    Torch counterpart: `torch.nn.functional.rms_norm`, which lets a negative eps pass and returns NaN.
+
+    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    """
+    input = as_floating("rms_norm", input)
+    shape = check_trailing_shape("rms_norm", input, normalized_shape, weight=weight)
+    x = input.astype(compute_dtype(input))
+    if eps is None:
+        eps = float(jnp.finfo(x.dtype).eps)
+    check_range("rms_norm", "eps", eps, 0.0)
+    mean_square = jnp.mean(jnp.square(x), axis=tuple(range(-len(shape), 0)), keepdims=True)
+    output = x * (1 / jnp.sqrt(mean_square + eps))
+    if weight is not None:
+        output *= weight
+    return output.astype(input.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Divide each example by the root mean square of its last axes, with a trained weight.
+
+    y = x / √(mean(x²) + eps) · weight
+
+    Args:
+        normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
+        eps: what is added to the mean square, at least 0. Default None: the distance from 1 to the next number in the
+            dtype of the computation, 1.19e-7 for float32, float16 and bfloat16, 2.2e-16 for float64.
+        elementwise_affine: whether to train a weight, at first 1. Default True.
+        param_dtype: dtype of the weight. Default float32.
+
+    Attributes:
+        weight: parameter of shape `normalized_shape`, or None.
+
+    Returns:
+        When called with an array of shape (..., *normalized_shape): an array of the same shape and dtype.
+
+    Raises:
+        TypeError: if the input is not floating-point.
+        ValueError: if eps is negative, or the input does not end in `normalized_shape`.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> print(nn.RMSNorm(4)(jnp.array([[3.0, 4.0, 0.0, 0.0]])))
+        [[1.2 1.6 0.  0. ]]
+
+    Torch counterpart: `torch.nn.RMSNorm`.
+
+    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        param_dtype: DTypeLike = jnp.float32,
+    ):
+        if eps is not None:
+            check_range("RMSNorm", "eps", eps, 0.0)
+        self.normalized_shape = as_shape("RMSNorm", normalized_shape)
+        self.eps = eps
+        self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if elementwise_affine else None)
+
+    def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return rms_norm(input, self.normalized_shape, value(self.weight), self.eps)

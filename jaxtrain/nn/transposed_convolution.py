@@ -1,0 +1,222 @@
+"""Transposed convolutions."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
+from jax import lax
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from jaxtrain.nn import initializers
+from jaxtrain.nn._arrays import along_axis, as_floating, value
+from jaxtrain.nn._spatial import as_kernel_size, check_groups, check_output_size, layout, per_axis
+
+
+def conv_transpose(
+    input: Float[Array, "..."],
+    kernel: Float[Array, "..."],
+    bias: Float[Array, "out_channels"] | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+    *,
+    axis: int = -1,
+) -> Float[Array, "..."]:
+    """Spread each position of an example over the output by a kernel: the gradient of `nn.conv` as a function.
+
+    y[t · stride + k · dilation - padding, o] += x[t, c] · kernel[k, o, c], on top of bias[o]
+
+    Args:
+        input: array with axes for examples, positions (one or more) and channels.
+        kernel: array of shape (*kernel_size, out_channels // groups, in_channels): the kernel of the convolution whose
+            gradient this is.
+        bias: vector of shape (out_channels,). Default None: none.
+        stride: distance in the output between two positions of the input, at least 1, for all axes or each. Default 1.
+        padding: number of positions taken off both ends of the output, for all axes or each. Default 0.
+        output_padding: number of positions added at the end of the output, below the stride or the dilation, for all
+            axes or each. Default 0.
+        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+            Default 1.
+        dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
+        axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
+
+    Returns:
+        Array with the axes of the input, in the promoted dtype of the arguments. Of n positions along an axis become
+        (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1.
+
+    Raises:
+        TypeError: if the input is not floating-point, or a size no integer.
+        ValueError: if a size does not fit or is out of range.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> signal, kernel = jnp.array([[[1.0], [10.0]]]), jnp.array([[[1.0]], [[2.0]], [[3.0]]])
+        >>> print(nn.conv_transpose(signal, kernel, stride=2).ravel())
+        [ 1.  2. 13. 20. 30.]
+
+    Torch counterpart: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`. Their
+    `weight` has the shape (in_channels, out_channels // groups, *kernel_size). They take an example without a batch
+    axis, too; here the first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits
+    than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
+    """
+    input, kernel, bias = promote_dtype((as_floating("conv_transpose", input), kernel, bias))
+    size, per_group, in_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
+    check_groups("conv_transpose", in_channels, per_group * groups, groups)
+    numbers = layout("conv_transpose", input, kernel, in_channels, axis)
+    stride = per_axis("conv_transpose", "stride", stride, len(size), 1)
+    dilation = per_axis("conv_transpose", "dilation", dilation, len(size), 1)
+    padding = per_axis("conv_transpose", "padding", padding, len(size), 0)
+    output_padding = per_axis("conv_transpose", "output_padding", output_padding, len(size), 0)
+    if any(extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)):
+        raise ValueError(
+            f"conv_transpose: output_padding must be below the stride or the dilation, got {output_padding} with "
+            f"stride {stride} and dilation {dilation}"
+        )
+
+    # Sliding the mirrored kernel over the input, spread by the stride, adds up the same products.
+    reaches = [d * (k - 1) - p for k, d, p in zip(size, dilation, padding, strict=True)]
+    output = lax.conv_general_dilated(
+        input,
+        _mirrored(kernel, groups),
+        (1,) * len(size),
+        [(reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True)],
+        lhs_dilation=stride,
+        rhs_dilation=dilation,
+        dimension_numbers=numbers,
+        feature_group_count=groups,
+    )
+    check_output_size("conv_transpose", input, output, size)
+    return output if bias is None else output + along_axis(bias, axis % input.ndim, input.ndim)
+
+
+class ConvTranspose(nnx.Module):
+    """Spread each position of an example over the output by a trained kernel: a convolution's gradient as a layer.
+
+    y[t · stride + k · dilation - padding, o] += x[t, c] · kernel[k, o, c], on top of bias[o]
+
+    Kernel and bias start uniform in [-1/√n, 1/√n), where, as in PyTorch, n = out_channels / groups · (size of the
+    kernel).
+
+    Args:
+        in_channels: number of channels of the input.
+        out_channels: number of channels of the output.
+        kernel_size: size of the kernel along each axis of positions, as in (3, 3) for images; an integer for one axis.
+        stride: distance in the output between two positions of the input, at least 1, for all axes or each. Default 1.
+        padding: number of positions taken off both ends of the output, for all axes or each. Default 0.
+        output_padding: number of positions added at the end of the output, below the stride or the dilation, for all
+            axes or each. Default 0.
+        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+            Default 1.
+        bias: whether to add a bias. Default True.
+        dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
+        axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
+        dtype: dtype of the computation. Default None: the promoted dtype of input and parameters.
+        param_dtype: dtype of the parameters. Default float32.
+        kernel_init: initializer of the kernel. Default None: as above.
+        bias_init: initializer of the bias. Default None: as above.
+        rngs: the random streams; the parameters are drawn from `params`.
+
+    Attributes:
+        kernel: parameter of shape (*kernel_size, out_channels // groups, in_channels).
+        bias: parameter of shape (out_channels,), or None.
+
+    Returns:
+        When called with an array of examples, positions and channels: an array with the same axes. Of n positions along
+        an axis become (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1. With `output_size=`,
+        `output_padding` is chosen so that the positions become as many as it says.
+
+    Raises:
+        TypeError: if the input is not floating-point, or a size no integer.
+        ValueError: if a size does not fit or is out of range.
+
+    Example:
+        >>> from jaxtrain import nn
+        >>> layer = nn.ConvTranspose(16, 3, (4, 4), stride=2, padding=1, rngs=nnx.Rngs(0))
+        >>> print(layer.kernel.shape, layer(jnp.ones((8, 14, 14, 16))).shape)
+        (4, 4, 3, 16) (8, 28, 28, 3)
+
+    Torch counterpart: `torch.nn.ConvTranspose1d`, `torch.nn.ConvTranspose2d` and `torch.nn.ConvTranspose3d`. Their
+    `weight` has the shape (in_channels, out_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and
+    their integer `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis
+    always counts examples. Their `padding_mode` knows no value but "zeros", and is left out. On GPUs and TPUs, JAX may
+    round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        *,
+        axis: int = -1,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        kernel_init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+        rngs: nnx.Rngs,
+    ):
+        check_groups("ConvTranspose", in_channels, out_channels, groups)
+        self.kernel_size = as_kernel_size("ConvTranspose", kernel_size)
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        axes = len(self.kernel_size)
+        self.stride = per_axis("ConvTranspose", "stride", stride, axes, 1)
+        self.padding = per_axis("ConvTranspose", "padding", padding, axes, 0)
+        self.output_padding = per_axis("ConvTranspose", "output_padding", output_padding, axes, 0)
+        self.dilation = per_axis("ConvTranspose", "dilation", dilation, axes, 1)
+        self.groups = groups
+        self.axis = axis
+        self.dtype = dtype
+
+        shape = (*self.kernel_size, out_channels // groups, in_channels)
+        bound = 1 / math.sqrt(math.prod(shape[:-1]))
+        default_init = initializers.uniform(-bound, bound)
+        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), shape, param_dtype))
+        self.bias = nnx.data(
+            nnx.Param((bias_init or default_init)(rngs.params(), (out_channels,), param_dtype)) if bias else None
+        )
+
+    def __call__(self, input: Float[Array, "..."], output_size: Sequence[int] | None = None) -> Float[Array, "..."]:
+        input = as_floating("ConvTranspose", input)
+        input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)
+        layout("ConvTranspose", input, kernel, self.in_channels, self.axis)
+        extra = self.output_padding if output_size is None else self._padding_for(input, tuple(output_size))
+        return conv_transpose(
+            input, kernel, bias, self.stride, self.padding, extra, self.groups, self.dilation, axis=self.axis
+        )
+
+    def _padding_for(self, input: jax.Array, output_size: tuple[int, ...]) -> tuple[int, ...]:
+        """The output padding that leads to `output_size` positions."""
+        positions = [size for axis, size in enumerate(input.shape) if axis not in (0, self.axis % input.ndim)]
+        smallest = tuple(
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, k, s, p, d in zip(positions, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        )
+        extra = tuple(wanted - least for wanted, least in zip(output_size, smallest, strict=False))
+        if len(output_size) != len(smallest) or any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
+            largest = tuple(least + s - 1 for least, s in zip(smallest, self.stride, strict=True))
+            raise ValueError(
+                f"ConvTranspose: output_size must lie between {smallest} and {largest} for an input of shape "
+                f"{input.shape}, got {output_size}"
+            )
+        return extra
+
+
+def _mirrored(kernel: jax.Array, groups: int) -> jax.Array:
+    """From (*size, out // groups, in) to the kernel (*size, in // groups, out) that a convolution needs, reversed."""
+    *size, out_per_group, in_channels = kernel.shape
+    by_group = jnp.flip(kernel, range(len(size))).reshape(*size, out_per_group, groups, in_channels // groups)
+    return jnp.swapaxes(by_group, -3, -1).reshape(*size, in_channels // groups, groups * out_per_group)
