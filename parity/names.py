@@ -45,6 +45,8 @@ WITHOUT_COUNTERPART = {
     "regularization.unit_norm": "`F.normalize` after the step, which PyTorch users write",
     "regularization.non_negative": "`clamp_` after the step, which PyTorch users write",
     "nn.linear": "`F.linear` is a builtin without a signature",
+    "nn.conv": "`F.conv1d`, `2d` and `3d` are builtins without a signature",
+    "nn.conv_transpose": "`F.conv_transpose1d`, `2d` and `3d` are builtins without a signature",
 }
 """Public names that have no PyTorch object with a signature, and why."""
 
@@ -55,6 +57,8 @@ COUNTERPARTS: dict[str, Any] = {
     "optim.get_ema_avg_fn": torch.optim.swa_utils.get_ema_avg_fn,
     "optim.get_swa_avg_fn": torch.optim.swa_utils.get_swa_avg_fn,
     "optim.update_bn": torch.optim.swa_utils.update_bn,
+    "nn.FeatureDropout": torch.nn.Dropout1d,
+    "nn.feature_dropout": F.dropout1d,
     "schedules.swa_lr": torch.optim.swa_utils.SWALR,
 }
 """Where the rule of names does not lead to the counterpart."""
@@ -73,6 +77,9 @@ NOT_OURS = {
     "inplace": "nothing is in place in JAX",
     "dtype": "Flax calls it `param_dtype`",
     "device": "JAX places arrays by `jax.default_device` and shardings",
+    "sparse": "gradients of single rows are what `optim.sparse_adam` takes",
+    "_weight": "private in PyTorch",
+    "_freeze": "private in PyTorch",
     "error_if_nonfinite": "compiled code cannot raise; the NaN reaches the loss, where `fit` stops",
 }
 """Arguments of PyTorch that no function here has, and why."""
@@ -85,6 +92,7 @@ JAX_ONLY = {
     "dtype": "in Flax the dtype of the computation",
     "kernel_init": "Flax layers take their initializers",
     "bias_init": "Flax layers take their initializers",
+    "embedding_init": "Flax layers take their initializers",
     "param_dtype": "Flax's name for the dtype of the parameters",
     "axis_name": "names the mesh axis over which statistics are shared",
 }
@@ -92,6 +100,9 @@ JAX_ONLY = {
 
 
 OTHER_ARGUMENTS = {
+    ("losses.linear_cross_entropy", "options"): "an object that holds PyTorch's chunk sizes",
+    ("losses.linear_cross_entropy", "chunk_size"): "what PyTorch's `options` hold",
+    ("nn.ConvTranspose", "padding_mode"): "PyTorch knows zeros only there",
     ("optim.averaged_model", "model"): "its `init` receives the parameters",
     ("optim.averaged_model", "multi_avg_fn"): "XLA compiles `avg_fn` for all parameters at once",
     ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",
