@@ -62,9 +62,10 @@ def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.
         return anneal(cosine, top, as_float64(eta_min), from_top(count), as_float64(T_max))
 
     def step(count: jax.Array) -> Affine:
-        now, before = height(count), height(count - 1)
+        now = height(count)
+        before = jnp.where(count > 0, height(count - 1), now)
         at_bottom = before == 0
-        scale = jnp.where(at_bottom | (count == 0), 1.0, now / jnp.where(at_bottom, 1.0, before))
+        scale = jnp.where(at_bottom, 1.0, now / jnp.where(at_bottom, 1.0, before))
         lift = jnp.where(at_bottom, now, 0.0)
         return Affine(scale=scale, base=lift, offset=as_float64(eta_min) * (1 - scale - lift))
 

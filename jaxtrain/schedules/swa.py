@@ -60,7 +60,7 @@ def swa_lr(
         return anneal(weight, start, end, done, length)
 
     def step(count: jax.Array) -> Affine:
-        left, left_before = annealed(count, 1.0, 0.0), jnp.where(count > 0, annealed(count - 1, 1.0, 0.0), 1.0)
+        left, left_before = annealed(count, 1.0, 0.0), annealed(count - 1, 1.0, 0.0)
         scale = jnp.where(left_before > 0, left / jnp.where(left_before > 0, left_before, 1.0), 0.0)
         return Affine(scale=scale, offset=as_float64(swa_lr) * (1 - scale))
 

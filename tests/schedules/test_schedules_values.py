@@ -181,13 +181,15 @@ class TestSequential:
 
     def test_swa_goes_on_from_where_it_starts(self):
         schedule = schedules.sequential_lr(
-            [schedules.step_lr(1.0, 2, 0.5), schedules.swa_lr(1.0, 0.1, 2, "linear")], [3]
+            [schedules.step_lr(1.0, 2, 0.5), schedules.swa_lr(1.0, 0.1, 2, "linear")], [4]
         )
-        assert_values(schedule, {2: 0.5, 3: 0.5, 4: 0.3, 5: 0.1, 6: 0.1})
+        assert_values(schedule, {3: 0.5, 4: 0.5, 5: 0.3, 6: 0.1, 7: 0.1})
 
     def test_one_cycle_overwrites_where_the_sequence_begins(self):
         warm_up, cycle = schedules.linear_lr(0.1, 0.1, 1.0, 10), schedules.one_cycle_lr(0.1, 100)
         assert_values(schedules.sequential_lr([warm_up, cycle], [10]), {0: 4e-4, 5: 2.2e-3, 10: 4e-3})
+        higher = schedules.one_cycle_lr(0.2, 100)
+        assert_values(schedules.sequential_lr([warm_up, cycle, higher], [10, 20]), {0: 8e-4, 10: 4e-3, 20: 8e-3})
 
     def test_a_cosine_from_another_start_comes_back_to_its_own_rate(self):
         cosine, cycle = schedules.cosine_annealing_lr(1.0, 2), schedules.one_cycle_lr(5.0, 10)
@@ -212,6 +214,10 @@ class TestChained:
         with_minimum = values(schedules.chained_scheduler(chain), (0, 1, 2, 3))
         np.testing.assert_allclose(with_minimum, [0.01, 0.01, 0.01, 0.0890], atol=5e-5)
 
+    def test_annealed_to_the_rate_of_weight_averaging(self):
+        chain = [schedules.constant_lr(1.0, 0.5, 1), schedules.swa_lr(1.0, 0.5, 2, "linear")]
+        assert_values(schedules.chained_scheduler(chain), {0: 0.5, 1: 0.75, 2: 0.5, 3: 0.5})
+
     def test_the_last_to_overwrite_wins(self):
         constant = schedules.constant_lr(1.0, 0.5, 2)
         inverse = schedules.lambda_lr(1.0, lambda count: 1 / (1 + count))
@@ -222,6 +228,10 @@ class TestChained:
     def test_a_schedule_that_ended_at_zero_lets_others_go_on(self):
         chain = [schedules.polynomial_lr(1.0, 1), schedules.cosine_annealing_lr(1.0, 2, 0.5)]
         assert_values(schedules.chained_scheduler(chain), {0: 1.0, 1: 0.25, 2: 0.5, 3: 0.75})
+
+    def test_a_cosine_of_one_count_begins_at_its_own_rate(self):
+        chain = schedules.chained_scheduler([schedules.cosine_annealing_lr(1.0, 1)])
+        assert_values(chain, {0: 1.0, 1: 0.0, 2: 1.0, 3: 0.0})
 
     def test_a_chain_in_a_chain_is_one_chain(self):
         a, b = schedules.linear_lr(0.1, 0.5, 1.0, 9), schedules.cosine_annealing_lr(0.1, 10, 0.01)

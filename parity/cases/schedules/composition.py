@@ -225,6 +225,17 @@ CASES: list[Case] = [
     ),
     case(
         "chained_scheduler",
+        "a cosine of one count, after a decay that ends at zero",
+        schedules.chained_scheduler([schedules.polynomial_lr(0.1, 5), schedules.cosine_annealing_lr(0.1, 1, 0.02)]),
+        at_once(
+            lambda optimizer: lr_scheduler.PolynomialLR(optimizer, 5),
+            lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 1, 0.02),
+        ),
+        {"product": product(schedules.polynomial_lr(0.1, 5), schedules.cosine_annealing_lr(0.1, 1, 0.02))},
+        steps=1000,
+    ),
+    case(
+        "chained_scheduler",
         "annealed by swa_lr",
         schedules.chained_scheduler([HELD, schedules.swa_lr(0.1, 0.05, 300)]),
         at_once(
