@@ -1,6 +1,7 @@
 """Where jaxtrain differs from PyTorch on purpose, each with an example that is executed on both sides."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,9 @@ class Deviation:
 def shown(example: Callable[[], Any]) -> str:
     """The value of an example to six digits, or the name of the error that it raises."""
     try:
-        value = example()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of some of these; the value beside ours says it, too.
+            value = example()
     except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
         return f"`{type(error).__name__}`"
     numbers = np.atleast_1d(np.asarray(value.detach() if isinstance(value, torch.Tensor) else value, np.float64))

@@ -6,8 +6,8 @@ import pytest
 
 from jaxtrain import optim
 from parity import __main__ as command
-from parity.cases import all_cases
-from parity.cases import optim as table
+from parity.cases.optim import sgd as table
+from parity.cases.optim._table import case
 
 
 def test_filter_files_and_exit_status(tmp_path, capsys):
@@ -21,8 +21,8 @@ def test_filter_files_and_exit_status(tmp_path, capsys):
 
 
 def test_a_failing_case_fails_the_command(monkeypatch, capsys):
-    wrong = table.case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
-    blind = table.case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
+    wrong = case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
+    blind = case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
     monkeypatch.setattr(command, "matching", lambda pattern: [wrong, blind])
     assert command.main([]) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
@@ -35,4 +35,3 @@ def test_a_name_that_matches_nothing_is_an_error(capsys):
         command.main(["optim.adamm"])
     assert stop.value.code == 2
     assert "no case's name contains 'optim.adamm'" in capsys.readouterr().err
-    assert all_cases()
