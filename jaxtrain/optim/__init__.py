@@ -20,6 +20,8 @@ from jaxtrain.optim.averaging import get_swa_avg_fn as get_swa_avg_fn
 from jaxtrain.optim.averaging import update_bn as update_bn
 from jaxtrain.optim.clipping import clip_grad_norm as clip_grad_norm
 from jaxtrain.optim.clipping import clip_grad_value as clip_grad_value
+from jaxtrain.optim.lbfgs import LBFGSState as LBFGSState
+from jaxtrain.optim.lbfgs import lbfgs as lbfgs
 from jaxtrain.optim.muon import MuonState as MuonState
 from jaxtrain.optim.muon import muon as muon
 from jaxtrain.optim.nadam import NAdamState as NAdamState

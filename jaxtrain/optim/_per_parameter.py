@@ -48,13 +48,8 @@ def per_parameter(
         return {name: as_float64(value(count) if callable(value) else value) for name, value in hyperparameters.items()}
 
     def init(params: optax.Params) -> Any:
+        check_floating(params)
         leaves, structure = jax.tree.flatten(params)
-        for path, leaf in jax.tree.leaves_with_path(params):
-            if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-                raise TypeError(
-                    f"optimizers need floating point parameters, got {jnp.result_type(leaf)} at "
-                    f"{jax.tree_util.keystr(path)}; keep such arrays out of the parameters, or mask them"
-                )
         count = jnp.zeros((), jnp.int32)
         fresh = [buffers(leaf) for leaf in leaves]
         return state_type(
@@ -114,6 +109,16 @@ def per_parameter(
         return structure.unflatten(updates), state
 
     return optax.GradientTransformation(init, apply)
+
+
+def check_floating(params: optax.Params) -> None:
+    """Raise `TypeError` unless every parameter is a floating point array."""
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise TypeError(
+                f"optimizers need floating point parameters, got {jnp.result_type(leaf)} at "
+                f"{jax.tree_util.keystr(path)}; keep such arrays out of the parameters, or mask them"
+            )
 
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:

@@ -1,7 +1,18 @@
 """Cases of `jaxtrain.optim`, one file a theme."""
 
 from parity.case import Case
-from parity.cases.optim import adam, adam_relatives, adaptive, averaging, clipping, groups, matrix, sgd, sparse_adam
+from parity.cases.optim import (
+    adam,
+    adam_relatives,
+    adaptive,
+    averaging,
+    clipping,
+    groups,
+    lbfgs,
+    matrix,
+    sgd,
+    sparse_adam,
+)
 
 CASES: list[Case] = [
     *sgd.CASES,
@@ -10,6 +21,7 @@ CASES: list[Case] = [
     *adaptive.CASES,
     *matrix.CASES,
     *sparse_adam.CASES,
+    *lbfgs.CASES,
     *groups.CASES,
     *averaging.CASES,
     *clipping.CASES,

@@ -1,0 +1,322 @@
+"""L-BFGS."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from jaxtrain._checks import check_choice, check_integer, check_range
+from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain.optim._per_parameter import Hyperparameter, check_floating
+from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
+
+
+class LBFGSState(NamedTuple):
+    """State of `lbfgs`, where all parameters are one vector.
+
+    Attributes:
+        count: number of updates so far, the argument of schedules.
+        lr: learning rate of the last update.
+        func_evals: number of evaluations so far.
+        n_iter: number of iterations so far.
+        d: direction of the last iteration.
+        t: how far it went along it.
+        old_dirs: last changes of the gradient, in a ring: the next one goes to row `stored % history_size`.
+        old_stps: the parameter's changes that led to them.
+        ro: inverses of the products of both.
+        stored: number of changes kept so far.
+        H_diag: factor of the identity from which the inverse Hessian is built.
+        prev_flat_grad: gradient at the start of the last iteration.
+        prev_loss: loss there.
+    """
+
+    count: jax.Array
+    lr: jax.Array
+    func_evals: jax.Array
+    n_iter: jax.Array
+    d: jax.Array
+    t: jax.Array
+    old_dirs: jax.Array
+    old_stps: jax.Array
+    ro: jax.Array
+    stored: jax.Array
+    H_diag: jax.Array
+    prev_flat_grad: jax.Array
+    prev_loss: jax.Array
+
+
+class _Iteration(NamedTuple):
+    """What an iteration of one update hands to the next.
+
+    Attributes:
+        x: the parameters as a vector.
+        loss: the loss there.
+        gradient: the gradient there.
+        iterations: number of iterations of this update.
+        evaluations: number of evaluations of this update.
+        stop: whether it ends.
+        state: what the update leaves behind.
+    """
+
+    x: jax.Array
+    loss: jax.Array
+    gradient: jax.Array
+    iterations: jax.Array
+    evaluations: jax.Array
+    stop: jax.Array
+    state: LBFGSState
+
+
+def lbfgs(
+    lr: Hyperparameter = 1.0,
+    max_iter: int = 20,
+    max_eval: int | None = None,
+    tolerance_grad: Hyperparameter = 1e-7,
+    tolerance_change: Hyperparameter = 1e-9,
+    history_size: int = 100,
+    line_search_fn: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    r"""L-BFGS: Newton's method with an inverse Hessian from the last changes of the gradient.
+
+    One update is up to `max_iter` iterations, each
+
+    .. math::
+        p \leftarrow p + t \, d, \quad d = -H g, \quad
+        t = \eta \cdot \begin{cases} \min(1, 1 / \lVert g \rVert_1) & \text{in the very first iteration} \\
+            1 & \text{later} \end{cases}
+
+    or as far along :math:`d` as the line search goes that starts there. :math:`H` is built from the pairs of a step
+    :math:`s` and its change of the gradient :math:`y` for which :math:`y \cdot s > 10^{-10}`, starting from :math:`y
+    \cdot s / y \cdot y` of the last pair. The update ends early where a limit or a tolerance says so, or where :math:`g
+    \cdot d > -` `tolerance_change`. Updates go on with each other's memory.
+
+    Args:
+        lr: step length :math:`\eta \ge 0`; a number, an array or a schedule, like the tolerances.
+        max_iter: largest number of iterations of an update.
+        max_eval: number of evaluations of the loss after which an update ends, by default `max_iter * 5 // 4`.
+        tolerance_grad: the update ends if no element of the gradient is larger.
+        tolerance_change: it ends if no parameter changes by more, or the loss changes by less.
+        history_size: number of pairs kept.
+        line_search_fn: None for steps of fixed length, or `"strong_wolfe"`.
+
+    Returns:
+        An `optax.GradientTransformationExtraArgs` with an `LBFGSState`, to be called as
+        `update(gradients, state, params, value_fn=loss, value=loss(params))`. `loss` is what a closure is in PyTorch,
+        as a function of the parameters, compiled into the update; `gradients` are its gradients at `params`, and
+        `value`, which is computed if it is not given, its value. The state has at least float32 and holds
+        `2 * history_size` copies of the parameters.
+
+    Raises:
+        ValueError: if a hyper-parameter is out of range, or `update` is called without the parameters or the loss.
+        TypeError: if one of the three whole numbers is none.
+
+    Example:
+        A valley in which gradient descent would take thousands of steps:
+
+        >>> import jax, jax.numpy as jnp
+        >>> def loss(p):
+        ...     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
+        >>> optimizer = lbfgs(line_search_fn="strong_wolfe")
+        >>> @jax.jit
+        ... def step(p, state):
+        ...     value, gradient = jax.value_and_grad(loss)(p)
+        ...     update, state = optimizer.update(gradient, state, p, value_fn=loss, value=value)
+        ...     return p + update, state
+        >>> p = jnp.array([-1.0, 1.5])
+        >>> state = optimizer.init(p)
+        >>> for _ in range(2):
+        ...     p, state = step(p, state)
+        >>> p.round(3).tolist(), int(state.n_iter) < 40
+        ([1.0, 1.0], True)
+
+    PyTorch: `torch.optim.LBFGS`. Its closure becomes `value_fn`, with the first evaluation handed over. `optax.lbfgs`
+    makes one iteration an update, keeps 10 pairs, and searches with another line search; its first step is limited by
+    the 2-norm.
+
+    Source: Nocedal & Wright, `Numerical Optimization <https://doi.org/10.1007/978-0-387-40065-5>`_, 2006, chapters 3
+    and 7.
+    """
+    check_range("lbfgs", "lr", lr, 0.0)
+    max_iter = check_integer("lbfgs", "max_iter", max_iter, 1)
+    max_eval = max_iter * 5 // 4 if max_eval is None else check_integer("lbfgs", "max_eval", max_eval, 1)
+    check_range("lbfgs", "tolerance_grad", tolerance_grad)
+    check_range("lbfgs", "tolerance_change", tolerance_change)
+    history_size = check_integer("lbfgs", "history_size", history_size, 1)
+    check_choice("lbfgs", "line_search_fn", line_search_fn, (None, "strong_wolfe"))
+    hyperparameters = (lr, tolerance_grad, tolerance_change)
+
+    def at(count: jax.Array) -> list[jax.Array]:
+        return [as_float64(value(count) if callable(value) else value) for value in hyperparameters]
+
+    def init(params: optax.Params) -> LBFGSState:
+        check_floating(params)
+        flat = _flat(jax.tree.leaves(params))
+        zeros, number = jnp.zeros_like(flat), jnp.zeros((), jnp.int32)
+        history = jnp.zeros((history_size, len(flat)), flat.dtype)
+        rate = float64_scalars(at, number, dtypes={default_float()})[default_float()][0]
+        return LBFGSState(
+            count=number,
+            lr=rate,
+            func_evals=number,
+            n_iter=number,
+            d=zeros,
+            t=jnp.zeros((), flat.dtype),
+            old_dirs=history,
+            old_stps=history,
+            ro=jnp.zeros(history_size, flat.dtype),
+            stored=number,
+            H_diag=jnp.ones((), flat.dtype),
+            prev_flat_grad=zeros,
+            prev_loss=jnp.zeros((), flat.dtype),
+        )
+
+    def update(
+        gradients: optax.Updates,
+        state: LBFGSState,
+        params: optax.Params | None = None,
+        *,
+        value_fn: Callable[[Any], jax.Array] | None = None,
+        value: jax.Array | None = None,
+        **extra: Any,
+    ) -> tuple[optax.Updates, LBFGSState]:
+        del extra
+        if params is None or value_fn is None:
+            raise ValueError(
+                "lbfgs evaluates the loss several times: call update(gradients, state, params, value_fn=loss), where "
+                "loss is a function of the parameters"
+            )
+        leaves, structure = jax.tree.flatten(params)
+        start = _flat(leaves)
+        dtype = start.dtype
+        rounded = float64_scalars(at, state.count, dtypes={dtype, default_float()})
+        rate, smallest_gradient, smallest_change = rounded[dtype]
+
+        def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            loss, gradient = jax.value_and_grad(lambda x: value_fn(structure.unflatten(_like(leaves, x))))(x)
+            return loss.astype(dtype), gradient
+
+        def optimal(gradient: jax.Array) -> jax.Array:
+            return jnp.abs(gradient).max() <= smallest_gradient
+
+        def step(now: _Iteration) -> _Iteration:
+            """Move along the direction: by its length, or by the line search."""
+            t, d = now.state.t, now.state.d
+            last = now.iterations == max_iter
+            if line_search_fn is None:
+                x = now.x + t * d
+                # The loss at the last place is the business of the next update, on another batch maybe.
+                loss, gradient = lax.cond(last, lambda x: (now.loss, now.gradient), evaluate, x)
+                evaluations = jnp.where(last, 0, 1)
+            else:
+
+                def point(t: jax.Array) -> Point:
+                    loss, gradient = evaluate(now.x + t * d)
+                    return Point(t, loss, gradient, _dot(gradient, d))
+
+                here = Point(jnp.zeros_like(t), now.loss, now.gradient, _dot(now.gradient, d))
+                left = max_eval - now.evaluations
+                found, evaluations = strong_wolfe(point, here, t, jnp.abs(d).max(), smallest_change, left)
+                t, loss, gradient = found.t, found.loss, found.gradient
+                x = now.x + t * d
+            total = now.evaluations + evaluations
+            stop = last | (total >= max_eval) | optimal(gradient)
+            stop |= (jnp.abs(t * d).max() <= smallest_change) | (jnp.abs(loss - now.loss) < smallest_change)
+            state = now.state._replace(t=t, func_evals=now.state.func_evals + evaluations)
+            return _Iteration(x, loss, gradient, now.iterations, total, stop, state)
+
+        def iterate(now: _Iteration) -> _Iteration:
+            state = _remember(now.state, now.gradient)
+            first = jnp.minimum(1, 1 / jnp.abs(now.gradient).sum())
+            state = state._replace(
+                n_iter=state.n_iter + 1,
+                d=-_inverse_hessian_times(state, now.gradient),
+                t=jnp.where(state.n_iter == 0, first, 1) * rate,
+                prev_flat_grad=now.gradient,
+                prev_loss=now.loss,
+            )
+            now = now._replace(iterations=now.iterations + 1, state=state)
+            level = _dot(now.gradient, state.d) > -smallest_change
+            return lax.cond(level, lambda now: now._replace(stop=jnp.ones((), bool)), step, now)
+
+        gradient = _flat(structure.flatten_up_to(gradients)).astype(dtype)
+        end = lax.while_loop(
+            lambda now: ~now.stop,
+            iterate,
+            _Iteration(
+                x=start,
+                loss=jnp.asarray(value_fn(params) if value is None else value).astype(dtype),
+                gradient=gradient,
+                iterations=jnp.zeros((), jnp.int32),
+                evaluations=jnp.ones((), jnp.int32),
+                stop=optimal(gradient),
+                state=state._replace(
+                    count=optax.safe_increment(state.count),
+                    lr=rounded[default_float()][0],
+                    func_evals=state.func_evals + 1,
+                ),
+            ),
+        )
+        return structure.unflatten(_like(leaves, end.x - start)), end.state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _remember(state: LBFGSState, gradient: jax.Array) -> LBFGSState:
+    """The state with the pair of the last iteration, if it curves upwards."""
+    y = gradient - state.prev_flat_grad
+    s = state.d * state.t
+    ys = _dot(y, s)
+    keep = ys > 1e-10
+    row = state.stored % len(state.ro)
+
+    def stored(ring: jax.Array, new: jax.Array) -> jax.Array:
+        return ring.at[row].set(jnp.where(keep, new, ring[row]))
+
+    return state._replace(
+        old_dirs=stored(state.old_dirs, y),
+        old_stps=stored(state.old_stps, s),
+        ro=stored(state.ro, 1 / ys),
+        stored=state.stored + keep,
+        H_diag=jnp.where(keep, ys / _dot(y, y), state.H_diag),
+    )
+
+
+def _inverse_hessian_times(state: LBFGSState, gradient: jax.Array) -> jax.Array:
+    """The product by the recursion over the pairs, from the newest to the oldest and back."""
+    size = len(state.ro)
+    pairs = jnp.minimum(state.stored, size)
+
+    def backwards(age: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        q, weights = carry
+        row = (state.stored - 1 - age) % size
+        weight = _dot(state.old_stps[row], q) * state.ro[row]
+        return q - weight * state.old_dirs[row], weights.at[row].set(weight)
+
+    def forwards(age: jax.Array, r: jax.Array) -> jax.Array:
+        row = (state.stored - pairs + age) % size
+        weight = weights[row] - _dot(state.old_dirs[row], r) * state.ro[row]
+        return r + weight * state.old_stps[row]
+
+    q, weights = lax.fori_loop(0, pairs, backwards, (gradient, jnp.zeros_like(state.ro)))
+    return lax.fori_loop(0, pairs, forwards, state.H_diag * q)
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
+
+
+def _flat(leaves: list[jax.Array]) -> jax.Array:
+    """All arrays as one vector, in at least float32."""
+    dtype = jnp.result_type(*(leaf.dtype for leaf in leaves), np.float32)
+    return jnp.concatenate([leaf.astype(dtype).ravel() for leaf in leaves])
+
+
+def _like(leaves: list[jax.Array], vector: jax.Array) -> list[jax.Array]:
+    """The vector cut into arrays like `leaves`."""
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = jnp.split(vector, ends[:-1])
+    return [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]

@@ -1,0 +1,155 @@
+"""Cases of `jaxtrain.optim`: L-BFGS."""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+import optax
+import torch
+
+from jaxtrain import optim
+from parity.case import Case
+from parity.cases.optim._table import Factory
+from parity.kinds.closure import ClosureCase
+
+PROBLEMS = 100
+
+
+def smooth(parameters, problem):
+    """A convex loss that steps of fixed length can follow."""
+    residual, shift = parameters["weight"] - problem[0], parameters["bias"] - problem[2, 0]
+    loss = (problem[1] * residual**2).sum() / 2 + ((1 + residual**2) ** 0.5).sum()
+    return loss + 0.1 * (residual.sum() + shift) ** 2 + shift**2
+
+
+def steep(parameters, problem):
+    """A convex loss that grows with the fourth power."""
+    residual, shift = parameters["weight"] - problem[0], parameters["bias"] - problem[2, 0]
+    loss = (problem[1] * residual**2).sum() / 2 + 0.05 * (residual**4).sum()
+    return loss + 0.1 * (residual.sum() - shift) ** 2 + shift**2
+
+
+def valley(parameters, problem):
+    """Rosenbrock's valley in more dimensions, bent by the problem."""
+    x = parameters["weight"]
+    loss = ((1 + problem[0] / 5 - x) ** 2).sum() + 10 * problem[1].mean() * ((x[1:] - x[:-1] ** 2) ** 2).sum()
+    return loss + (parameters["bias"] - x[0] ** 2) ** 2
+
+
+def problems(size: int) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    shape = (PROBLEMS, size)
+    parts = [rng.normal(size=shape), np.exp(rng.uniform(-1.5, 1.5, shape)), rng.normal(size=shape)]
+    return np.stack(parts, axis=1).astype(np.float32)
+
+
+def case(
+    configuration: str, ours: Factory, reference: Callable, objective: Callable, defects: dict, size: int = 12
+) -> Case:
+    return ClosureCase(
+        component="optim.lbfgs",
+        configuration=configuration,
+        ours=ours,
+        reference=reference,
+        objective=objective,
+        defects=defects,
+        start={"weight": -np.ones(size), "bias": np.array(3.0)},
+        problems=problems(size),
+        updates=3,
+        states=("d", "prev_flat_grad", "prev_loss"),
+        precision_factor=4.0,
+        reason="an iteration multiplies every rounding about tenfold, so that the largest of 300 errors is one of few, "
+        "and as much chance as PyTorch's own",
+    )
+
+
+def forgetful(make: Factory) -> Factory:
+    """The optimizer that starts afresh with every update."""
+
+    def factory():
+        optimizer = make()
+
+        def update(gradients, state, params, **extra):
+            return optimizer.update(gradients, optimizer.init(params), params, **extra)
+
+        return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+    return factory
+
+
+def optax_iterations(number: int, **options) -> optax.GradientTransformationExtraArgs:
+    """As many updates of Optax's L-BFGS."""
+    optimizer = optax.lbfgs(linesearch=None, **options)
+
+    def update(gradients, state, params, *, value_fn, **extra):
+        del gradients, extra
+
+        def iterate(_, carry):
+            moved, state = carry
+            value, gradients = jax.value_and_grad(value_fn)(moved)
+            updates, state = optimizer.update(gradients, state, moved, value=value, grad=gradients, value_fn=value_fn)
+            return optax.apply_updates(moved, updates), state
+
+        moved, state = jax.lax.fori_loop(0, number, iterate, (params, state))
+        return {name: moved[name] - params[name] for name in params}, state
+
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+
+CASES: list[Case] = [
+    case(
+        "lr=0.3, max_iter=4",
+        partial(optim.lbfgs, 0.3, max_iter=4),
+        lambda p: torch.optim.LBFGS(p, 0.3, max_iter=4),
+        smooth,
+        {
+            "optax": partial(optax_iterations, 4, learning_rate=0.3),
+            "forgets its memory": forgetful(partial(optim.lbfgs, 0.3, max_iter=4)),
+            "one evaluation less": partial(optim.lbfgs, 0.3, max_iter=4, max_eval=3),
+            "a full first step": partial(optim.lbfgs, lambda count: 0.3, max_iter=3),
+        },
+    ),
+    case(
+        "history_size=2, max_eval=6",
+        partial(optim.lbfgs, 0.1, max_iter=8, max_eval=6, history_size=2),
+        lambda p: torch.optim.LBFGS(p, 0.1, max_iter=8, max_eval=6, history_size=2),
+        valley,
+        {
+            "longer history": partial(optim.lbfgs, 0.1, max_iter=8, max_eval=6, history_size=3),
+            "one evaluation more": partial(optim.lbfgs, 0.1, max_iter=8, max_eval=7, history_size=2),
+        },
+    ),
+    case(
+        "tolerances",
+        partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.1),
+        lambda p: torch.optim.LBFGS(p, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.1),
+        smooth,
+        {
+            "gradient's ignored": partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.0, tolerance_change=0.1),
+            "change's ignored": partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.0),
+        },
+    ),
+    case(
+        "strong_wolfe, max_iter=8",
+        partial(optim.lbfgs, max_iter=8, line_search_fn="strong_wolfe"),
+        lambda p: torch.optim.LBFGS(p, max_iter=8, line_search_fn="strong_wolfe"),
+        steep,
+        {
+            "no line search": partial(optim.lbfgs, 0.3, max_iter=8),
+            "forgets its memory": forgetful(partial(optim.lbfgs, max_iter=8, line_search_fn="strong_wolfe")),
+        },
+        size=6,
+    ),
+    case(
+        "strong_wolfe, max_iter=4, max_eval=7",
+        partial(optim.lbfgs, 2.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
+        lambda p: torch.optim.LBFGS(p, 2.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
+        steep,
+        {
+            "one evaluation more": partial(optim.lbfgs, 2.0, max_iter=4, max_eval=8, line_search_fn="strong_wolfe"),
+            "another first trial": partial(optim.lbfgs, 1.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
+        },
+        size=6,
+    ),
+]
