@@ -179,6 +179,11 @@ class TestSequential:
         schedule = schedules.sequential_lr([schedules.constant_lr(1.0, 0.5, 9), halving], [2])
         assert_values(schedule, {1: 0.5, 2: 0.25, 3: 0.25 / 3, 4: 0.25 / 12})
 
+    def test_multiplicative_from_the_beginning_leaves_out_count_zero(self):
+        halving = schedules.multiplicative_lr(1.0, lambda count: 1 / (2 + count))
+        schedule = schedules.sequential_lr([schedules.constant_lr(1.0, 0.5, 9), halving], [0])
+        assert_values(schedule, {0: 1.0, 1: 1 / 3, 2: 1 / 12})
+
     def test_swa_goes_on_from_where_it_starts(self):
         schedule = schedules.sequential_lr(
             [schedules.step_lr(1.0, 2, 0.5), schedules.swa_lr(1.0, 0.1, 2, "linear")], [4]
