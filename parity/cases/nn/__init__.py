@@ -1,6 +1,30 @@
 """Cases of `jaxtrain.nn`, one file a layer."""
 
 from parity.case import Case
-from parity.cases.nn import batch_norm, dropout, layer_norm, linear
+from parity.cases.nn import (
+    adaptive_softmax,
+    batch_norm,
+    convolution,
+    dropout,
+    embedding,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    linear,
+    local_response_norm,
+    rms_norm,
+)
 
-CASES: list[Case] = [*linear.CASES, *dropout.CASES, *batch_norm.CASES, *layer_norm.CASES]
+CASES: list[Case] = [
+    *linear.CASES,
+    *convolution.CASES,
+    *embedding.CASES,
+    *adaptive_softmax.CASES,
+    *dropout.CASES,
+    *batch_norm.CASES,
+    *layer_norm.CASES,
+    *group_norm.CASES,
+    *instance_norm.CASES,
+    *rms_norm.CASES,
+    *local_response_norm.CASES,
+]
