@@ -4,13 +4,13 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-import jax
 import numpy as np
+from jax.core import Tracer
 
 
 def is_concrete(value: Any) -> bool:
     """Whether `value` is a number whose value is known now: neither traced nor a schedule."""
-    return not callable(value) and not isinstance(value, jax.core.Tracer)
+    return not callable(value) and not isinstance(value, Tracer)
 
 
 def is_zero(value: Any) -> bool:

@@ -7,6 +7,7 @@ program's default precision: everything in it runs in float64 under `jit`, `grad
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,4 +44,4 @@ def float64_scalars(function: Callable[..., Any], *args: Any, dtypes: set[DTypeL
 
     with jax.enable_x64(True):
         result = function(*args)
-        return {dtype: jax.tree.map(lambda value: rounded(value, dtype), result) for dtype in dtypes}
+        return {dtype: jax.tree.map(partial(rounded, dtype=dtype), result) for dtype in dtypes}

@@ -70,13 +70,15 @@ def as_coefficients(where: str, name: str, value: ArrayLike, shape: Sequence[int
     return coefficients.astype(dtype)
 
 
-def as_class_weight(where: str, value: ArrayLike, classes: int, dtype: np.dtype) -> Array:
-    """`value` as one float of `dtype` for each of the `classes`.
+def as_class_weight(where: str, value: ArrayLike | None, classes: int, dtype: np.dtype) -> Array | None:
+    """`value` as one float of `dtype` for each of the `classes`; None stays None.
 
     Raises:
         TypeError: it holds anything but floats.
         ValueError: its shape is not `(classes,)`.
     """
+    if value is None:
+        return None
     _, weight = as_floats(where, weight=value)
     if weight.shape != (classes,):
         raise ValueError(f"{where}: weight must have one entry for each of {classes} classes, got shape {weight.shape}")

@@ -2,12 +2,21 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+
+EPSILON = float(np.float32(1e-12))
+"""What keeps PyTorch's divisors from 0: a float32, in float64 programs too."""
 
 
 def absolute(x: Array) -> Array:
     """|x| with gradient 0 at 0, where `jnp.abs` has 1."""
     return x * jnp.sign(x)
+
+
+def clamp_min(x: Array, low: float) -> Array:
+    """The larger of x and `low`, with gradient 1 where they are equal, where `jnp.maximum` has ½."""
+    return jnp.where(x < low, low, x)
 
 
 def product_or_zero(p: Array, log_q: Array) -> Array:
@@ -35,3 +44,25 @@ def softplus(x: Array) -> Array:
 
 
 softplus.defjvps(lambda tangent, _, x: jax.nn.sigmoid(x) * tangent)
+
+
+@jax.custom_jvp
+def logistic_entropy(input: Array, target: Array, pos_weight: Array | float = 1.0) -> Array:
+    """pos_weight · target · softplus(-input) + (1 - target) · softplus(input), with exact slopes near 0."""
+    return pos_weight * target * softplus(-input) + (1 - target) * softplus(input)
+
+
+@logistic_entropy.defjvp
+def _logistic_entropy_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    input, target, pos_weight = primals
+    input_dot, target_dot, pos_weight_dot = tangents
+    slope = (1 - target) * jax.nn.sigmoid(input) - pos_weight * target * jax.nn.sigmoid(-input)
+    # The difference of the two softplus, without their cancellation near 0.
+    target_slope = (pos_weight - 1) * softplus(-input) - input
+    pos_weight_slope = target * softplus(-input)
+    return (
+        logistic_entropy(*primals),
+        slope * input_dot + target_slope * target_dot + pos_weight_slope * pos_weight_dot,
+    )

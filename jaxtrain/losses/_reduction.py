@@ -15,7 +15,9 @@ def check_reduction(where: str, reduction: str) -> None:
     check_choice(where, "reduction", reduction, REDUCTIONS)
 
 
-def reduce(losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int | None = None) -> Array:
+def reduce(
+    losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int | None = None, share: int = 1
+) -> Array:
     """Reduce `losses` and round the result to `dtype`.
 
     The sum runs in float64, so that the loss of a million elements is as near the truth as that of one.
@@ -26,13 +28,15 @@ def reduce(losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int
         dtype: the dtype of the result.
         total: what `"mean"` divides the sum by: a number, or weights whose sum it is; by default the number of
             losses. The mean over nothing is NaN.
+        share: what every loss is still to be divided by, such as the number of classes: in float64, too, because the
+            compiler multiplies with the rounded inverse of a constant, an error that no averaging removes.
     """
     if reduction == "none":
-        return losses.astype(dtype)
+        return (losses / share).astype(dtype)
     divisor = losses.size if total is None else total
 
     def reduced() -> Array:
-        summed = jnp.sum(as_float64(losses))
+        summed = jnp.sum(as_float64(losses)) / share
         return summed / jnp.sum(as_float64(divisor)) if reduction == "mean" else summed
 
     return float64_scalars(reduced, dtypes={dtype})[dtype]

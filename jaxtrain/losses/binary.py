@@ -2,16 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape
-from jaxtrain.losses._elementwise import softplus
+from jaxtrain.losses._elementwise import EPSILON, logistic_entropy
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _LOG_FLOOR = -100.0
-# PyTorch's constant is a float32, in float64 programs too.
-_SLOPE_EPS = float(np.float32(1e-12))
 
 
 def binary_cross_entropy(
@@ -103,7 +100,7 @@ def binary_cross_entropy_with_logits(
     pos_weight = as_coefficients(
         where, "pos_weight", 1.0 if pos_weight is None else pos_weight, input.shape, input.dtype
     )
-    losses = _logistic_entropy(input, target, pos_weight)
+    losses = logistic_entropy(input, target, pos_weight)
     if weight is not None:
         losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
     return reduce(losses, reduction, dtype)
@@ -123,27 +120,6 @@ def _binary_entropy(input: Array, target: Array) -> Array:
 @_binary_entropy.defjvp
 def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (input, target), (input_dot, target_dot) = primals, tangents
-    slope = (input - target) / jnp.maximum(input * (1 - input), _SLOPE_EPS)
+    slope = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
     target_slope = jnp.log1p(-input) - jnp.log(input)
     return _binary_entropy(input, target), slope * input_dot + target_slope * target_dot
-
-
-@jax.custom_jvp
-def _logistic_entropy(input: Array, target: Array, pos_weight: Array) -> Array:
-    return pos_weight * target * softplus(-input) + (1 - target) * softplus(input)
-
-
-@_logistic_entropy.defjvp
-def _logistic_entropy_jvp(
-    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
-) -> tuple[Array, Array]:
-    input, target, pos_weight = primals
-    input_dot, target_dot, pos_weight_dot = tangents
-    slope = (1 - target) * jax.nn.sigmoid(input) - pos_weight * target * jax.nn.sigmoid(-input)
-    # The difference of the two softplus, without their cancellation near 0.
-    target_slope = (pos_weight - 1) * softplus(-input) - input
-    pos_weight_slope = target * softplus(-input)
-    return (
-        _logistic_entropy(*primals),
-        slope * input_dot + target_slope * target_dot + pos_weight_slope * pos_weight_dot,
-    )

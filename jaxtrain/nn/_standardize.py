@@ -37,19 +37,9 @@ def standardize(
 def _standardize(
     x: jax.Array, scale: jax.Array, axes: tuple[int, ...], eps: float, axis_name: AxisName
 ) -> Standardized:
-    """As `standardize`.
-
-    The variance is the mean square of the centred data, never E[x²] - E[x]², which loses all digits where the mean
-    is large beside the deviation. The data are centred twice, because the first mean is itself rounded: at mean 1000
-    by 3e-5, which the second mean still finds in the differences.
-    """
-    rounded_mean = _average(x, axes, axis_name)
-    shifted = x - rounded_mean
-    correction = _average(shifted, axes, axis_name)
-    centred = shifted - correction
-    variance = _average(jnp.square(centred), axes, axis_name)
-    output = centred * (scale / jnp.sqrt(variance + eps))
-    return Standardized(output, rounded_mean + correction, variance)
+    """As `standardize`."""
+    centred, mean, variance = _centred(x, axes, axis_name)
+    return Standardized(centred * (scale / jnp.sqrt(variance + eps)), mean, variance)
 
 
 @_standardize.defjvp
@@ -68,17 +58,32 @@ def _standardize_jvp(
     """
     (x, scale), (x_tangent, scale_tangent) = primals, tangents
     result = _standardize(x, scale, axes, eps, axis_name)
-    unscaled = _standardize(x, jnp.ones_like(scale), axes, eps, axis_name).output
-    deviation = jnp.sqrt(result.variance + eps)
+    centred, _, variance = _centred(x, axes, axis_name)
+    deviation = jnp.sqrt(variance + eps)
+    # Divided, not multiplied by an inverse: that would be rounded once for all, an error that no sum averages out.
+    unscaled = centred / deviation
 
     scaled = x_tangent * (scale / deviation)
     across = scaled - unscaled * _average(unscaled * scaled, axes, axis_name)
-    centred = across - _average(across, axes, axis_name)
     return result, Standardized(
-        output=centred + unscaled * scale_tangent,
+        output=across - _average(across, axes, axis_name) + unscaled * scale_tangent,
         mean=_average(x_tangent, axes, axis_name),
         variance=2 * deviation * _average(unscaled * x_tangent, axes, axis_name),
     )
+
+
+def _centred(x: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The data less their mean, the mean, and the variance.
+
+    The variance is the mean square of the centred data, never E[x²] - E[x]², which loses all digits where the mean
+    is large beside the deviation. The data are centred twice, because the first mean is itself rounded: at mean 1000
+    by 3e-5, which the second mean still finds in the differences.
+    """
+    rounded_mean = _average(x, axes, axis_name)
+    shifted = x - rounded_mean
+    correction = _average(shifted, axes, axis_name)
+    centred = shifted - correction
+    return centred, rounded_mean + correction, _average(jnp.square(centred), axes, axis_name)
 
 
 def _average(values: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> jax.Array:

@@ -55,6 +55,9 @@ def example(loss, *, floats=("input",), same_shape=("target",), options=None, **
 
 
 CLASSES = np.array([2, 0, 1, 1])
+SIGNS = np.array([[1, -1, 1], [-1, -1, 1], [1, 1, -1], [-1, 1, 1]])
+LISTS = np.array([[2, -1, 0], [0, 1, -1], [1, -1, -1], [2, 0, -1]])
+TRIPLET = {"anchor": normal(4, 3), "positive": normal(4, 3), "negative": normal(4, 3)}
 EXAMPLES = {
     "mse_loss": example(losses.mse_loss, input=normal(4, 3), target=normal(4, 3)),
     "rmse_loss": example(losses.rmse_loss, input=normal(4, 3), target=normal(4, 3)),
@@ -68,9 +71,15 @@ EXAMPLES = {
         losses.cross_entropy, input=normal(4, 3), target=uniform(4, 3), weight=uniform(3), floats=("input", "weight")
     ),
     "nll_loss": example(losses.nll_loss, input=normal(4, 3), target=CLASSES),
-    "kl_div": example(losses.kl_div, input=normal(4, 3), target=uniform(4, 3), floats=("input", "target")),
-    "kl_div of logarithms": example(
-        losses.kl_div, input=normal(4, 3), target=normal(4, 3), floats=("input", "target"), options={"log_target": True}
+    "linear_cross_entropy": example(
+        losses.linear_cross_entropy,
+        input=normal(4, 2),
+        linear_weight=normal(3, 2),
+        linear_bias=normal(3),
+        target=CLASSES,
+        floats=("input", "linear_weight", "linear_bias"),
+        same_shape=(),
+        options={"chunk_size": 3, "label_smoothing": 0.1},
     ),
     "binary_cross_entropy": example(
         losses.binary_cross_entropy, input=uniform(4, 3), target=uniform(4, 3), floats=("input", "target")
@@ -81,6 +90,62 @@ EXAMPLES = {
         target=uniform(4, 3),
         pos_weight=uniform(3),
         floats=("input", "target", "pos_weight"),
+    ),
+    "kl_div": example(losses.kl_div, input=normal(4, 3), target=uniform(4, 3), floats=("input", "target")),
+    "kl_div of logarithms": example(
+        losses.kl_div, input=normal(4, 3), target=normal(4, 3), floats=("input", "target"), options={"log_target": True}
+    ),
+    "poisson_nll_loss": example(
+        losses.poisson_nll_loss, input=normal(4, 3), target=3 * uniform(4, 3), options={"full": True}
+    ),
+    "poisson_nll_loss of rates": example(
+        losses.poisson_nll_loss, input=uniform(4, 3), target=uniform(4, 3), options={"log_input": False}
+    ),
+    "gaussian_nll_loss": example(
+        losses.gaussian_nll_loss,
+        input=normal(4, 3),
+        target=normal(4, 3),
+        var=uniform(4, 3),
+        floats=("input", "var"),
+        options={"full": True},
+    ),
+    "hinge_embedding_loss": example(losses.hinge_embedding_loss, input=normal(4, 3), target=SIGNS),
+    "cosine_embedding_loss": example(
+        losses.cosine_embedding_loss,
+        input1=normal(4, 3),
+        input2=normal(4, 3),
+        target=SIGNS[:, 0],
+        floats=("input1", "input2"),
+        same_shape=("input2",),
+    ),
+    "triplet_margin_loss": example(
+        losses.triplet_margin_loss, **TRIPLET, floats=tuple(TRIPLET), same_shape=tuple(TRIPLET)
+    ),
+    "triplet_margin_loss of degree 3": example(
+        losses.triplet_margin_loss,
+        **TRIPLET,
+        floats=tuple(TRIPLET),
+        same_shape=tuple(TRIPLET),
+        options={"p": 3, "swap": True, "margin": 5.0},
+    ),
+    "triplet_margin_with_distance_loss": example(
+        losses.triplet_margin_with_distance_loss, **TRIPLET, floats=tuple(TRIPLET), same_shape=tuple(TRIPLET)
+    ),
+    "margin_ranking_loss": example(
+        losses.margin_ranking_loss,
+        input1=normal(4, 3),
+        input2=normal(4, 3),
+        target=SIGNS,
+        floats=("input1", "input2"),
+        same_shape=("input2", "target"),
+    ),
+    "soft_margin_loss": example(losses.soft_margin_loss, input=normal(4, 3), target=SIGNS),
+    "multi_margin_loss": example(
+        losses.multi_margin_loss, input=normal(4, 3), target=CLASSES, weight=uniform(3), options={"p": 2}
+    ),
+    "multilabel_margin_loss": example(losses.multilabel_margin_loss, input=normal(4, 3), target=LISTS),
+    "multilabel_soft_margin_loss": example(
+        losses.multilabel_soft_margin_loss, input=normal(4, 3), target=uniform(4, 3), weight=uniform(3)
     ),
 }
 

@@ -39,3 +39,46 @@ def test_negative_target_gives_nan():
 def test_kl_div_names_its_fourth_reduction():
     with pytest.raises(ValueError, match="'batchmean', got 'batch'"):
         losses.kl_div(LOG_Q, P, reduction="batch")
+
+
+def test_poisson_adds_stirling_only_above_one():
+    rate = jnp.ones(3)
+    plain, full = (
+        losses.poisson_nll_loss(rate, jnp.array([0, 1, 2]), full=full, reduction="none") for full in (False, True)
+    )
+    np.testing.assert_allclose(full - plain, [0, 0, 2 * np.log(2) - 2 + 0.5 * np.log(4 * np.pi)], atol=1e-6)
+
+
+def test_poisson_has_a_finite_slope_in_targets_up_to_one():
+    slope = jax.grad(losses.poisson_nll_loss, 1)(jnp.full(2, 0.5), jnp.array([0.0, -1.0]), full=True, reduction="sum")
+    assert slope.tolist() == [-0.5, -0.5]
+
+
+def test_poisson_rate_of_zero_is_kept_finite_by_eps():
+    np.testing.assert_allclose(losses.poisson_nll_loss(0.0, 1.0, log_input=False), -np.log(1e-8), rtol=1e-6)
+    assert jnp.isnan(losses.poisson_nll_loss(-1.0, 1.0, log_input=False))
+
+
+def test_clamped_variance_keeps_its_slope():
+    slope = jax.grad(losses.gaussian_nll_loss, 2)(jnp.array([0.1]), jnp.array([0.0]), jnp.array([1e-9]))
+    np.testing.assert_allclose(slope, 0.5 * (1e6 - 0.01 * 1e12), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2,), (2, 1), (1, 3)])
+def test_variance_may_be_shared_along_one_axis(shape):
+    value = losses.gaussian_nll_loss(jnp.ones((2, 3)), jnp.zeros((2, 3)), jnp.full(shape, 0.5))
+    np.testing.assert_allclose(value, 0.5 * (np.log(0.5) + 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 1), (2, 3, 1), (1, 2, 3)])
+def test_variance_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"var must have the shape of input \(2, 3\)"):
+        losses.gaussian_nll_loss(jnp.ones((2, 3)), jnp.zeros((2, 3)), jnp.ones(shape))
+
+
+def test_negative_variance_is_refused_as_a_number_and_nan_in_an_array():
+    with pytest.raises(ValueError, match=r"gaussian_nll_loss: var must lie in \[0, inf\], got -0.5"):
+        losses.gaussian_nll_loss(jnp.ones(2), jnp.zeros(2), -0.5)
+    value, slope = jax.value_and_grad(losses.gaussian_nll_loss)(jnp.ones(2), jnp.zeros(2), jnp.array([1.0, -1.0]))
+    assert jnp.isnan(value)
+    assert np.isnan(slope).tolist() == [False, True]

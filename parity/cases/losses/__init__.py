@@ -1,6 +1,24 @@
 """Cases of `jaxtrain.losses`, one file a theme."""
 
 from parity.case import Case
-from parity.cases.losses import binary, classification, probabilistic, regression
+from parity.cases.losses import (
+    binary,
+    classification,
+    embedding,
+    linear,
+    margin,
+    probabilistic,
+    regression,
+    sequence,
+)
 
-CASES: list[Case] = [*regression.CASES, *classification.CASES, *binary.CASES, *probabilistic.CASES]
+CASES: list[Case] = [
+    *regression.CASES,
+    *classification.CASES,
+    *linear.CASES,
+    *binary.CASES,
+    *probabilistic.CASES,
+    *embedding.CASES,
+    *margin.CASES,
+    *sequence.CASES,
+]

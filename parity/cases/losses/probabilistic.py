@@ -9,7 +9,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced, simplex
+from parity.cases.losses._table import by_reduction, case, normal, reduced, simplex, uniform
 
 BOTH = (0, 1)
 ROWS, CLASSES = 200, 6
@@ -86,4 +86,101 @@ KL_DIV = [
     ),
 ]
 
-CASES = [*KL_DIV]
+RATES = uniform(4, ROWS, CLASSES, low=0.25, high=4.0)
+COUNTS = np.resize([0.25, 1, 1.5, 2, 5, 40, 1 + 2.0**-10], (ROWS, CLASSES)).astype(np.float32)
+POISSON_INPUTS = [(normal(5, ROWS, CLASSES), COUNTS), (np.zeros((ROWS, CLASSES), np.float32), COUNTS)]
+POISSON_RATES = [(RATES, COUNTS), (np.resize([0, 1e-8, 0.5, 2], (ROWS, CLASSES)).astype(np.float32), COUNTS)]
+
+
+def stirling(target):
+    return target * jnp.log(target) - target + 0.5 * jnp.log(2 * jnp.pi * target)
+
+
+POISSON = [
+    *by_reduction(
+        "poisson_nll_loss",
+        "plain",
+        F.poisson_nll_loss,
+        POISSON_INPUTS,
+        {"input taken for rates": reduced(lambda input, target: input - target * jnp.log(jnp.abs(input) + 1e-8))},
+        wrt=BOTH,
+    ),
+    case(
+        "poisson_nll_loss",
+        "full",
+        partial(F.poisson_nll_loss, full=True),
+        POISSON_INPUTS,
+        {
+            "Stirling below 1, too": lambda input, target: (
+                losses.poisson_nll_loss(input, target) + stirling(target).mean()
+            ),
+            "not full": losses.poisson_nll_loss,
+        },
+        ours=partial(losses.poisson_nll_loss, full=True),
+        wrt=BOTH,
+    ),
+    *by_reduction(
+        "poisson_nll_loss",
+        "rates",
+        partial(F.poisson_nll_loss, log_input=False),
+        POISSON_RATES,
+        {
+            "epsilon outside the logarithm": reduced(
+                lambda input, target: input - target * (jnp.log(jnp.maximum(input, 1e-30)) + 1e-8)
+            )
+        },
+        ours=partial(losses.poisson_nll_loss, log_input=False),
+        wrt=BOTH,
+    ),
+]
+
+MEANS = (normal(6, ROWS, CLASSES), normal(7, ROWS, CLASSES))
+SMALL = np.resize([1e-9, 1e-6, 1e-3, 1], (ROWS, CLASSES)).astype(np.float32)
+VARIANCES = [(*MEANS, uniform(8, ROWS, CLASSES, low=0.05)), (*MEANS, SMALL)]
+ALL = (0, 1, 2)
+
+
+def clamped_with_gradient(input, target, var):
+    var = jnp.maximum(var, 1e-6)
+    return 0.5 * (jnp.log(var) + (input - target) ** 2 / var)
+
+
+GAUSSIAN = [
+    *by_reduction(
+        "gaussian_nll_loss",
+        "plain",
+        F.gaussian_nll_loss,
+        VARIANCES,
+        {
+            "no gradient where clamped": reduced(clamped_with_gradient),
+            "epsilon added": reduced(
+                lambda input, target, var: 0.5 * (jnp.log(var + 1e-6) + (input - target) ** 2 / (var + 1e-6))
+            ),
+            "constant added": partial(losses.gaussian_nll_loss, full=True),
+        },
+        wrt=ALL,
+    ),
+    case(
+        "gaussian_nll_loss",
+        "full",
+        partial(F.gaussian_nll_loss, full=True),
+        VARIANCES[:1],
+        {"not full": losses.gaussian_nll_loss},
+        ours=partial(losses.gaussian_nll_loss, full=True),
+        wrt=ALL,
+    ),
+    case(
+        "gaussian_nll_loss",
+        "variance of each row, of each column",
+        F.gaussian_nll_loss,
+        [
+            (*MEANS, uniform(seed, *shape, low=0.05))
+            for shape in ((ROWS,), (ROWS, 1), (1, CLASSES))
+            for seed in (9, 10, 11)
+        ],
+        {"standard deviation": lambda input, target, var: losses.gaussian_nll_loss(input, target, var**2)},
+        wrt=ALL,
+    ),
+]
+
+CASES = [*KL_DIV, *POISSON, *GAUSSIAN]

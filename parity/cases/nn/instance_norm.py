@@ -95,6 +95,8 @@ CASES: list[Case] = [
             "momentum is the share of the old": partial(tracking, momentum=0.9),
             "the input in evaluation": partial(InputInEvaluation, affine=True, track_running_stats=True),
         },
+        precision_factor=3.0,
+        reason="PyTorch's kernel sums a weight's gradient in float64 on a CPU, here the sum is float32",
         inputs=normal((4, 16, CHANNELS)),
         to_torch=channels_second,
         from_torch=channels_last,

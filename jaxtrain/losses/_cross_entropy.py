@@ -1,0 +1,130 @@
+"""The cross-entropy of each position, before any reduction."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from jaxtrain._checks import check_range, is_zero
+from jaxtrain.losses._arguments import as_class_weight, as_classes, as_floats, positive_axis
+from jaxtrain.losses._elementwise import product_or_zero
+
+NO_CLASS = -100
+"""The class that is ignored by default."""
+
+
+def cross_entropies(
+    where: str,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+    axis: int,
+) -> tuple[Array, Array, np.dtype]:
+    """The arguments of `cross_entropy` checked; the loss and the weight of each position, and the result's dtype."""
+    check_range(where, "label_smoothing", label_smoothing, low=0, high=1)
+    target = jnp.asarray(target)
+    if not jnp.issubdtype(target.dtype, jnp.floating):
+        return _of_classes(where, input, target, weight, ignore_index, label_smoothing, axis)
+    if ignore_index != NO_CLASS:
+        raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
+    return _of_probabilities(where, input, target, weight, label_smoothing, axis)
+
+
+def _of_classes(
+    where: str,
+    input: Array,
+    target: Array,
+    weight: Array | None,
+    ignore_index: int,
+    label_smoothing: float,
+    axis: int,
+) -> tuple[Array, Array, np.dtype]:
+    dtype, input = as_floats(where, input=input)
+    axis = positive_axis(where, axis, input.shape)
+    weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
+    labels = labels_of(where, input, target, weight, ignore_index, axis)
+    losses = labels.losses(_log_softmax(input, axis, labels.safe))
+    if not is_zero(label_smoothing):
+        log_probs = _log_softmax(input, axis)
+        weighted = log_probs if weight is None else product_or_zero(_along(axis, weight, input.ndim), log_probs)
+        smooth = jnp.where(labels.is_ignored, 0, -jnp.mean(weighted, axis))
+        losses = (1 - label_smoothing) * losses + label_smoothing * smooth
+    return losses, labels.weight, dtype
+
+
+def _of_probabilities(
+    where: str, input: Array, target: Array, weight: Array | None, label_smoothing: float, axis: int
+) -> tuple[Array, Array, np.dtype]:
+    dtype, input, target = as_floats(where, input=input, target=target)
+    axis = positive_axis(where, axis, input.shape)
+    if target.shape != input.shape:
+        raise ValueError(
+            f"{where}: probabilities must have the shape of input {input.shape}, got {target.shape};"
+            " classes must be integers"
+        )
+    if not is_zero(label_smoothing):
+        target = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
+    weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
+    if weight is not None:
+        target = target * _along(axis, weight, input.ndim)
+    losses = -jnp.sum(product_or_zero(target, _log_softmax(input, axis)), axis)
+    return losses, jnp.ones_like(losses), dtype
+
+
+class Labels(NamedTuple):
+    """Integer targets.
+
+    Attributes:
+        safe: the class of each position, and 0 where that is out of range.
+        weight: its weight: 0 where it is ignored, and NaN where it is out of range.
+        is_ignored: where it is ignored.
+    """
+
+    safe: Array
+    weight: Array
+    is_ignored: Array
+
+    def losses(self, log_probs: Array) -> Array:
+        """The loss of each position from the log-probability of its class."""
+        return jnp.where(self.is_ignored, 0, -product_or_zero(self.weight, log_probs))
+
+
+def labels_of(where: str, input: Array, target: Array, weight: Array | None, ignore_index: int, axis: int) -> Labels:
+    """Check integer targets and make them safe to index with."""
+    target = as_classes(where, "target", target)
+    classes = input.shape[axis]
+    if target.shape != input.shape[:axis] + input.shape[axis + 1 :]:
+        raise ValueError(
+            f"{where}: classes must have the shape of input {input.shape} without axis {axis}, got {target.shape};"
+            " probabilities must be floats"
+        )
+    is_ignored = target == ignore_index
+    is_class = (target >= 0) & (target < classes)
+    safe = jnp.where(is_class, target, 0)
+    weights = jnp.ones_like(safe, input.dtype) if weight is None else weight[safe]
+    return Labels(safe, jnp.where(is_ignored, 0, jnp.where(is_class, weights, jnp.nan)), is_ignored)
+
+
+def pick(values: Array, labels: Array, axis: int) -> Array:
+    """The value of each position's label along `axis`."""
+    picked = jnp.take_along_axis(values, jnp.expand_dims(labels, axis), axis, mode="promise_in_bounds")
+    return jnp.squeeze(picked, axis)
+
+
+def _log_softmax(logits: Array, axis: int, labels: Array | None = None) -> Array:
+    """The log-probabilities of all classes, or at each position that of its label."""
+    largest = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
+    log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))
+    if labels is None:
+        return logits - largest - log_normalizer
+    # Picked from the logits, so that the log-probabilities of all classes are never written: twice as fast.
+    return pick(logits, labels, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
+
+
+def _along(axis: int, weight: Array, ndim: int) -> Array:
+    """A weight for each class, shaped to meet the classes of an array of `ndim` dimensions."""
+    return jnp.expand_dims(weight, [other for other in range(ndim) if other != axis])

@@ -1,0 +1,126 @@
+"""Losses of a linear layer that never hold all its outputs."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Num
+
+from jaxtrain._checks import check_integer
+from jaxtrain.losses._arguments import as_floats
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies
+from jaxtrain.losses._reduction import check_reduction, reduce
+
+_SMALLEST_CHUNK = 64
+
+
+def linear_cross_entropy(
+    input: Float[Array, "*batch in_features"],
+    linear_weight: Float[Array, "classes *out in_features"],
+    target: Num[Array, "..."],
+    *,
+    linear_bias: Float[Array, "classes *out"] | None = None,
+    weight: Float[Array, " classes"] | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    chunk_size: int | None = None,
+) -> Float[Array, "..."]:
+    """Cross-entropy of a linear layer, without ever holding the logits of the whole batch.
+
+    `cross_entropy(input @ linear_weight.T + linear_bias, target, ...)`, computed for `chunk_size` rows at a time. The
+    backward pass computes the logits of each chunk anew, so the memory needed is that of one chunk both ways: for a
+    large vocabulary it is the logits that fill it otherwise.
+
+    Args:
+        input: features of shape (batch, in_features), or (in_features,) for one row.
+        linear_weight: the kernel, a row for each class. With more axes, (classes, *out, in_features), the loss is
+            K-dimensional, the logits have shape (batch, classes, *out), and are computed at once.
+        target: classes or probabilities, as in `cross_entropy` with the classes along axis 1.
+        linear_bias: of the shape of `linear_weight` without its last axis.
+        weight: a weight for each class.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        ignore_index: the class whose rows count neither in the loss nor in the mean; -100 by default, and for classes
+            only.
+        label_smoothing: the share of the uniform distribution in the target, in [0, 1].
+        chunk_size: number of rows a chunk, at least 1. By default as many as make a chunk's logits no larger than
+            `input`, but 64 at least.
+
+    Returns:
+        A scalar, or for `"none"` the loss of each row, in the dtype of `input`. The mean is NaN where everything is
+        ignored or the total weight is 0.
+
+    Raises:
+        TypeError: an argument holds no floats, or `target` neither classes nor floats.
+        ValueError: the shapes do not fit, a number is out of range, `ignore_index` comes with probabilities, or the
+            reduction is unknown.
+
+    Example:
+        >>> from jaxtrain import losses
+        >>> features, kernel = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.log(jnp.array([[0.5, 0.25], [0.5, 0.75]]))
+        >>> loss = losses.linear_cross_entropy(features, kernel, jnp.array([0, 1]), chunk_size=1)
+        >>> round(float(loss), 4)  # The mean of log(2) and log(4 / 3).
+        0.4904
+
+    Counterpart: `torch.nn.functional.linear_cross_entropy`. Its `options` choose chunks and the precision of sums;
+    here chunks are the rule, sums are at least float32, and unlike there the gradient of the gradient,
+    label smoothing and probabilities work in chunks as well.
+    """
+    where = "linear_cross_entropy"
+    check_reduction(where, reduction)
+    dtype, input, linear_weight, linear_bias = as_floats(
+        where, input=input, linear_weight=linear_weight, linear_bias=linear_bias
+    )
+    target = jnp.asarray(target)
+    if ignore_index is not None and jnp.issubdtype(target.dtype, jnp.floating):
+        raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
+    _check_shapes(where, input, linear_weight, linear_bias)
+    # The cast to the precision of the computation lies outside the loop, so that the gradients of all chunks are
+    # summed in it.
+    bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
+    options = (weight, NO_CLASS if ignore_index is None else ignore_index, label_smoothing)
+
+    def of_row(row: Array, row_target: Array) -> tuple[Array, Array]:
+        losses, weights, _ = cross_entropies(where, linear_weight @ row + bias, row_target, *options, axis=0)
+        return losses, weights
+
+    if linear_weight.ndim > 2:
+        logits = jnp.tensordot(input, linear_weight, (-1, -1)) + bias
+        losses, weights, _ = cross_entropies(where, logits, target, *options, axis=1)
+    elif input.ndim == 1:
+        losses, weights = of_row(input, target)
+    else:
+        _check_target(where, target, len(input), len(linear_weight))
+        chunk_size = _chunk_size(where, chunk_size, input.size, len(linear_weight))
+        losses, weights = lax.map(
+            jax.checkpoint(lambda rows: of_row(*rows)), (input, target), batch_size=min(chunk_size, len(input))
+        )
+    return reduce(losses, reduction, dtype, total=weights)
+
+
+def _check_shapes(where: str, input: Array, linear_weight: Array, linear_bias: Array | None) -> None:
+    if input.ndim not in (1, 2):
+        raise ValueError(f"{where}: input must have shape (batch, in_features) or (in_features,), got {input.shape}")
+    if linear_weight.ndim < 2 or linear_weight.shape[-1] != input.shape[-1]:
+        raise ValueError(
+            f"{where}: linear_weight must have shape (classes, ..., {input.shape[-1]}), got {linear_weight.shape}"
+        )
+    if linear_weight.ndim > 2 and input.ndim == 1:
+        raise ValueError(f"{where}: a K-dimensional loss needs input of shape (batch, in_features), got {input.shape}")
+    if linear_bias is not None and linear_bias.shape != linear_weight.shape[:-1]:
+        raise ValueError(f"{where}: linear_bias must have shape {linear_weight.shape[:-1]}, got {linear_bias.shape}")
+
+
+def _check_target(where: str, target: Array, rows: int, classes: int) -> None:
+    expected = (rows, classes) if jnp.issubdtype(target.dtype, jnp.floating) else (rows,)
+    if target.shape != expected:
+        raise ValueError(
+            f"{where}: target must have shape ({rows},) for integer classes or ({rows}, {classes}) for probabilities,"
+            f" got {target.shape} of {target.dtype}"
+        )
+
+
+def _chunk_size(where: str, chunk_size: int | None, input_size: int, classes: int) -> int:
+    if chunk_size is None:
+        return max(_SMALLEST_CHUNK, input_size // max(classes, 1))
+    check_integer(where, "chunk_size", chunk_size, low=1)
+    return chunk_size
