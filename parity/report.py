@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +59,8 @@ def markdown(results: Sequence[Result]) -> str:
         "| component | cases | formula error, float64 | our float32 error | torch's float32 error | defects caught |",
         "|---|---|---|---|---|---|",
     ]
-    for component, group in groupby(results, key=lambda result: result.case.component):
-        members = list(group)
+    for component in dict.fromkeys(result.case.component for result in results):
+        members = [result for result in results if result.case.component == component]
         worst = max(members, key=lambda result: result.measurement.ours)
         defects = sum(len(result.case.defects) for result in members)
         missed = sum(len(result.missed) for result in members)
