@@ -4,9 +4,17 @@ import subprocess
 import sys
 
 PROGRAM = """
+import sys
+import types
+
+from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-with install_import_hook(["jaxtrain.losses", "jaxtrain.nn", "jaxtrain.regularization"], "beartype.beartype"):
+# An int is welcome where a float is asked for, as type checkers have it.
+sys.modules["tower"] = types.ModuleType("tower")
+sys.modules["tower"].check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+with install_import_hook(["jaxtrain.losses", "jaxtrain.nn", "jaxtrain.regularization"], "tower.check"):
     import jaxtrain
     from parity.cases import all_cases
 
