@@ -51,7 +51,7 @@ def means(params):
 
 
 def norms(params):
-    return STRENGTH * optax.global_norm(params)
+    return STRENGTH * optax.tree.norm(params)
 
 
 l1 = partial(regularization.l1_penalty, strength=STRENGTH)
