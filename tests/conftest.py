@@ -1,8 +1,18 @@
-"""Eight CPU devices for what is sharded, and one thread a test process for PyTorch."""
+"""What every test process needs before JAX and PyTorch start."""
 
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+# Eight CPU devices for what is sharded. XLA optimizes little, for compiling is most of a test's time; where rounding
+# counts, the comparisons of `parity` ask for full optimization.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
+)
 
 import torch
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from jaxtrain import nn
 from jaxtrain.optim import averaging
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds._arrays import to_jax, to_numpy
+from parity.kinds._compilation import compiler_options
 
 STEPS = 300
 
@@ -65,14 +68,11 @@ class AveragingCase(Case):
             model.set(values, step)
             average.update_parameters(model)
             for name, tensor in average.state_dict().items():
-                history.setdefault(name.removeprefix("module."), []).append(tensor.to(torch.float64).numpy().copy())
+                history.setdefault(name.removeprefix("module."), []).append(to_numpy(tensor))
         return {name: np.stack(arrays) for name, arrays in history.items()}
 
     def run_ours(self, ours: Callable[[], averaging.AveragedModel], dtype: str) -> Arrays:
-        values = {
-            name: jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
-            for name, array in journey().items()
-        }
+        values = {name: to_jax(array, dtype) for name, array in journey().items()}
         names = ("matrix", "scalar"), ("statistic", "number")
         average = ours()
 
@@ -81,7 +81,7 @@ class AveragingCase(Case):
             state = average.update_parameters(state, params, buffers)
             return state, {**state.module, **state.buffers, "n_averaged": state.n_averaged}
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=compiler_options(dtype))
         def trajectory(values):
             # The first state is forgotten with the first update.
             first = jax.tree.map(lambda array: 7 * array[0], values)
@@ -110,7 +110,7 @@ class UpdateBnCase(Case):
         layer = torch.nn.BatchNorm1d(3, momentum=0.3).to(kind)
         layer(torch.tensor(_batches()[0], dtype=kind))
         update_bn([torch.tensor(batch, dtype=kind) for batch in _batches()], layer)
-        return {name: tensor.to(torch.float64).numpy()[None] for name, tensor in layer.named_buffers()}
+        return {name: to_numpy(tensor)[None] for name, tensor in layer.named_buffers()}
 
     def run_ours(self, ours: Callable[[list[jax.Array], nnx.Module], None], dtype: str) -> Arrays:
         layer = nn.BatchNorm(3, momentum=0.3, param_dtype=dtype)

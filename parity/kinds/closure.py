@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -12,7 +13,8 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
-from parity.kinds.program import Program, program, quick_compilation
+from parity.kinds._compilation import compiler_options
+from parity.kinds.program import Program, program
 
 Objective = Callable[[Mapping[str, Any], Any], Any]
 """The loss of parameters on some problem, in operators that tensors and JAX's arrays share."""
@@ -73,8 +75,7 @@ class ClosureCase(Case):
         make, numbers = program(ours)
         start = {name: jnp.asarray(array, dtype) for name, array in self.start.items()}
         problems = jnp.asarray(self.problems, dtype)
-        solve = _formula_solutions if dtype == "float64" else _rounded_solutions
-        parameters, states = solve(make, self.objective, self.updates, numbers, start, problems)
+        parameters, states = _compiled(dtype)(make, self.objective, self.updates, numbers, start, problems)
         results = {f"parameter {name!r}": values for name, values in parameters.items()}
         results |= {name: value for name, value in states.items() if name in self.truth}
         return self._comparable(
@@ -123,5 +124,7 @@ def _solutions(
     return jax.lax.map(solve, problems)
 
 
-_rounded_solutions = jax.jit(_solutions, static_argnums=(0, 1, 2))
-_formula_solutions = jax.jit(_solutions, static_argnums=(0, 1, 2), compiler_options=quick_compilation())
+@cache
+def _compiled(dtype: str) -> Callable[..., Any]:
+    """`_solutions` in the way of the dtype's verdict."""
+    return jax.jit(_solutions, static_argnums=(0, 1, 2), compiler_options=compiler_options(dtype))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from flax import nnx
 
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.kinds._compilation import compiler_options
 
 Variables = dict[str, np.ndarray]
 
@@ -73,28 +76,27 @@ class LayerCase(Case):
         module = self._module(dtype)
         results = {}
         for number, array in enumerate(self.inputs):
-            tensor = torch.tensor(np.ascontiguousarray(self.to_torch(array)))
-            if tensor.is_floating_point():
-                tensor = tensor.to(getattr(torch, dtype)).requires_grad_()
+            tensor = to_torch(self.to_torch(array), dtype)
+            tensor.requires_grad_(tensor.is_floating_point())
             module.zero_grad()
             output = module(tensor)
-            cotangent = np.ascontiguousarray(self.to_torch(_cotangent(self.from_torch(output.detach().numpy()).shape)))
-            output.backward(torch.tensor(cotangent).to(output.dtype))
-            results[f"output {number}"] = self.from_torch(_to_numpy(output))[None]
+            weights = self.to_torch(cotangent(self.from_torch(output.detach().numpy()).shape))
+            output.backward(to_torch(weights, dtype))
+            results[f"output {number}"] = self.from_torch(to_numpy(output))[None]
             if tensor.grad is not None:
-                results[f"gradient {number} of the input"] = self.from_torch(_to_numpy(tensor.grad))[None]
+                results[f"gradient {number} of the input"] = self.from_torch(to_numpy(tensor.grad))[None]
             gradients = {
-                name: _to_numpy(parameter.grad)
+                name: to_numpy(parameter.grad)
                 for name, parameter in module.named_parameters()
                 if parameter.grad is not None
             }
             for name, values in self.variables(gradients).items():
                 results[f"gradient {number} of {name}"] = values[None]
-            buffers = {name: _to_numpy(buffer) for name, buffer in module.named_buffers()}
+            buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
             for name, values in self.variables(buffers).items():
                 results[f"{name} {number}"] = values[None]
         module.eval()
-        results["output in evaluation"] = self.from_torch(_to_numpy(module(tensor)))[None]
+        results["output in evaluation"] = self.from_torch(to_numpy(module(tensor)))[None]
         return results
 
     def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Arrays:
@@ -105,7 +107,7 @@ class LayerCase(Case):
         parameters = _filled(parameters, values, dtype)
         rest = _filled(rest, values, dtype)
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=compiler_options(dtype))
         def train(parameters, rest, array):
             def forward(parameters, array):
                 module = nnx.merge(graph, parameters, rest, copy=True)
@@ -117,9 +119,9 @@ class LayerCase(Case):
                 output, pullback, rest = jax.vjp(forward, parameters, array, has_aux=True)
             else:
                 output, pullback, rest = jax.vjp(lambda p: forward(p, array), parameters, has_aux=True)
-            return output, pullback(jnp.asarray(_cotangent(output.shape), output.dtype)), rest
+            return output, pullback(jnp.asarray(cotangent(output.shape), output.dtype)), rest
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=compiler_options(dtype))
         def evaluate(parameters, rest, array):
             module = nnx.merge(graph, parameters, rest, copy=True)
             module.eval()
@@ -127,7 +129,7 @@ class LayerCase(Case):
 
         results = {}
         for number, array in enumerate(self.inputs):
-            array = jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)
+            array = to_jax(array, dtype)
             output, gradients, rest = train(parameters, rest, array)
             results[f"output {number}"] = output
             if len(gradients) > 1:
@@ -140,11 +142,6 @@ class LayerCase(Case):
     def units(self, truth: Arrays) -> Arrays:
         """The largest finite magnitude of each array."""
         return {name: np.abs(values[np.isfinite(values)]).max(initial=0.0)[None] for name, values in truth.items()}
-
-
-def _cotangent(shape: tuple[int, ...]) -> np.ndarray:
-    """Weights that tell the elements apart, exact in every float type."""
-    return (1.0 + np.arange(np.prod(shape, dtype=int)) % 7 / 4).reshape(shape)
 
 
 def _flat(state: nnx.State) -> dict[str, jax.Array]:
@@ -160,12 +157,7 @@ def _filled(state: nnx.State, values: Variables, dtype: str) -> nnx.State:
         if isinstance(variable, nnx.RngState):
             return variable
         value = values[".".join(map(str, path))]
-        floating = np.issubdtype(np.asarray(value).dtype, np.floating)
-        return variable.replace(jnp.asarray(value, dtype if floating else None))
+        return variable.replace(to_jax(value, dtype))
 
     flat = nnx.to_flat_state(state)
     return nnx.from_flat_state([(path, fill(path, variable)) for path, variable in flat])
-
-
-def _to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().to(torch.float64).numpy().copy()

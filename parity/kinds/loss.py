@@ -12,7 +12,8 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
-from parity.kinds.program import quick_compilation
+from parity.kinds._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.kinds._compilation import compiler_options
 
 Inputs = tuple[Any, ...]
 
@@ -36,21 +37,21 @@ class LossCase(Case):
     def run_torch(self, dtype: str) -> Arrays:
         results = _Stacks()
         for arrays in self.inputs:
-            tensors = [_to_torch(array, dtype) for array in arrays]
+            tensors = [None if array is None else to_torch(array, dtype) for array in arrays]
             for position in self.wrt:
                 tensors[position].requires_grad_()
             value = self.reference(*tensors)
-            results.add("value", value.detach().to(torch.float64).numpy())
-            value.backward(_to_torch(_cotangent(tuple(value.shape)), dtype))
+            results.add("value", to_numpy(value))
+            value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
             for position in self.wrt:
                 gradient = tensors[position].grad
                 if gradient is None:
                     raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
-                results.add(f"gradient of input {position}", gradient.to(torch.float64).numpy())
+                results.add(f"gradient of input {position}", to_numpy(gradient))
         return results.arrays
 
     def run_ours(self, ours: Callable[..., jax.Array], dtype: str) -> Arrays:
-        @partial(jax.jit, compiler_options=quick_compilation() if dtype == "float64" else None)
+        @partial(jax.jit, compiler_options=compiler_options(dtype))
         def value_and_gradients(*arrays):
             def of_selected(*selected):
                 full = list(arrays)
@@ -59,11 +60,13 @@ class LossCase(Case):
                 return ours(*full)
 
             value, pullback = jax.vjp(of_selected, *(arrays[position] for position in self.wrt))
-            return value, pullback(jnp.asarray(_cotangent(value.shape), value.dtype))
+            return value, pullback(jnp.asarray(cotangent(value.shape), value.dtype))
 
         results = _Stacks()
         for arrays in self.inputs:
-            value, gradients = value_and_gradients(*(_to_jax(array, dtype) for array in arrays))
+            value, gradients = value_and_gradients(
+                *(None if array is None else to_jax(array, dtype) for array in arrays)
+            )
             results.add("value", np.asarray(value, np.float64))
             for position, gradient in zip(self.wrt, gradients, strict=True):
                 results.add(f"gradient of input {position}", np.asarray(gradient, np.float64))
@@ -90,23 +93,3 @@ class _Stacks:
     @property
     def arrays(self) -> Arrays:
         return {name: np.stack(found) for name, found in self._found.items()}
-
-
-def _cotangent(shape: tuple[int, ...]) -> np.ndarray:
-    """One for a scalar, else weights that tell the elements apart, exact in every float type."""
-    return (1.0 + np.arange(np.prod(shape, dtype=int)) % 7 / 4).reshape(shape) if shape else np.ones(())
-
-
-def _to_torch(array: Any, dtype: str) -> Any:
-    if array is None:
-        return None
-    array = np.asarray(array)
-    tensor = torch.tensor(array)
-    return tensor.to(getattr(torch, dtype)) if np.issubdtype(array.dtype, np.floating) else tensor
-
-
-def _to_jax(array: Any, dtype: str) -> Any:
-    if array is None:
-        return None
-    array = np.asarray(array)
-    return jnp.asarray(array, dtype if np.issubdtype(array.dtype, np.floating) else None)

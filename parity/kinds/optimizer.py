@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
-from parity.kinds.program import Program, program, quick_compilation
+from parity.kinds._compilation import compiler_options
+from parity.kinds.program import Program, program
 
 STEPS = 300
 
@@ -122,7 +124,6 @@ class OptimizerCase(Case):
             for name, leaf in self.leaves.items()
         }
         make, numbers = program(ours)
-        trajectory = _formula_trajectory if dtype == "float64" else _rounded_trajectory
         state, history = None, []
         for steps, present in self._stretches():
             given = {
@@ -131,7 +132,7 @@ class OptimizerCase(Case):
                 else None
                 for name in gradients
             }
-            (parameters, state), results = trajectory(make, numbers, parameters, state, given)
+            (parameters, state), results = _compiled(dtype)(make, numbers, parameters, state, given)
             history.append(jax.device_get(results))
 
         joined = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *history)
@@ -187,8 +188,10 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
     return jax.lax.scan(step, (parameters, optimizer.init(parameters) if state is None else state), gradients)
 
 
-_rounded_trajectory = jax.jit(_trajectory, static_argnums=0)
-_formula_trajectory = jax.jit(_trajectory, static_argnums=0, compiler_options=quick_compilation())
+@cache
+def _compiled(dtype: str) -> Callable[..., Any]:
+    """`_trajectory` in the way of the dtype's verdict."""
+    return jax.jit(_trajectory, static_argnums=0, compiler_options=compiler_options(dtype))
 
 
 def _states(state: Any, parameters: dict[str, jax.Array]) -> dict[str, dict[str, jax.Array]]:

@@ -11,6 +11,7 @@ import torch
 from jaxtrain.schedules import Plateau
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds._compilation import compiler_options
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +53,10 @@ class PlateauCase(Case):
             state = ours.update(state, metric)
             return state, state
 
-        states = jax.jit(lambda metrics: jax.lax.scan(epoch, ours.init(), metrics)[1])(jnp.asarray(self.metrics, dtype))
+        run = jax.jit(
+            lambda metrics: jax.lax.scan(epoch, ours.init(), metrics)[1], compiler_options=compiler_options(dtype)
+        )
+        states = run(jnp.asarray(self.metrics, dtype))
         return {name: np.asarray(getattr(states, name), np.float64) for name in self.truth}
 
     def units(self, truth: Arrays) -> Arrays:

@@ -51,14 +51,3 @@ def program(call: Callable[[], Any]) -> tuple[Program, list[jax.Array]]:
     with jax.enable_x64(True):
         numbers = [jnp.float64(leaf) for opened, leaf in zip(is_open, leaves, strict=True) if opened]
     return Program(function, constants, structure), numbers
-
-
-def quick_compilation() -> dict[str, Any]:
-    """Compiler options for the formula verdict, where rounding does not matter: a third of the time."""
-    if jax.default_backend() != "cpu":
-        return {}
-    return {
-        "xla_backend_optimization_level": 0,
-        "xla_cpu_use_fusion_emitters": False,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    }

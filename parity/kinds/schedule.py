@@ -10,7 +10,7 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
-from parity.kinds.program import quick_compilation
+from parity.kinds._compilation import compiler_options
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,7 +49,7 @@ class ScheduleCase(Case):
         return {"value": values[:: self.every]}
 
     def run_ours(self, ours: Callable[[jax.Array], jax.Array], dtype: str) -> Arrays:
-        compiled = jax.jit(jax.vmap(ours), compiler_options=quick_compilation() if dtype == "float64" else None)
+        compiled = jax.jit(jax.vmap(ours), compiler_options=compiler_options(dtype))
         values = compiled(jnp.arange(0, self.steps, self.every))
         if values.dtype != dtype:
             raise AssertionError(f"{self.name}: expected {dtype}, got {values.dtype}")
