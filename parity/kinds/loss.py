@@ -28,48 +28,61 @@ class LossCase(Case):
         inputs: one tuple of NumPy arrays a set. Floating inputs are cast to the dtype of the run, so they should be
             exact in float32; integer and boolean ones stay as they are, None is handed over.
         wrt: positions of the inputs with respect to which gradients are compared.
+        reductions: values of the keyword `reduction` with which both sides, and every defect, are called in turn; if
+            there are none, they are called once without it.
     """
 
     reference: Callable[..., torch.Tensor]
     inputs: Sequence[Inputs]
     wrt: tuple[int, ...] = (0,)
+    reductions: tuple[str, ...] = ()
+
+    def _by_reduction(self, function: Callable[..., Any]) -> dict[str, Callable[..., Any]]:
+        """The calls to compare, by the names of their values."""
+        if not self.reductions:
+            return {"value": function}
+        return {f"{reduction!r} value": partial(function, reduction=reduction) for reduction in self.reductions}
 
     def run_torch(self, dtype: str) -> Arrays:
         results = _Stacks()
         for arrays in self.inputs:
-            tensors = [None if array is None else to_torch(array, dtype) for array in arrays]
-            for position in self.wrt:
-                tensors[position].requires_grad_()
-            value = self.reference(*tensors)
-            results.add("value", to_numpy(value))
-            value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
-            for position in self.wrt:
-                gradient = tensors[position].grad
-                if gradient is None:
-                    raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
-                results.add(f"gradient of input {position}", to_numpy(gradient))
+            for name, function in self._by_reduction(self.reference).items():
+                tensors = [None if array is None else to_torch(array, dtype) for array in arrays]
+                for position in self.wrt:
+                    tensors[position].requires_grad_()
+                value = function(*tensors)
+                results.add(name, to_numpy(value))
+                value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
+                for position in self.wrt:
+                    gradient = tensors[position].grad
+                    if gradient is None:
+                        raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
+                    results.add(f"gradient of {name} by input {position}", to_numpy(gradient))
         return results.arrays
 
     def run_ours(self, ours: Callable[..., jax.Array], dtype: str) -> Arrays:
         @partial(jax.jit, compiler_options=compiler_options(dtype))
-        def value_and_gradients(*arrays):
-            def of_selected(*selected):
-                full = list(arrays)
-                for position, array in zip(self.wrt, selected, strict=True):
-                    full[position] = array
-                return ours(*full)
+        def values_and_gradients(*arrays):
+            results = {}
+            for name, function in self._by_reduction(ours).items():
 
-            value, pullback = jax.vjp(of_selected, *(arrays[position] for position in self.wrt))
-            return value, pullback(jnp.asarray(cotangent(value.shape), value.dtype))
+                def of_selected(*selected, function=function):
+                    full = list(arrays)
+                    for position, array in zip(self.wrt, selected, strict=True):
+                        full[position] = array
+                    return function(*full)
+
+                results[name], pullback = jax.vjp(of_selected, *(arrays[position] for position in self.wrt))
+                gradients = pullback(jnp.asarray(cotangent(results[name].shape), results[name].dtype))
+                for position, gradient in zip(self.wrt, gradients, strict=True):
+                    results[f"gradient of {name} by input {position}"] = gradient
+            return results
 
         results = _Stacks()
         for arrays in self.inputs:
-            value, gradients = value_and_gradients(
-                *(None if array is None else to_jax(array, dtype) for array in arrays)
-            )
-            results.add("value", np.asarray(value, np.float64))
-            for position, gradient in zip(self.wrt, gradients, strict=True):
-                results.add(f"gradient of input {position}", np.asarray(gradient, np.float64))
+            ready = (None if array is None else to_jax(array, dtype) for array in arrays)
+            for name, array in values_and_gradients(*ready).items():
+                results.add(name, np.asarray(array, np.float64))
         return results.arrays
 
     def units(self, truth: Arrays) -> Arrays:

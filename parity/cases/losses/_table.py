@@ -1,7 +1,6 @@
 """What the tables of losses share: how a row is written, and live inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +10,9 @@ import torch
 from jaxtrain import losses
 from parity.kinds.loss import Inputs, LossCase
 
-REDUCTIONS = ("mean", "sum", "none")
+EACH = ("mean", "sum", "none")
+"""The values of `reduction` that every loss has."""
+
 Loss = Callable[..., jax.Array]
 
 
@@ -37,33 +38,6 @@ def case(
         wrt=wrt,
         **options,
     )
-
-
-def by_reduction(
-    component: str,
-    configuration: str,
-    reference: Callable[..., torch.Tensor],
-    inputs: Sequence[Inputs],
-    defects: Mapping[str, Loss],
-    *,
-    ours: Loss | None = None,
-    reductions: Sequence[str] = REDUCTIONS,
-    wrt: tuple[int, ...] = (0,),
-) -> list[LossCase]:
-    """One case a reduction; both sides and every defect take `reduction` as keyword."""
-    ours = ours or getattr(losses, component)
-    return [
-        case(
-            component,
-            f"{configuration}, {reduction}",
-            partial(reference, reduction=reduction),
-            inputs,
-            {name: partial(defect, reduction=reduction) for name, defect in defects.items()},
-            ours=partial(ours, reduction=reduction),
-            wrt=wrt,
-        )
-        for reduction in reductions
-    ]
 
 
 def reduced(each: Loss) -> Loss:

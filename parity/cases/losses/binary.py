@@ -7,7 +7,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced, uniform
+from parity.cases.losses._table import EACH, case, normal, reduced, uniform
 
 SHAPE = (60, 25)
 BOTH = (0, 1)
@@ -73,7 +73,7 @@ def weight_in_the_mean(loss):
 
 
 OF_PROBABILITIES = [
-    *by_reduction(
+    case(
         "binary_cross_entropy",
         "plain",
         F.binary_cross_entropy,
@@ -83,8 +83,9 @@ OF_PROBABILITIES = [
             "only the positive part": reduced(lambda input, target: -target * jnp.log(input)),
         },
         wrt=BOTH,
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "binary_cross_entropy",
         "probabilities 0 and 1",
         F.binary_cross_entropy,
@@ -93,13 +94,15 @@ OF_PROBABILITIES = [
             "gradient of the clamped logarithms": reduced(clamped_logarithms),
             "clipped probabilities": reduced(clipped_probabilities),
         },
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "binary_cross_entropy",
         "weighted",
         F.binary_cross_entropy,
         [(*arrays, WEIGHT) for arrays in PROBABILITIES],
         {"weight ignored": weight_ignored(losses.binary_cross_entropy)},
+        reductions=EACH,
     ),
     case(
         "binary_cross_entropy",
@@ -119,7 +122,7 @@ OF_PROBABILITIES = [
 ]
 
 OF_LOGITS = [
-    *by_reduction(
+    case(
         "binary_cross_entropy_with_logits",
         "plain",
         F.binary_cross_entropy_with_logits,
@@ -131,8 +134,9 @@ OF_LOGITS = [
             ),
         },
         wrt=BOTH,
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "binary_cross_entropy_with_logits",
         "pos_weight",
         torch_with_pos_weight,
@@ -144,14 +148,16 @@ OF_LOGITS = [
         },
         ours=with_pos_weight,
         wrt=BOTH,
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "binary_cross_entropy_with_logits",
         "weighted",
         F.binary_cross_entropy_with_logits,
         [(*arrays, WEIGHT) for arrays in LOGITS],
         {"weight ignored": weight_ignored(losses.binary_cross_entropy_with_logits)},
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "binary_cross_entropy_with_logits",

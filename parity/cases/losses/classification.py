@@ -9,7 +9,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, simplex, uniform
+from parity.cases.losses._table import EACH, case, normal, simplex, uniform
 
 ROWS, CLASSES = 300, 5
 WEIGHT = uniform(0, CLASSES, low=0.2, high=3.0)
@@ -54,7 +54,7 @@ def naively_smoothed(input, target, label_smoothing):
 
 
 OF_CLASSES = [
-    *by_reduction(
+    case(
         "cross_entropy",
         "classes",
         F.cross_entropy,
@@ -65,6 +65,7 @@ OF_CLASSES = [
                 input, jnp.where(target == 0, -100, target), reduction=reduction
             ),
         },
+        reductions=EACH,
     ),
     case(
         "cross_entropy",
@@ -99,13 +100,14 @@ OF_CLASSES = [
         {"unweighted": losses.cross_entropy},
         ours=lambda input, target: losses.cross_entropy(input, target, (jnp.arange(CLASSES) > 0).astype(input.dtype)),
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "classes, weighted",
         with_weight(F.cross_entropy),
         BY_CLASS,
         {"weight ignored": losses.cross_entropy},
         ours=with_weight(losses.cross_entropy),
+        reductions=EACH,
     ),
     case(
         "cross_entropy",
@@ -122,7 +124,7 @@ OF_CLASSES = [
         },
         ours=with_weight(losses.cross_entropy),
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "classes, smoothed",
         partial(F.cross_entropy, label_smoothing=0.1),
@@ -132,8 +134,9 @@ OF_CLASSES = [
             "smoothed over the other classes only": partial(losses.cross_entropy, label_smoothing=0.125),
         },
         ours=partial(losses.cross_entropy, label_smoothing=0.1),
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "classes, weighted and smoothed",
         with_weight(F.cross_entropy, label_smoothing=0.3),
@@ -146,6 +149,7 @@ OF_CLASSES = [
             ),
         },
         ours=with_weight(losses.cross_entropy, label_smoothing=0.3),
+        reductions=EACH,
     ),
     case(
         "cross_entropy",
@@ -163,7 +167,7 @@ OF_CLASSES = [
         {"label smoothing off": losses.cross_entropy},
         ours=partial(losses.cross_entropy, label_smoothing=1.0),
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "images, class 2 ignored",
         partial(F.cross_entropy, ignore_index=2, label_smoothing=0.1),
@@ -175,8 +179,9 @@ OF_CLASSES = [
             ),
         },
         ours=partial(losses.cross_entropy, ignore_index=2, label_smoothing=0.1, axis=1),
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "unbatched",
         F.cross_entropy,
@@ -191,7 +196,7 @@ OF_CLASSES = [
 ]
 
 OF_PROBABILITIES = [
-    *by_reduction(
+    case(
         "cross_entropy",
         "probabilities",
         F.cross_entropy,
@@ -206,6 +211,7 @@ OF_PROBABILITIES = [
             ),
         },
         wrt=(0, 1),
+        reductions=EACH,
     ),
     case(
         "cross_entropy",
@@ -214,7 +220,7 @@ OF_PROBABILITIES = [
         BY_PROBABILITY,
         {"mean over the elements": lambda *arrays: losses.cross_entropy(*arrays) / CLASSES},
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "probabilities, weighted and smoothed",
         partial(F.cross_entropy, label_smoothing=0.2),
@@ -227,6 +233,7 @@ OF_PROBABILITIES = [
         },
         ours=partial(losses.cross_entropy, label_smoothing=0.2),
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
     case(
         "cross_entropy",
@@ -240,7 +247,7 @@ OF_PROBABILITIES = [
         },
         wrt=(0, 1, 2),
     ),
-    *by_reduction(
+    case(
         "cross_entropy",
         "probabilities of images",
         F.cross_entropy,
@@ -251,11 +258,12 @@ OF_PROBABILITIES = [
             ),
         },
         ours=partial(losses.cross_entropy, axis=1),
+        reductions=EACH,
     ),
 ]
 
 NLL = [
-    *by_reduction(
+    case(
         "nll_loss",
         "plain",
         F.nll_loss,
@@ -264,6 +272,7 @@ NLL = [
             "normalized again": losses.cross_entropy,
             "sign": lambda *arrays, reduction: -losses.nll_loss(*arrays, reduction=reduction),
         },
+        reductions=EACH,
     ),
     case(
         "nll_loss",
@@ -279,21 +288,23 @@ NLL = [
         [(np.log(simplex(11, ROWS, CLASSES) + np.float32(1e-3)), LABELS)],
         {"normalized again, with the gradient of a softmax": losses.cross_entropy},
     ),
-    *by_reduction(
+    case(
         "nll_loss",
         "weighted",
         with_weight(F.nll_loss),
         BY_LOG_PROBABILITY,
         {"weight ignored": losses.nll_loss},
         ours=with_weight(losses.nll_loss),
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "nll_loss",
         "images, class 2 ignored",
         partial(F.nll_loss, ignore_index=2),
         IMAGES,
         {"nothing ignored": partial(losses.nll_loss, axis=1)},
         ours=partial(losses.nll_loss, ignore_index=2, axis=1),
+        reductions=EACH,
     ),
     case(
         "nll_loss",

@@ -8,7 +8,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced
+from parity.cases.losses._table import EACH, case, normal, reduced
 
 ROWS, FEATURES = 300, 6
 SIGNS = np.where(np.random.default_rng(0).random((ROWS, FEATURES)) < 0.5, -1, 1)
@@ -19,7 +19,7 @@ DISTANCES = [
 ]
 
 HINGE_EMBEDDING = [
-    *by_reduction(
+    case(
         "hinge_embedding_loss",
         "defaults",
         F.hinge_embedding_loss,
@@ -30,6 +30,7 @@ HINGE_EMBEDDING = [
             ),
             "hinge of the product": reduced(lambda input, target: jnp.maximum(0, 1 - input * target)),
         },
+        reductions=EACH,
     ),
     case(
         "hinge_embedding_loss",
@@ -65,7 +66,7 @@ PAIRS = [
 ORTHOGONAL = [(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[::-1].copy(), np.array([-1, -1]))]
 
 COSINE_EMBEDDING = [
-    *by_reduction(
+    case(
         "cosine_embedding_loss",
         "margin 0.25",
         partial(F.cosine_embedding_loss, margin=0.25),
@@ -73,6 +74,7 @@ COSINE_EMBEDDING = [
         {"no margin": losses.cosine_embedding_loss, "epsilon 1e-8": reduced(cosines(1e-8))},
         ours=partial(losses.cosine_embedding_loss, margin=0.25),
         wrt=(0, 1),
+        reductions=EACH,
     ),
     case(
         "cosine_embedding_loss",
@@ -102,13 +104,14 @@ def optax_triplet(*arrays, reduction, **options):
 
 
 TRIPLET = [
-    *by_reduction(
+    case(
         "triplet_margin_loss",
         "defaults",
         F.triplet_margin_loss,
         TRIPLETS,
         {"as optax": optax_triplet, "other sign of epsilon": partial(losses.triplet_margin_loss, eps=-1e-6)},
         wrt=THREE,
+        reductions=EACH,
     ),
     *(
         case(
@@ -156,7 +159,7 @@ TRIPLET = [
         ours=partial(losses.triplet_margin_loss, eps=0.0),
         wrt=THREE,
     ),
-    *by_reduction(
+    case(
         "triplet_margin_with_distance_loss",
         "swap",
         partial(F.triplet_margin_with_distance_loss, margin=2.0, swap=True),
@@ -164,6 +167,7 @@ TRIPLET = [
         {"no swap": partial(losses.triplet_margin_with_distance_loss, margin=2.0)},
         ours=partial(losses.triplet_margin_with_distance_loss, margin=2.0, swap=True),
         wrt=THREE,
+        reductions=EACH,
     ),
     case(
         "triplet_margin_with_distance_loss",

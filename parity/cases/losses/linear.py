@@ -7,7 +7,7 @@ import numpy as np
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, simplex, uniform
+from parity.cases.losses._table import EACH, case, normal, simplex, uniform
 
 ROWS, FEATURES, CLASSES = 192, 8, 20
 LABELS = np.where(np.arange(ROWS) % 5 == 2, -100, np.random.default_rng(0).integers(0, CLASSES, ROWS))
@@ -28,7 +28,7 @@ def without_bias(input, kernel, target, _, weight, **options):
 
 
 CASES = [
-    *by_reduction(
+    case(
         "linear_cross_entropy",
         "classes in chunks of 64",
         F.linear_cross_entropy,
@@ -41,6 +41,7 @@ CASES = [
         },
         ours=partial(losses.linear_cross_entropy, chunk_size=64),
         wrt=(0, 1),
+        reductions=EACH,
     ),
     case(
         "linear_cross_entropy",
@@ -57,7 +58,7 @@ CASES = [
         ours=partial(losses.linear_cross_entropy, chunk_size=80),
         wrt=(0, 1),
     ),
-    *by_reduction(
+    case(
         "linear_cross_entropy",
         "bias, weight, smoothing",
         partial(torch_affine, label_smoothing=0.1),
@@ -65,6 +66,7 @@ CASES = [
         {"no bias": partial(without_bias, label_smoothing=0.1), "no smoothing": affine},
         ours=partial(affine, label_smoothing=0.1),
         wrt=(0, 1, 3),
+        reductions=EACH,
     ),
     case(
         "linear_cross_entropy",

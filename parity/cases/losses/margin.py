@@ -8,7 +8,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced, uniform
+from parity.cases.losses._table import EACH, case, normal, reduced, uniform
 
 ROWS, CLASSES = 200, 6
 GENERATOR = np.random.default_rng(0)
@@ -22,7 +22,7 @@ OTHER_GRID = (np.round(normal(3, ROWS, CLASSES) * 4) / 4).astype(np.float32)
 SCORES = [GRID, normal(4, ROWS, CLASSES), normal(5, ROWS, CLASSES, scale=1e-3), normal(6, ROWS, CLASSES, scale=1e6)]
 
 RANKING = [
-    *by_reduction(
+    case(
         "margin_ranking_loss",
         "margin 0.5",
         partial(F.margin_ranking_loss, margin=0.5),
@@ -34,6 +34,7 @@ RANKING = [
         },
         ours=partial(losses.margin_ranking_loss, margin=0.5),
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
     case(
         "margin_ranking_loss",
@@ -46,7 +47,7 @@ RANKING = [
 ]
 
 # PyTorch overflows where -target · input is above 88 in float32; there this package is right instead.
-SOFT_MARGIN = by_reduction(
+SOFT_MARGIN = case(
     "soft_margin_loss",
     "plain",
     F.soft_margin_loss,
@@ -55,6 +56,7 @@ SOFT_MARGIN = by_reduction(
         "hinge": reduced(lambda input, target: jnp.maximum(0, 1 - input * target)),
         "target 0 or 1 expected": reduced(lambda *pair: optax.sigmoid_binary_cross_entropy(*pair)),
     },
+    reductions=EACH,
 )
 
 
@@ -69,7 +71,7 @@ def hinge_with_half_gradient(input, target):
 
 
 MULTI_MARGIN = [
-    *by_reduction(
+    case(
         "multi_margin_loss",
         "defaults",
         F.multi_margin_loss,
@@ -81,8 +83,9 @@ MULTI_MARGIN = [
                 losses.multi_margin_loss(input, target, reduction=reduction) + 1 / CLASSES
             ),
         },
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "multi_margin_loss",
         "squared, margin 0.5, weighted",
         lambda input, target, weight, reduction: F.multi_margin_loss(
@@ -103,6 +106,7 @@ MULTI_MARGIN = [
         ours=lambda input, target, weight, reduction: losses.multi_margin_loss(
             input, target, 2, 0.5, weight, reduction
         ),
+        reductions=EACH,
     ),
 ]
 
@@ -119,7 +123,7 @@ def each_label_once(input, target):
 
 
 MULTILABEL = [
-    *by_reduction(
+    case(
         "multilabel_margin_loss",
         "plain",
         F.multilabel_margin_loss,
@@ -130,8 +134,9 @@ MULTILABEL = [
                 input, -jnp.sort(-target, -1), reduction
             ),
         },
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "multilabel_soft_margin_loss",
         "weighted",
         F.multilabel_soft_margin_loss,
@@ -145,7 +150,8 @@ MULTILABEL = [
             ),
         },
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
 ]
 
-CASES = [*RANKING, *SOFT_MARGIN, *MULTI_MARGIN, *MULTILABEL]
+CASES = [*RANKING, SOFT_MARGIN, *MULTI_MARGIN, *MULTILABEL]

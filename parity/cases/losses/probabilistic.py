@@ -9,7 +9,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced, simplex, uniform
+from parity.cases.losses._table import EACH, case, normal, reduced, simplex, uniform
 
 BOTH = (0, 1)
 ROWS, CLASSES = 200, 6
@@ -31,7 +31,7 @@ KL = [(log_simplex(0), np.exp(log_simplex(1))), (log_simplex(2), simplex(3, ROWS
 KL_LOG = [(log_simplex(0), log_simplex(1)), (log_simplex(2), log_simplex(3) - 50)]
 
 KL_DIV = [
-    *by_reduction(
+    case(
         "kl_div",
         "plain",
         torch_kl_div,
@@ -41,6 +41,7 @@ KL_DIV = [
             "without the entropy": reduced(lambda input, target: -target * input),
         },
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "kl_div",
@@ -63,7 +64,7 @@ KL_DIV = [
         KL,
         {"mean over the rows, as optax": lambda *arrays: optax.losses.kl_divergence(*arrays).mean()},
     ),
-    *by_reduction(
+    case(
         "kl_div",
         "log_target",
         partial(torch_kl_div, log_target=True),
@@ -74,6 +75,7 @@ KL_DIV = [
         },
         ours=partial(losses.kl_div, log_target=True),
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "kl_div",
@@ -97,13 +99,14 @@ def stirling(target):
 
 
 POISSON = [
-    *by_reduction(
+    case(
         "poisson_nll_loss",
         "plain",
         F.poisson_nll_loss,
         POISSON_INPUTS,
         {"input taken for rates": reduced(lambda input, target: input - target * jnp.log(jnp.abs(input) + 1e-8))},
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "poisson_nll_loss",
@@ -119,7 +122,7 @@ POISSON = [
         ours=partial(losses.poisson_nll_loss, full=True),
         wrt=BOTH,
     ),
-    *by_reduction(
+    case(
         "poisson_nll_loss",
         "rates",
         partial(F.poisson_nll_loss, log_input=False),
@@ -131,6 +134,7 @@ POISSON = [
         },
         ours=partial(losses.poisson_nll_loss, log_input=False),
         wrt=BOTH,
+        reductions=EACH,
     ),
 ]
 
@@ -146,7 +150,7 @@ def clamped_with_gradient(input, target, var):
 
 
 GAUSSIAN = [
-    *by_reduction(
+    case(
         "gaussian_nll_loss",
         "plain",
         F.gaussian_nll_loss,
@@ -159,6 +163,7 @@ GAUSSIAN = [
             "constant added": partial(losses.gaussian_nll_loss, full=True),
         },
         wrt=ALL,
+        reductions=EACH,
     ),
     case(
         "gaussian_nll_loss",

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal, reduced, uniform
+from parity.cases.losses._table import EACH, case, normal, reduced, uniform
 
 BOTH = (0, 1)
 
@@ -56,7 +56,7 @@ def rooted_mse(*arrays, **options):
 
 
 MSE = [
-    *by_reduction(
+    case(
         "mse_loss",
         "plain",
         F.mse_loss,
@@ -66,11 +66,12 @@ MSE = [
             "rooted": lambda *arrays, reduction: jnp.sqrt(losses.mse_loss(*arrays, reduction=reduction)),
         },
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "mse_loss", "a hundred thousand elements", F.mse_loss, MANY, {"sum": partial(losses.mse_loss, reduction="sum")}
     ),
-    *by_reduction(
+    case(
         "mse_loss",
         "weighted",
         weighted(F.mse_loss),
@@ -83,6 +84,7 @@ MSE = [
         },
         ours=weighted(losses.mse_loss),
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
     case(
         "mse_loss",
@@ -96,7 +98,7 @@ MSE = [
 
 # PyTorch's root has no finite gradient at zero error, so the elementwise case stays away from it.
 RMSE = [
-    *by_reduction(
+    case(
         "rmse_loss",
         "plain",
         rooted_mse,
@@ -130,15 +132,16 @@ RMSE = [
 ]
 
 L1 = [
-    *by_reduction(
+    case(
         "l1_loss",
         "plain",
         F.l1_loss,
         PAIRS,
         {"gradient 1 at zero error, as jnp.abs": reduced(absolute), "square": losses.mse_loss},
         wrt=BOTH,
+        reductions=EACH,
     ),
-    *by_reduction(
+    case(
         "l1_loss",
         "weighted",
         weighted(F.l1_loss),
@@ -146,6 +149,7 @@ L1 = [
         {"weight ignored": weight_ignored(losses.l1_loss)},
         ours=weighted(losses.l1_loss),
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
     case(
         "l1_loss",
@@ -158,7 +162,7 @@ L1 = [
 ]
 
 SMOOTH_L1 = [
-    *by_reduction(
+    case(
         "smooth_l1_loss",
         "beta 0.5",
         partial(F.smooth_l1_loss, beta=0.5),
@@ -169,6 +173,7 @@ SMOOTH_L1 = [
         },
         ours=partial(losses.smooth_l1_loss, beta=0.5),
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "smooth_l1_loss",
@@ -197,7 +202,7 @@ SMOOTH_L1 = [
 ]
 
 HUBER = [
-    *by_reduction(
+    case(
         "huber_loss",
         "delta 0.5",
         partial(F.huber_loss, delta=0.5),
@@ -208,6 +213,7 @@ HUBER = [
         },
         ours=partial(losses.huber_loss, delta=0.5),
         wrt=BOTH,
+        reductions=EACH,
     ),
     case(
         "huber_loss",
@@ -217,7 +223,7 @@ HUBER = [
         {"without the half": lambda *pair: 2 * losses.huber_loss(*pair), "square": losses.mse_loss},
         wrt=BOTH,
     ),
-    *by_reduction(
+    case(
         "huber_loss",
         "weighted",
         weighted(partial(F.huber_loss, delta=2.0)),
@@ -225,6 +231,7 @@ HUBER = [
         {"weight ignored": weight_ignored(partial(losses.huber_loss, delta=2.0))},
         ours=weighted(partial(losses.huber_loss, delta=2.0)),
         wrt=(0, 1, 2),
+        reductions=EACH,
     ),
     case(
         "huber_loss",

@@ -12,7 +12,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
-from parity.cases.losses._table import by_reduction, case, normal
+from parity.cases.losses._table import EACH, case, normal
 
 FRAMES, BATCH, CLASSES, LONGEST = 12, 5, 6, 4
 TARGETS = np.random.default_rng(0).integers(1, CLASSES, (BATCH, LONGEST))
@@ -39,7 +39,7 @@ def optax_ctc(logits, targets, input_lengths, target_lengths):
 
 
 CASES = [
-    *by_reduction(
+    case(
         "ctc_loss",
         "padded targets",
         torch_ctc,
@@ -51,6 +51,7 @@ CASES = [
             "last class blank": partial(ctc, blank=CLASSES - 1),
         },
         ours=ctc,
+        reductions=EACH,
     ),
     case(
         "ctc_loss",
