@@ -1,142 +1,39 @@
 """`python -m parity.mutation`: how many small bugs in the source would the cases catch?
 
 Planted defects show that a case catches the bugs that its author thought of. Here the source of `jaxtrain/optim`,
-`schedules` and `losses` is changed in one place at a time (a sign, an operator, a constant, a comparison, a maximum
-for a minimum, a count off by one), and the cases of the components in that file run on the changed package. A mutant
-that fails a case is caught; one that survives needs a new case, or an explanation why it changes nothing.
+`schedules` and `losses` is changed in one place at a time (see `parity.mutants`), and the cases of all components that
+the changed file can influence run on the changed package, by their formula verdict. A mutant that fails a case, cannot
+run or never ends is caught; one that survives needs a new case, or an explanation why it changes nothing.
 """
 
 import argparse
 import ast
-import copy
 import importlib
-import random
+import multiprocessing
+import resource
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
 from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_loader
 from pathlib import Path
 from types import ModuleType
 
+import jax
+
 import jaxtrain
+from parity.equivalent_mutants import EQUIVALENT
+from parity.mutants import Mutant, mutants_of, spread
 
 ROOMS = ("optim", "schedules", "losses")
 ROOT = Path(jaxtrain.__file__).parent
+SECONDS = 400
+"""A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
 
-EQUIVALENT: dict[str, str] = {}
-"""Mutants that change nothing that can be observed, by their name, and why."""
-
-OPERATORS: dict[type[ast.operator | ast.cmpop], type[ast.operator | ast.cmpop]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.FloorDiv: ast.Div,
-    ast.Mod: ast.FloorDiv,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-}
-FUNCTIONS = {
-    "maximum": "minimum",
-    "minimum": "maximum",
-    "sqrt": "square",
-    "exp": "expm1",
-    "floor": "ceil",
-    "log": "log1p",
-}
-COUNTS = ("step", "count")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change of one file.
-
-    Attributes:
-        module: the dotted name of the changed module.
-        line: where.
-        before: the expression as it stands.
-        after: the expression that takes its place.
-        tree: the changed module.
-    """
-
-    module: str
-    line: int
-    before: str
-    after: str
-    tree: ast.Module
-
-    @property
-    def name(self) -> str:
-        return f"{self.module}:{self.line}: {self.before}  ->  {self.after}"
-
-
-def mutants_of(module: str, source: str) -> Iterator[Mutant]:
-    """Every mutant of a module's functions; checks of arguments, annotations and defaults are left alone."""
-    tree = ast.parse(source)
-    for index, node in enumerate(_computing(tree)):
-        for change in _changes(node):
-            changed = copy.deepcopy(tree)
-            target = list(_computing(changed))[index]
-            before = ast.unparse(target)
-            replacement = change(target)
-            changed = ast.fix_missing_locations(_Replace(target, replacement).visit(changed))
-            yield Mutant(module, node.lineno, before, ast.unparse(replacement), changed)
-
-
-def _computing(tree: ast.Module) -> Iterator[ast.expr]:
-    """The expressions inside functions, in order, but those of checks, raises, strings, annotations and defaults."""
-
-    def walk(node: ast.AST) -> Iterator[ast.expr]:
-        if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert | ast.Subscript):
-            return
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1].startswith(("check", "_check")):
-            return
-        if isinstance(node, ast.If) and any(isinstance(child, ast.Raise) for child in node.body):
-            return
-        if isinstance(node, ast.FunctionDef | ast.Lambda):
-            for child in node.body if isinstance(node, ast.FunctionDef) else [node.body]:
-                yield from walk(child)
-            return
-        if isinstance(node, ast.expr):
-            yield node
-        for child in ast.iter_child_nodes(node):
-            yield from walk(child)
-
-    for function in tree.body:
-        if isinstance(function, ast.FunctionDef | ast.ClassDef):
-            yield from walk(function)
-
-
-def _changes(node: ast.expr) -> list:
-    """What can be done to an expression: functions from it (or its copy) to another."""
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return [lambda n: ast.BinOp(n.left, OPERATORS[type(n.op)](), n.right)]
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in OPERATORS:
-        return [lambda n: ast.Compare(n.left, [OPERATORS[type(n.ops[0])]()], n.comparators)]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return [lambda n: n.operand]
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        return [lambda n: ast.Constant(n.value + 1)]
-    if isinstance(node, ast.Attribute) and node.attr in FUNCTIONS:
-        return [lambda n: ast.Attribute(n.value, FUNCTIONS[n.attr], n.ctx)]
-    if isinstance(node, ast.Name) and node.id in COUNTS and isinstance(node.ctx, ast.Load):
-        return [lambda n: ast.BinOp(n, ast.Add(), ast.Constant(1))]
-    return []
-
-
-class _Replace(ast.NodeTransformer):
-    def __init__(self, target: ast.AST, replacement: ast.AST) -> None:
-        self.target, self.replacement = target, replacement
-
-    def visit(self, node: ast.AST) -> ast.AST:
-        return self.replacement if node is self.target else super().visit(node)
+_truths: dict[str, dict] = {}
+"""What PyTorch gave for each case: no mutant changes that."""
 
 
 class _Importer(MetaPathFinder, SourceLoader):
@@ -149,7 +46,7 @@ class _Importer(MetaPathFinder, SourceLoader):
         return spec_from_loader(name, self) if name == self.mutant.module else None
 
     def get_filename(self, fullname: str) -> str:
-        return str(ROOT.parent / f"{fullname.replace('.', '/')}.py")
+        return str(_path(fullname))
 
     def get_data(self, path: object) -> bytes:
         return b""
@@ -159,24 +56,51 @@ class _Importer(MetaPathFinder, SourceLoader):
 
 
 def components_of(module: str) -> set[str]:
-    """The public names that a file's cases go by; for a private helper, those of its whole room."""
-    _, room, file = module.split(".")
-    public = vars(importlib.import_module(f"jaxtrain.{room}"))
-    own = {f"{room}.{name}" for name, value in public.items() if getattr(value, "__module__", "") == module}
-    functions = {f"{room}.{node.name}" for node in ast.parse(_path(module).read_text()).body if hasattr(node, "name")}
-    named = {name for name in own | functions if name.partition(".")[2] in public}
-    return named if named and not file.startswith("_") else {f"{room}.{name}" for name in public}
+    """The public names below `jaxtrain` that are defined in a module or in one that imports it, however indirectly."""
+    found = set()
+    for dependent in _dependents(module):
+        _, room, *_ = dependent.split(".")
+        public = vars(importlib.import_module(f"jaxtrain.{room}"))
+        defined = {getattr(node, "name", "") for node in ast.parse(_path(dependent).read_text()).body}
+        imported = {name for name, value in public.items() if getattr(value, "__module__", "") == dependent}
+        found |= {f"{room}.{name}" for name in defined & public.keys() | imported}
+    return found
 
 
-def caught_by(mutant: Mutant, components: set[str]) -> str | None:
-    """The name of the first case that fails on the changed package; None if all pass."""
+def _dependents(module: str) -> set[str]:
+    importers = _importers()
+    found, new = {module}, {module}
+    while new:
+        new = {name for name, imported in importers.items() if imported & new} - found
+        found |= new
+    return found
+
+
+@cache
+def _importers() -> dict[str, frozenset[str]]:
+    """The modules of the rooms, and what each one imports."""
+    return {
+        module: frozenset(
+            node.module for node in ast.walk(ast.parse(_path(module).read_text())) if isinstance(node, ast.ImportFrom)
+        )
+        for module in modules("")
+    }
+
+
+def caught_by(mutant: Mutant) -> str | None:
+    """What fails on the changed package first: the name of a case, or of an error; None if nothing does."""
     importer = _Importer(mutant)
-    sys.meta_path.insert(0, importer)
+    components = components_of(mutant.module)
     originals = _forgotten()
+    sys.meta_path.insert(0, importer)
     try:
         for case in importlib.import_module("parity.cases").all_cases():
-            if case.component in components and not case.measurement.passed:
-                return case.name
+            if case.component in components:
+                vars(case).update(_truths.setdefault(case.name, {}))
+                failed = not case.measure(case.ours, formula_only=True).passed
+                _truths[case.name]["truth"] = case.truth
+                if failed:
+                    return case.name
     except Exception as error:  # A mutant that cannot even run is noticed by every user of the component.
         return type(error).__name__
     finally:
@@ -187,6 +111,7 @@ def caught_by(mutant: Mutant, components: set[str]) -> str | None:
             parent, _, child = name.rpartition(".")
             if parent:
                 setattr(sys.modules[parent], child, module)
+        jax.clear_caches()
     return None
 
 
@@ -197,6 +122,34 @@ def _forgotten() -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in sorted(names)}
 
 
+def verdicts(mutants: list[Mutant]) -> Iterator[tuple[str | None, float]]:
+    """What each mutant is caught by, and the seconds that took.
+
+    They run in one process apart, for a mutant may never end, and only a process can be ended from outside.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = context.Pool(1)
+    try:
+        for mutant in mutants:
+            start = time.perf_counter()
+            try:
+                found = pool.apply_async(caught_by, [mutant]).get(SECONDS)
+            except multiprocessing.TimeoutError:
+                found = f"taking more than {SECONDS} s"
+                pool.terminate()
+                pool = context.Pool(1)
+            yield found, time.perf_counter() - start
+    finally:
+        pool.terminate()
+        pool.join()
+
+
+def modules(name: str) -> list[str]:
+    """The dotted names of the rooms' files whose path contains `name`."""
+    files = sorted(path for room in ROOMS for path in (ROOT / room).glob("*.py") if name in path.as_posix())
+    return [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in files if path.stem != "__init__"]
+
+
 def _path(module: str) -> Path:
     return ROOT.parent / f"{module.replace('.', '/')}.py"
 
@@ -204,31 +157,31 @@ def _path(module: str) -> Path:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity.mutation", description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only mutants of files whose path contains this")
-    parser.add_argument("--number", type=int, default=60, help="how many mutants, drawn at random; 0 for all")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--number", type=int, default=100, help="how many mutants, from each file in turn; 0 for all")
     options = parser.parse_args(arguments)
 
-    files = sorted(path for room in ROOMS for path in (ROOT / room).glob("*.py") if options.name in path.as_posix())
-    modules = [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in files]
-    everything = [mutant for module in modules for mutant in mutants_of(module, _path(module).read_text())]
-    drawn = everything
-    if options.number:
-        drawn = random.Random(options.seed).sample(everything, min(options.number, len(everything)))
-        drawn.sort(key=lambda mutant: (mutant.module, mutant.line))
-    known = {module: components_of(module) for module in modules}
+    possible = [mutant for module in modules(options.name) for mutant in mutants_of(module, _path(module).read_text())]
+    if not possible:
+        parser.error(f"nothing to change in files named {options.name!r}")
+    drawn = spread(possible, options.number or len(possible))
 
-    survivors = []
-    for number, mutant in enumerate(drawn, 1):
-        start = time.perf_counter()
-        found = caught_by(mutant, known[mutant.module])
-        verdict = f"caught by {found}" if found else f"SURVIVED {EQUIVALENT.get(mutant.name, '')}"
-        print(f"{number}/{len(drawn)} {mutant.name}: {verdict} ({time.perf_counter() - start:.1f} s)", flush=True)
-        if not found:
-            survivors.append(mutant)
-    unexplained = [mutant for mutant in survivors if mutant.name not in EQUIVALENT]
+    explained, unexplained = 0, []
+    for number, (mutant, (found, seconds)) in enumerate(zip(drawn, verdicts(drawn), strict=True), 1):
+        reason = EQUIVALENT.get((mutant.module, mutant.statement))
+        if found:
+            verdict = f"caught by {found}"
+        elif reason:
+            verdict = f"equivalent: {reason}"
+            explained += 1
+        else:
+            verdict = f"SURVIVED in `{mutant.statement}`"
+            unexplained.append(mutant)
+        print(f"{number}/{len(drawn)} {mutant.name}: {verdict} ({seconds:.1f} s)", flush=True)
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(
-        f"{len(drawn) - len(survivors)} of {len(drawn)} mutants caught (of {len(everything)} possible), "
-        f"{len(survivors) - len(unexplained)} explained as equivalent, {len(unexplained)} unexplained"
+        f"{len(drawn) - explained - len(unexplained)} of {len(drawn)} mutants caught (of {len(possible)} possible), "
+        f"{explained} equivalent, {len(unexplained)} unexplained, "
+        f"in {sum(usage.ru_utime + usage.ru_stime for usage in used):.0f} s of CPU time"
     )
     return 1 if unexplained else 0
 

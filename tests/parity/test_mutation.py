@@ -1,10 +1,12 @@
-"""Mutants are what they say, and the cases catch one."""
+"""Mutants are what they say, are drawn evenly, and the cases catch one."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 
-from parity import mutation
+from parity import mutants, mutation
+from parity.equivalent_mutants import EQUIVALENT
 
 SOURCE = '''
 def f(x, step, scale=2.0):
@@ -16,25 +18,60 @@ def f(x, step, scale=2.0):
 '''
 
 
+def changes(source):
+    return [(mutant.kind, mutant.before, mutant.after) for mutant in mutants.mutants_of("m", source)]
+
+
+def everything():
+    return [m for name in mutation.modules("") for m in mutants.mutants_of(name, mutation._path(name).read_text())]
+
+
 def test_every_expression_that_computes_is_changed_once():
-    changes = [(mutant.before, mutant.after) for mutant in mutation.mutants_of("m", SOURCE)]
-    assert changes == [
-        ("-x / (1 - scale ** step)", "-x * (1 - scale ** step)"),
-        ("-x", "x"),
-        ("1 - scale ** step", "1 + scale ** step"),
-        ("1", "2"),
-        ("step", "step + 1"),
+    assert changes(SOURCE) == [
+        ("operator", "-x / (1 - scale ** step)", "-x * (1 - scale ** step)"),
+        ("sign", "-x", "x"),
+        ("operator", "1 - scale ** step", "1 + scale ** step"),
+        ("constant", "1", "2"),
+        ("count", "step", "step + 1"),
     ]
 
 
+def test_epsilon_moves_into_the_root_and_out_of_it():
+    moved = [
+        ("sqrt(v) + eps", "sqrt(v + eps)"),
+        ("sqrt(v + eps)", "sqrt(v) + eps"),
+        ("sqrt(v) / c + eps", "(sqrt(v) + eps) / c"),
+    ]
+    for before, after in moved:
+        found = changes(f"def f(v, c, eps):\n    return {before}")
+        assert [change for change in found if change[0] == "epsilon"] == [("epsilon", before, after)]
+
+
 def test_a_mutant_changes_nothing_else():
-    mutant = list(mutation.mutants_of("m", SOURCE))[1]
+    mutant = list(mutants.mutants_of("m", SOURCE))[1]
     assert ast.unparse(mutant.tree) == ast.unparse(ast.parse(SOURCE)).replace("-x / ", "x / ")
+    assert mutant.statement == "return x / (1 - scale ** step)"
+
+
+def test_the_draw_is_even_over_files_and_leaves_no_kind_out():
+    drawn = mutants.spread(everything(), 100)
+    files = Counter(mutant.module for mutant in drawn)
+    assert len(drawn) == 100
+    assert len(files) > 40
+    assert max(files.values()) <= 3
+    assert {mutant.kind for mutant in drawn} == set(mutants.KINDS)
+
+
+def test_what_is_explained_as_equivalent_exists():
+    assert EQUIVALENT.keys() <= {(mutant.module, mutant.statement) for mutant in everything()}
 
 
 def test_components_of_a_file_and_of_a_private_helper():
     assert mutation.components_of("jaxtrain.optim.adam") == {"optim.AdamState", "optim.adam", "optim.adamw"}
-    assert {"optim.sgd", "optim.rmsprop"} <= mutation.components_of("jaxtrain.optim._per_parameter")
+    by_everyone = mutation.components_of("jaxtrain.optim._per_parameter")
+    assert {"optim.sgd", "optim.rmsprop"} <= by_everyone
+    assert "optim.clip_grad_norm" not in by_everyone
+    assert mutation.components_of("jaxtrain.optim._strong_wolfe") == {"optim.LBFGSState", "optim.lbfgs"}
 
 
 def test_a_mutant_is_caught():
