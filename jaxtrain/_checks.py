@@ -39,8 +39,8 @@ def check_range(
     if not is_concrete(value):
         return
     try:
-        if isinstance(value, str):  # NumPy would read a number out of it
-            raise TypeError
+        if value is None or isinstance(value, str | bytes) or np.iscomplexobj(value):
+            raise TypeError  # NumPy would read a number out of it
         numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{where}: {name} must be a number, an array or a schedule, got {value!r}") from None
@@ -49,6 +49,25 @@ def check_range(
     if not np.all(above & below):
         interval = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
         raise ValueError(f"{where}: {name} must lie in {interval}, got {value!r}")
+
+
+def check_scalar(
+    where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, **ends: bool
+) -> None:
+    """`check_range` of what must be one number: an array with axes is refused, even if it is traced."""
+    check_range(where, name, value, low, high, **ends)
+    if not callable(value) and np.ndim(value):
+        raise ValueError(f"{where}: {name} must be one number, got an array of shape {np.shape(value)}")
+
+
+def check_length(where: str, name: str, value: Any, length: int) -> tuple[Any, ...]:
+    """`value` as a tuple; raise unless it is a sequence or an array of `length` elements."""
+    elements = tuple(value) if np.iterable(value) and not isinstance(value, str) else None
+    if elements is None:
+        raise TypeError(f"{where}: {name} must be a tuple of {length} numbers, got {value!r}")
+    if len(elements) != length:
+        raise ValueError(f"{where}: {name} must be a tuple of {length} numbers, got {len(elements)}: {value!r}")
+    return elements
 
 
 def check_choice(where: str, name: str, value: Any, choices: Collection[Any]) -> None:

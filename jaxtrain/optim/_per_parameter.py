@@ -6,7 +6,7 @@ that are numbers, traced arrays or schedules; parameters that have no gradient i
 interface.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -70,6 +70,13 @@ def per_parameter(
                 "gradient, put None in its place and call update(gradients, state, params)"
             )
         parameter_leaves = [None] * len(gradient_leaves) if params is None else structure.flatten_up_to(params)
+        old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
+        # Of a parameter that is not handed over, the first buffer knows the shape.
+        like = [
+            next(iter(buffers.values()), None) if parameter is None else parameter
+            for parameter, buffers in zip(parameter_leaves, old, strict=True)
+        ]
+        check_gradients(gradient_leaves, like, structure)
         dtypes = [_working_dtype(*pair) for pair in zip(gradient_leaves, parameter_leaves, strict=True)]
 
         # A parameter without a gradient neither moves nor counts the step.
@@ -81,7 +88,6 @@ def per_parameter(
             dtypes={*dtypes, default_float()},
         )
 
-        old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
         updates, new = [], []
         for index, (gradient, parameter, dtype) in enumerate(
             zip(gradient_leaves, parameter_leaves, dtypes, strict=True)
@@ -119,6 +125,30 @@ def check_floating(params: optax.Params) -> None:
                 f"optimizers need floating point parameters, got {jnp.result_type(leaf)} at "
                 f"{jax.tree_util.keystr(path)}; keep such arrays out of the parameters, or mask them"
             )
+
+
+def check_gradients(
+    gradients: Sequence[Any], like: Sequence[jax.Array | None], structure: jax.tree_util.PyTreeDef
+) -> None:
+    """Raise unless every gradient is a floating point array of the shape that is known, or None for none."""
+    for index, (gradient, known) in enumerate(zip(gradients, like, strict=True)):
+        if gradient is None:
+            continue
+        dtype = getattr(gradient, "dtype", None)
+        floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
+        # A gradient of single rows has no shape of its own.
+        if floating and (known is None or getattr(gradient, "shape", known.shape) == known.shape):
+            continue
+        path, _ = jax.tree.leaves_with_path(structure.unflatten(range(structure.num_leaves)))[index]
+        where = jax.tree_util.keystr(path) or "the root"
+        if not floating:
+            raise TypeError(
+                f"optimizers need floating point gradients, got {dtype or type(gradient).__name__} at {where}; where a "
+                "parameter has no gradient, put None"
+            )
+        raise ValueError(
+            f"expected a gradient of shape {known.shape}, its parameter's, got {gradient.shape} at {where}"
+        )
 
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -74,10 +74,10 @@ def adadelta(
 
     Source: Zeiler, `ADADELTA: An Adaptive Learning Rate Method <https://arxiv.org/abs/1212.5701>`_, 2012.
     """
-    check_range("adadelta", "lr", lr, 0.0)
-    check_range("adadelta", "rho", rho, 0.0, 1.0)
-    check_range("adadelta", "eps", eps, 0.0)
-    check_range("adadelta", "weight_decay", weight_decay, 0.0)
+    check_scalar("adadelta", "lr", lr, 0.0)
+    check_scalar("adadelta", "rho", rho, 0.0, 1.0)
+    check_scalar("adadelta", "eps", eps, 0.0)
+    check_scalar("adadelta", "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

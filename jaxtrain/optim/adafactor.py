@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -92,14 +92,14 @@ def adafactor(
     Source: Shazeer & Stern, `Adafactor: Adaptive Learning Rates with Sublinear Memory Cost
     <https://arxiv.org/abs/1804.04235>`_, 2018.
     """
-    eps1, eps2 = eps
-    check_range("adafactor", "lr", lr, 0.0)
-    check_range("adafactor", "beta2_decay", beta2_decay, high=0.0)
+    eps1, eps2 = check_length("adafactor", "eps", eps, 2)
+    check_scalar("adafactor", "lr", lr, 0.0)
+    check_scalar("adafactor", "beta2_decay", beta2_decay, high=0.0)
     if eps1 is not None:
-        check_range("adafactor", "eps[0]", eps1, 0.0)
-    check_range("adafactor", "eps[1]", eps2, 0.0)
-    check_range("adafactor", "d", d, 1.0)
-    check_range("adafactor", "weight_decay", weight_decay, 0.0)
+        check_scalar("adafactor", "eps[0]", eps1, 0.0)
+    check_scalar("adafactor", "eps[1]", eps2, 0.0)
+    check_scalar("adafactor", "d", d, 1.0)
+    check_scalar("adafactor", "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_range, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -80,11 +80,11 @@ def adagrad(
     Source: Duchi et al., `Adaptive Subgradient Methods for Online Learning and Stochastic Optimization
     <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
     """
-    check_range("adagrad", "lr", lr, 0.0)
-    check_range("adagrad", "lr_decay", lr_decay, 0.0)
-    check_range("adagrad", "weight_decay", weight_decay, 0.0)
+    check_scalar("adagrad", "lr", lr, 0.0)
+    check_scalar("adagrad", "lr_decay", lr_decay, 0.0)
+    check_scalar("adagrad", "weight_decay", weight_decay, 0.0)
     check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
-    check_range("adagrad", "eps", eps, 0.0)
+    check_scalar("adagrad", "eps", eps, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -141,12 +141,12 @@ def _adam(
     maximize: bool,
     decoupled: bool,
 ) -> optax.GradientTransformation:
-    beta1, beta2 = betas
-    check_range(name, "lr", lr, 0.0)
-    check_range(name, "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_range(name, "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_range(name, "eps", eps, 0.0)
-    check_range(name, "weight_decay", weight_decay, 0.0)
+    beta1, beta2 = check_length(name, "betas", betas, 2)
+    check_scalar(name, "lr", lr, 0.0)
+    check_scalar(name, "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_scalar(name, "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_scalar(name, "eps", eps, 0.0)
+    check_scalar(name, "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

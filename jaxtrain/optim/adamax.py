@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -78,12 +78,12 @@ def adamax(
     Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015,
     section 7.
     """
-    beta1, beta2 = betas
-    check_range("adamax", "lr", lr, 0.0)
-    check_range("adamax", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_range("adamax", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_range("adamax", "eps", eps, 0.0)
-    check_range("adamax", "weight_decay", weight_decay, 0.0)
+    beta1, beta2 = check_length("adamax", "betas", betas, 2)
+    check_scalar("adamax", "lr", lr, 0.0)
+    check_scalar("adamax", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_scalar("adamax", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_scalar("adamax", "eps", eps, 0.0)
+    check_scalar("adamax", "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

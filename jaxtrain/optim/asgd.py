@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -88,11 +88,11 @@ def asgd(
     Source: Polyak & Juditsky, `Acceleration of Stochastic Approximation by Averaging
     <https://doi.org/10.1137/0330046>`_, 1992.
     """
-    check_range("asgd", "lr", lr, 0.0)
-    check_range("asgd", "lambd", lambd)
-    check_range("asgd", "alpha", alpha)
-    check_range("asgd", "t0", t0)
-    check_range("asgd", "weight_decay", weight_decay, 0.0)
+    check_scalar("asgd", "lr", lr, 0.0)
+    check_scalar("asgd", "lambd", lambd)
+    check_scalar("asgd", "alpha", alpha)
+    check_scalar("asgd", "t0", t0)
+    check_scalar("asgd", "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

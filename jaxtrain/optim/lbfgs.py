@@ -9,9 +9,9 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxtrain._checks import check_choice, check_integer, check_range
+from jaxtrain._checks import check_choice, check_integer, check_scalar
 from jaxtrain._float64 import as_float64, default_float, float64_scalars
-from jaxtrain.optim._per_parameter import Hyperparameter, check_floating
+from jaxtrain.optim._per_parameter import Hyperparameter, check_floating, check_gradients
 from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
 
 
@@ -111,7 +111,8 @@ def lbfgs(
         `2 * history_size` copies of the parameters.
 
     Raises:
-        ValueError: if a hyper-parameter is out of range, or `update` is called without the parameters or the loss.
+        ValueError: if a hyper-parameter is out of range, `update` is called without the parameters or the loss, or a
+            part of the parameters is masked.
         TypeError: if one of the three whole numbers is none.
 
     Example:
@@ -140,11 +141,11 @@ def lbfgs(
     Source: Nocedal & Wright, `Numerical Optimization <https://doi.org/10.1007/978-0-387-40065-5>`_, 2006, chapters 3
     and 7.
     """
-    check_range("lbfgs", "lr", lr, 0.0)
+    check_scalar("lbfgs", "lr", lr, 0.0)
     max_iter = check_integer("lbfgs", "max_iter", max_iter, 1)
     max_eval = max_iter * 5 // 4 if max_eval is None else check_integer("lbfgs", "max_eval", max_eval, 1)
-    check_range("lbfgs", "tolerance_grad", tolerance_grad)
-    check_range("lbfgs", "tolerance_change", tolerance_change)
+    check_scalar("lbfgs", "tolerance_grad", tolerance_grad)
+    check_scalar("lbfgs", "tolerance_change", tolerance_change)
     history_size = check_integer("lbfgs", "history_size", history_size, 1)
     check_choice("lbfgs", "line_search_fn", line_search_fn, (None, "strong_wolfe"))
     hyperparameters = (lr, tolerance_grad, tolerance_change)
@@ -154,6 +155,11 @@ def lbfgs(
 
     def init(params: optax.Params) -> LBFGSState:
         check_floating(params)
+        if any(map(_is_masked, jax.tree.leaves(params, is_leaf=_is_masked))):
+            raise ValueError(
+                "lbfgs: expected all parameters of the loss, but optax.masked, optax.partition or "
+                "param_groups hides some; hand over what is trained only, and let value_fn know the rest"
+            )
         flat = _flat(jax.tree.leaves(params))
         zeros, number = jnp.zeros_like(flat), jnp.zeros((), jnp.int32)
         history = jnp.zeros((history_size, len(flat)), flat.dtype)
@@ -190,6 +196,10 @@ def lbfgs(
                 "loss is a function of the parameters"
             )
         leaves, structure = jax.tree.flatten(params)
+        gradient_leaves = structure.flatten_up_to(gradients)
+        if any(gradient is None for gradient in gradient_leaves):
+            raise ValueError("lbfgs: expected a gradient for every parameter, got None; hand over what is trained only")
+        check_gradients(gradient_leaves, leaves, structure)
         start = _flat(leaves)
         dtype = start.dtype
         rounded = float64_scalars(at, state.count, dtypes={dtype, default_float()})
@@ -242,7 +252,7 @@ def lbfgs(
             level = _dot(now.gradient, state.d) > -smallest_change
             return lax.cond(level, lambda now: now._replace(stop=jnp.ones((), bool)), step, now)
 
-        gradient = _flat(structure.flatten_up_to(gradients)).astype(dtype)
+        gradient = _flat(gradient_leaves).astype(dtype)
         end = lax.while_loop(
             lambda now: ~now.stop,
             iterate,
@@ -303,6 +313,10 @@ def _inverse_hessian_times(state: LBFGSState, gradient: jax.Array) -> jax.Array:
 
     q, weights = lax.fori_loop(0, pairs, backwards, (gradient, jnp.zeros_like(state.ro)))
     return lax.fori_loop(0, pairs, forwards, state.H_diag * q)
+
+
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxtrain._checks import check_choice, check_integer, check_range, is_zero
+from jaxtrain._checks import check_choice, check_integer, check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -99,17 +99,18 @@ def muon(
     <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM Training
     <https://arxiv.org/abs/2502.16982>`_, 2025.
     """
-    check_range("muon", "lr", lr, 0.0)
-    check_range("muon", "weight_decay", weight_decay, 0.0)
-    check_range("muon", "momentum", momentum, 0.0)
-    if len(ns_coefficients) != 3:
-        raise ValueError(f"muon: ns_coefficients must be three numbers, got {ns_coefficients!r}")
-    for index, coefficient in enumerate(ns_coefficients):
-        check_range("muon", f"ns_coefficients[{index}]", coefficient)
-    check_range("muon", "eps", eps, 0.0)
+    check_scalar("muon", "lr", lr, 0.0)
+    check_scalar("muon", "weight_decay", weight_decay, 0.0)
+    check_scalar("muon", "momentum", momentum, 0.0)
+    a, b, c = check_length("muon", "ns_coefficients", ns_coefficients, 3)
+    for index, coefficient in enumerate((a, b, c)):
+        check_scalar("muon", f"ns_coefficients[{index}]", coefficient)
+    check_scalar("muon", "eps", eps, 0.0)
     check_integer("muon", "ns_steps", ns_steps, 0, 99)
     check_choice("muon", "adjust_lr_fn", adjust_lr_fn, (None, "original", "match_rms_adamw"))
     check_choice("muon", "axis", axis, (-1, 0, 1, -2))
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"muon: dtype must be a floating point dtype, got {dtype!r}")
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:
@@ -125,7 +126,6 @@ def muon(
         change = -lr * _adjustment(gradient.shape, axis, adjust_lr_fn) * direction
         return change - decay * parameter if decays else change, {"momentum_buffer": momentum_buffer}
 
-    a, b, c = ns_coefficients
     hyperparameters = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "eps": eps, "a": a, "b": b, "c": c}
     for_matrices = per_parameter(
         MuonState, hyperparameters, buffers, scalars, update, "the weight_decay of muon" if decays else ""

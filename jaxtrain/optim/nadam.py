@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -85,13 +85,13 @@ def nadam(
     Source: Dozat, `Incorporating Nesterov Momentum into Adam
     <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
     """
-    beta1, beta2 = betas
-    check_range("nadam", "lr", lr, 0.0)
-    check_range("nadam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_range("nadam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_range("nadam", "eps", eps, 0.0)
-    check_range("nadam", "weight_decay", weight_decay, 0.0)
-    check_range("nadam", "momentum_decay", momentum_decay, 0.0)
+    beta1, beta2 = check_length("nadam", "betas", betas, 2)
+    check_scalar("nadam", "lr", lr, 0.0)
+    check_scalar("nadam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_scalar("nadam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_scalar("nadam", "eps", eps, 0.0)
+    check_scalar("nadam", "weight_decay", weight_decay, 0.0)
+    check_scalar("nadam", "momentum_decay", momentum_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

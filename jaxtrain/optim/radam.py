@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_length, check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -88,12 +88,12 @@ def radam(
     Source: Liu et al., `On the Variance of the Adaptive Learning Rate and Beyond <https://arxiv.org/abs/1908.03265>`_,
     2020.
     """
-    beta1, beta2 = betas
-    check_range("radam", "lr", lr, 0.0)
-    check_range("radam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_range("radam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_range("radam", "eps", eps, 0.0)
-    check_range("radam", "weight_decay", weight_decay, 0.0)
+    beta1, beta2 = check_length("radam", "betas", betas, 2)
+    check_scalar("radam", "lr", lr, 0.0)
+    check_scalar("radam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_scalar("radam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_scalar("radam", "eps", eps, 0.0)
+    check_scalar("radam", "weight_decay", weight_decay, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

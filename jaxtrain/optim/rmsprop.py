@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._checks import check_scalar, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -85,11 +85,11 @@ def rmsprop(
     <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012; Graves, `Generating Sequences
     With Recurrent Neural Networks <https://arxiv.org/abs/1308.0850>`_, 2013 (centered).
     """
-    check_range("rmsprop", "lr", lr, 0.0)
-    check_range("rmsprop", "alpha", alpha, 0.0)
-    check_range("rmsprop", "eps", eps, 0.0)
-    check_range("rmsprop", "weight_decay", weight_decay, 0.0)
-    check_range("rmsprop", "momentum", momentum, 0.0)
+    check_scalar("rmsprop", "lr", lr, 0.0)
+    check_scalar("rmsprop", "alpha", alpha, 0.0)
+    check_scalar("rmsprop", "eps", eps, 0.0)
+    check_scalar("rmsprop", "weight_decay", weight_decay, 0.0)
+    check_scalar("rmsprop", "momentum", momentum, 0.0)
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:

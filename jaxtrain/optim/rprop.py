@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_concrete
+from jaxtrain._checks import check_length, check_scalar, is_concrete
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -85,13 +85,13 @@ def rprop(
     Source: Riedmiller & Braun, `A direct adaptive method for faster backpropagation learning: the RPROP algorithm
     <https://doi.org/10.1109/ICNN.1993.298623>`_, 1993.
     """
-    smaller, larger = etas
-    lowest, highest = step_sizes
-    check_range("rprop", "lr", lr, 0.0)
-    check_range("rprop", "etas[0]", smaller, 0.0, 1.0, open_low=True, open_high=True)
-    check_range("rprop", "etas[1]", larger, 1.0, open_low=True)
-    check_range("rprop", "step_sizes[0]", lowest)
-    check_range("rprop", "step_sizes[1]", highest, lowest if is_concrete(lowest) else -jnp.inf)
+    smaller, larger = check_length("rprop", "etas", etas, 2)
+    lowest, highest = check_length("rprop", "step_sizes", step_sizes, 2)
+    check_scalar("rprop", "lr", lr, 0.0)
+    check_scalar("rprop", "etas[0]", smaller, 0.0, 1.0, open_low=True, open_high=True)
+    check_scalar("rprop", "etas[1]", larger, 1.0, open_low=True)
+    check_scalar("rprop", "step_sizes[0]", lowest)
+    check_scalar("rprop", "step_sizes[1]", highest, lowest if is_concrete(lowest) else -jnp.inf)
 
     def buffers(parameter: jax.Array) -> Buffers:
         return {"prev": jnp.zeros_like(parameter), "step_size": jnp.zeros_like(parameter)}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range, is_concrete, is_zero
+from jaxtrain._checks import check_scalar, is_concrete, is_zero
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -78,10 +78,10 @@ def sgd(
     Source: Sutskever et al., `On the importance of initialization and momentum in deep learning
     <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
     """
-    check_range("sgd", "lr", lr, 0.0)
-    check_range("sgd", "momentum", momentum, 0.0)
-    check_range("sgd", "dampening", dampening)
-    check_range("sgd", "weight_decay", weight_decay, 0.0)
+    check_scalar("sgd", "lr", lr, 0.0)
+    check_scalar("sgd", "momentum", momentum, 0.0)
+    check_scalar("sgd", "dampening", dampening)
+    check_scalar("sgd", "weight_decay", weight_decay, 0.0)
     if nesterov and (is_zero(momentum) or (is_concrete(dampening) and dampening != 0)):
         raise ValueError(
             f"sgd: nesterov needs a momentum above 0 and a dampening of 0, got momentum={momentum!r} and "

@@ -8,7 +8,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._checks import check_range
+from jaxtrain._checks import check_length, check_scalar
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -75,9 +75,9 @@ def sparse_adam(
         maximize: ascend instead of descend.
 
     Returns:
-        An `optax.GradientTransformation` with a `SparseAdamState`, for gradients that are `SparseRows`. Its updates are
-        dense, zero for the rows without a gradient. Buffers have the shape and dtype of their parameters. An index
-        outside of the table makes the update NaN.
+        An `optax.GradientTransformation` with a `SparseAdamState`, for gradients that are `SparseRows`, which needs the
+        parameters in `update`. Its updates are dense, zero for the rows without a gradient. Buffers have the shape and
+        dtype of their parameters. An index outside of the table makes the update NaN.
 
     Raises:
         ValueError: if a hyper-parameter is out of range, or the rows do not fit the parameter.
@@ -102,11 +102,11 @@ def sparse_adam(
 
     Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015.
     """
-    beta1, beta2 = betas
-    check_range("sparse_adam", "lr", lr, 0.0, open_low=True)
-    check_range("sparse_adam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_range("sparse_adam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_range("sparse_adam", "eps", eps, 0.0, open_low=True)
+    beta1, beta2 = check_length("sparse_adam", "betas", betas, 2)
+    check_scalar("sparse_adam", "lr", lr, 0.0, open_low=True)
+    check_scalar("sparse_adam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
+    check_scalar("sparse_adam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
+    check_scalar("sparse_adam", "eps", eps, 0.0, open_low=True)
 
     def buffers(parameter: jax.Array) -> Buffers:
         return {"exp_avg": jnp.zeros_like(parameter), "exp_avg_sq": jnp.zeros_like(parameter)}
@@ -135,7 +135,7 @@ def sparse_adam(
         }
 
     hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-    return per_parameter(SparseAdamState, hyperparameters, buffers, scalars, update)
+    return per_parameter(SparseAdamState, hyperparameters, buffers, scalars, update, "sparse_adam")
 
 
 def _coalesced(gradient: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -1,4 +1,7 @@
-"""Bad hyper-parameters: refused when the optimizer is made, with what was expected and what came."""
+"""Bad hyper-parameters, parameters and gradients of every optimizer: what was expected and what came."""
+
+import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,58 +11,253 @@ import torch
 
 from jaxtrain import optim
 
-REFUSED = [
-    ("sgd", {"lr": -0.1}, r"sgd: lr must lie in \[0, inf\], got -0.1"),
-    ("sgd", {"momentum": -0.5}, r"sgd: momentum must lie in"),
-    ("sgd", {"weight_decay": -1e-3}, r"sgd: weight_decay must lie in"),
-    ("sgd", {"nesterov": True}, r"nesterov needs a momentum above 0 and a dampening of 0, got momentum=0.0"),
-    ("sgd", {"nesterov": True, "momentum": 0.9, "dampening": 0.5}, r"dampening=0.5"),
-    ("adam", {"lr": -1.0}, r"adam: lr must lie in"),
-    ("adam", {"betas": (1.0, 0.999)}, r"adam: betas\[0\] must lie in \[0, 1\), got 1.0"),
-    ("adam", {"betas": (0.9, 1.0)}, r"adam: betas\[1\] must lie in"),
-    ("adam", {"eps": -1e-8}, r"adam: eps must lie in"),
-    ("adam", {"weight_decay": -0.1}, r"adam: weight_decay must lie in"),
-    ("adamw", {"lr": float("nan")}, r"adamw: lr must lie in \[0, inf\], got nan"),
-    ("adamw", {"betas": (-0.1, 0.9)}, r"adamw: betas\[0\] must lie in"),
-    ("adamw", {"weight_decay": -0.1}, r"adamw: weight_decay must lie in"),
-    ("rmsprop", {"lr": -1.0}, r"rmsprop: lr must lie in"),
-    ("rmsprop", {"alpha": -0.1}, r"rmsprop: alpha must lie in"),
-    ("rmsprop", {"eps": -1.0}, r"rmsprop: eps must lie in"),
-    ("rmsprop", {"momentum": -1.0}, r"rmsprop: momentum must lie in"),
-    ("rmsprop", {"weight_decay": -1.0}, r"rmsprop: weight_decay must lie in"),
-]
-CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
+POSITIVE, BETA = "[0, inf]", "[0, 1)"
+BETAS = {"betas[0]": BETA, "betas[1]": BETA}
+ADAM = {"lr": POSITIVE, **BETAS, "eps": POSITIVE, "weight_decay": POSITIVE}
+
+# Every number that an optimizer takes, with its range.
+RANGES = {
+    "adadelta": {"lr": POSITIVE, "rho": "[0, 1]", "eps": POSITIVE, "weight_decay": POSITIVE},
+    "adafactor": {
+        "lr": POSITIVE,
+        "beta2_decay": "[-inf, 0]",
+        "eps[0]": POSITIVE,
+        "eps[1]": POSITIVE,
+        "d": "[1, inf]",
+        "weight_decay": POSITIVE,
+    },
+    "adagrad": {
+        "lr": POSITIVE,
+        "lr_decay": POSITIVE,
+        "weight_decay": POSITIVE,
+        "initial_accumulator_value": POSITIVE,
+        "eps": POSITIVE,
+    },
+    "adam": ADAM,
+    "adamax": ADAM,
+    "adamw": ADAM,
+    "asgd": {
+        "lr": POSITIVE,
+        "lambd": "[-inf, inf]",
+        "alpha": "[-inf, inf]",
+        "t0": "[-inf, inf]",
+        "weight_decay": POSITIVE,
+    },
+    "lbfgs": {"lr": POSITIVE, "tolerance_grad": "[-inf, inf]", "tolerance_change": "[-inf, inf]"},
+    "muon": {
+        "lr": POSITIVE,
+        "weight_decay": POSITIVE,
+        "momentum": POSITIVE,
+        **{f"ns_coefficients[{index}]": "[-inf, inf]" for index in range(3)},
+        "eps": POSITIVE,
+    },
+    "nadam": {**ADAM, "momentum_decay": POSITIVE},
+    "radam": ADAM,
+    "rmsprop": {"lr": POSITIVE, "alpha": POSITIVE, "eps": POSITIVE, "weight_decay": POSITIVE, "momentum": POSITIVE},
+    "rprop": {
+        "lr": POSITIVE,
+        "etas[0]": "(0, 1)",
+        "etas[1]": "(1, inf]",
+        "step_sizes[0]": "[-inf, inf]",
+        "step_sizes[1]": "[1e-06, inf]",
+    },
+    "sgd": {"lr": POSITIVE, "momentum": POSITIVE, "dampening": "[-inf, inf]", "weight_decay": POSITIVE},
+    "sparse_adam": {"lr": "(0, inf]", **BETAS, "eps": "(0, inf]"},
+}
+NUMBERS = [(name, argument, interval) for name, ranges in RANGES.items() for argument, interval in ranges.items()]
+each_number = pytest.mark.parametrize(("name", "argument", "interval"), NUMBERS)
+
+# Bounds of ours that PyTorch does not check, in an argument that it does not look at.
+UNCHECKED_BY_TORCH = {("muon", "eps"), ("rprop", "step_sizes[1]")}
+CLASSES = {
+    "adadelta": torch.optim.Adadelta,
+    "adafactor": torch.optim.Adafactor,
+    "adagrad": torch.optim.Adagrad,
+    "adam": torch.optim.Adam,
+    "adamax": torch.optim.Adamax,
+    "adamw": torch.optim.AdamW,
+    "asgd": torch.optim.ASGD,
+    "lbfgs": torch.optim.LBFGS,
+    "muon": torch.optim.Muon,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+    "rmsprop": torch.optim.RMSprop,
+    "rprop": torch.optim.Rprop,
+    "sgd": torch.optim.SGD,
+    "sparse_adam": torch.optim.SparseAdam,
+}
 
 
-@pytest.mark.parametrize(("name", "arguments", "message"), REFUSED, ids=lambda value: str(value)[:40])
-def test_out_of_range(name, arguments, message):
+def arguments(name, argument, value):
+    """The keyword arguments that give this value to an argument or, as in `betas[0]`, to an element of one."""
+    argument, *index = re.findall(r"\w+", argument)
+    if not index:
+        return {argument: value}
+    default = list(inspect.signature(getattr(optim, name)).parameters[argument].default)
+    default[int(index[0])] = value
+    return {argument: tuple(default)}
+
+
+def around(interval):
+    """The numbers next to the finite ends of an interval: those outside of it, and those inside."""
+    low, high = map(float, interval[1:-1].split(", "))
+    outside, inside = [], []
+    for end, is_open, away in ((low, interval[0] == "(", -np.inf), (high, interval[-1] == ")", np.inf)):
+        if np.isfinite(end):
+            outside += [float(np.nextafter(end, away))] + [end] * is_open
+            inside += [float(np.nextafter(end, -away))] + [end] * (not is_open)
+    return outside, inside
+
+
+def said(name, argument, rest):
+    return re.escape(f"{name}: {argument} {rest}")
+
+
+@each_number
+def test_out_of_range(name, argument, interval):
+    outside, inside = around(interval)
+    for value in [*outside, float("nan")]:
+        with pytest.raises(ValueError, match=said(name, argument, f"must lie in {interval}, got {value!r}")):
+            getattr(optim, name)(**arguments(name, argument, value))
+    for value in inside:
+        getattr(optim, name)(**arguments(name, argument, value))
+
+
+@each_number
+def test_torch_refuses_what_is_out_of_range_too(name, argument, interval):
+    for value in [] if (name, argument) in UNCHECKED_BY_TORCH else around(interval)[0]:
+        with pytest.raises(ValueError, match=r"[Ii]nvalid|should be|Clipping threshold"):
+            CLASSES[name]([torch.ones((2, 2), requires_grad=True)], **arguments(name, argument, value))
+
+
+NO_NUMBERS = ["0.5", b"0.5", None, 0.5j, np.array(0.5j), {}]
+
+
+@each_number
+def test_what_is_no_number(name, argument, interval):
+    optional = (name, argument) == ("adafactor", "eps[0]")
+    for value in [value for value in NO_NUMBERS if not (optional and value is None)]:
+        message = said(name, argument, f"must be a number, an array or a schedule, got {value!r}")
+        with pytest.raises(TypeError, match=message):
+            getattr(optim, name)(**arguments(name, argument, value))
+
+
+@each_number
+def test_more_than_one_number(name, argument, interval):
+    if argument == "initial_accumulator_value":
+        return  # may be an array
+    value = around(interval)[1][:1] * 2 or [0.5, 0.5]
+    message = said(name, argument, r"must be one number, got an array of shape (2,)")
     with pytest.raises(ValueError, match=message):
-        getattr(optim, name)(**arguments)
+        getattr(optim, name)(**arguments(name, argument, value))
+    with pytest.raises(ValueError, match=message):
+        jax.jit(lambda traced: getattr(optim, name)(**arguments(name, argument, traced)) and 0)(jnp.array(value))
 
 
-@pytest.mark.parametrize(("name", "arguments", "message"), REFUSED, ids=lambda value: str(value)[:40])
-def test_torch_refuses_it_too(name, arguments, message):
-    with pytest.raises(ValueError):  # noqa: PT011 - torch's own words
-        CLASSES[name]([torch.ones(1, requires_grad=True)], **arguments)
+@each_number
+def test_traced_numbers_and_schedules_pass(name, argument, interval):
+    jax.eval_shape(lambda traced: getattr(optim, name)(**arguments(name, argument, traced)) and 0, -0.5)
+    if argument != "initial_accumulator_value":
+        getattr(optim, name)(**arguments(name, argument, lambda count: -0.5))
 
 
-@pytest.mark.parametrize("name", CLASSES)
-def test_what_is_no_number(name):
-    with pytest.raises(TypeError, match=f"{name}: lr must be a number, an array or a schedule, got 'fast'"):
-        getattr(optim, name)(lr="fast")
+TUPLES = [
+    *((name, "betas", 2) for name in ("adam", "adamax", "adamw", "nadam", "radam", "sparse_adam")),
+    ("adafactor", "eps", 2),
+    ("muon", "ns_coefficients", 3),
+    ("rprop", "etas", 2),
+    ("rprop", "step_sizes", 2),
+]
 
 
-def test_concrete_arrays_are_checked_and_traced_ones_pass():
-    with pytest.raises(ValueError, match="sgd: lr must lie in"):
-        optim.sgd(jnp.array(-0.1))
-    update = jax.jit(lambda lr: optim.sgd(lr).update(jnp.ones(()), optim.sgd(lr).init(jnp.ones(())))[0])
-    assert float(update(-0.5)) == 0.5
+@pytest.mark.parametrize(("name", "argument", "length"), TUPLES)
+def test_what_is_no_tuple_of_that_length(name, argument, length):
+    expected = f"must be a tuple of {length} numbers, got"
+    for value in (0.9, None, "ab"):
+        with pytest.raises(TypeError, match=said(name, argument, f"{expected} {value!r}")):
+            getattr(optim, name)(**{argument: value})
+    for value in ((), (0.9,), (0.9,) * 4):
+        with pytest.raises(ValueError, match=said(name, argument, f"{expected} {len(value)}: {value!r}")):
+            getattr(optim, name)(**{argument: value})
 
 
-def test_decay_without_parameters_says_what_to_do():
-    optimizer = optim.adamw()
-    with pytest.raises(ValueError, match=r"the weight_decay of adamw needs the parameters: call update\(gradients, "):
-        optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
+NESTEROV = "sgd: nesterov needs a momentum above 0 and a dampening of 0, got "
+CHOICES = [
+    ("sgd", {"nesterov": True}, ValueError, NESTEROV + "momentum=0.0 and dampening=0.0"),
+    (
+        "sgd",
+        {"nesterov": True, "momentum": 0.9, "dampening": 0.5},
+        ValueError,
+        NESTEROV + "momentum=0.9 and dampening=0.5",
+    ),
+    ("muon", {"adjust_lr_fn": "arbitrary"}, ValueError, "muon: adjust_lr_fn must be one of None, 'original', 'match_"),
+    ("muon", {"ns_steps": 100}, ValueError, "muon: ns_steps must be from 0 to 99, got 100"),
+    ("muon", {"ns_steps": 2.5}, TypeError, "muon: ns_steps must be an integer, got 2.5"),
+    ("muon", {"axis": 2}, ValueError, "muon: axis must be one of -1, 0, 1, -2, got 2"),
+    ("muon", {"dtype": "int32"}, ValueError, "muon: dtype must be a floating point dtype, got 'int32'"),
+    ("lbfgs", {"max_iter": 0}, ValueError, "lbfgs: max_iter must be at least 1, got 0"),
+    ("lbfgs", {"max_iter": 20.0}, TypeError, "lbfgs: max_iter must be an integer, got 20.0"),
+    ("lbfgs", {"max_eval": 0}, ValueError, "lbfgs: max_eval must be at least 1, got 0"),
+    ("lbfgs", {"history_size": True}, TypeError, "lbfgs: history_size must be an integer, got True"),
+    ("lbfgs", {"line_search_fn": "armijo"}, ValueError, "lbfgs: line_search_fn must be one of None, 'strong_wolfe', "),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "error", "message"), CHOICES, ids=lambda value: str(value)[:40])
+def test_choices_and_whole_numbers(name, options, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        getattr(optim, name)(**options)
+
+
+each_optimizer = pytest.mark.parametrize("name", CLASSES)
+
+
+@each_optimizer
+@pytest.mark.parametrize("dtype", [jnp.complex64, jnp.int32])
+def test_parameters_that_are_no_floats(name, dtype):
+    parameters = {"table": jnp.ones((2, 3), dtype)}
+    with pytest.raises(TypeError, match=rf"floating point parameters, got {dtype.__name__} at \['table'\]"):
+        getattr(optim, name)().init(parameters)
+
+
+@each_optimizer
+@pytest.mark.parametrize(
+    ("gradient", "error", "message"),
+    [
+        (jnp.ones(3), ValueError, r"a gradient of shape (2, 3), its parameter's, got (3,) at ['b']"),
+        (jnp.ones((2, 3), int), TypeError, "optimizers need floating point gradients, got int32 at ['b']"),
+        (jnp.ones((2, 3), complex), TypeError, "got complex64 at ['b']"),
+        (1.0, TypeError, "got float at ['b']; where a parameter has no gradient, put None"),
+    ],
+    ids=["shape", "integers", "complex", "float"],
+)
+def test_gradients_that_do_not_fit(name, gradient, error, message):
+    optimizer, parameters = getattr(optim, name)(), {"b": jnp.ones((2, 3)), "c": jnp.ones((2, 3))}
+    good = jnp.ones((2, 3))
+    if name == "sparse_adam":
+        if error is ValueError:
+            message = "values of shape (n, ...) with the rows of a parameter of shape (2, 3), got (1,) and (3,)"
+        good, gradient = (
+            rows if isinstance(rows, float) else optim.SparseRows(jnp.zeros(1, int), rows)
+            for rows in (good[:1], gradient)
+        )
+    extra = {"value_fn": lambda p: p["b"].sum()} if name == "lbfgs" else {}
+    with pytest.raises(error, match=re.escape(message)):
+        optimizer.update({"b": gradient, "c": good}, optimizer.init(parameters), parameters, **extra)
+
+
+def test_the_buffers_know_the_shape_of_parameters_that_are_not_handed_over():
+    optimizer = optim.adam()
+    with pytest.raises(ValueError, match=r"a gradient of shape \(2, 3\), its parameter's, got \(3,\) at the root"):
+        optimizer.update(jnp.ones(3), optimizer.init(jnp.ones((2, 3))))
+
+
+@pytest.mark.parametrize("name", ["adafactor", "asgd", "sparse_adam", "muon", "adamw"])
+def test_missing_parameters_say_what_to_do(name):
+    optimizer = getattr(optim, name)()
+    needs = rf"{name} needs the parameters: call update\(gradients, state, params\)"
+    with pytest.raises(ValueError, match=needs):
+        optimizer.update(jnp.ones((2, 2)), optimizer.init(jnp.ones((2, 2))))
 
 
 def test_missing_gradients_without_parameters_say_what_to_do():
@@ -67,6 +265,41 @@ def test_missing_gradients_without_parameters_say_what_to_do():
     state = optimizer.init({"a": jnp.ones(2), "b": jnp.ones(2)})
     with pytest.raises(ValueError, match=r"got 1 gradients for 2 parameters; where a parameter has no gradient"):
         optimizer.update({"a": jnp.ones(2), "b": None}, state)
+
+
+def test_muon_takes_matrices_only():
+    with pytest.raises(ValueError, match=r"muon: parameters must be matrices, got shape \(2, 3, 4\) at \['kernel'\]"):
+        optim.muon().init({"kernel": jnp.ones((2, 3, 4))})
+
+
+def test_sparse_adam_takes_rows_only():
+    optimizer, table = optim.sparse_adam(), jnp.ones((2, 3))
+    with pytest.raises(TypeError, match="sparse_adam: expected a gradient of SparseRows, got "):
+        optimizer.update(table, optimizer.init(table), table)
+
+
+def loss(parameters):
+    return (parameters["a"] ** 2).sum() + (parameters["b"] ** 2).sum()
+
+
+def test_lbfgs_takes_all_parameters_with_their_gradients_and_the_loss():
+    optimizer, parameters = optim.lbfgs(), {"a": jnp.ones(2), "b": jnp.ones(3)}
+    state, gradients = optimizer.init(parameters), jax.grad(loss)(parameters)
+    for arguments in ((None,), (parameters,)):
+        with pytest.raises(
+            ValueError, match=r"lbfgs evaluates the loss several times: call update\(gradients, state, "
+        ):
+            optimizer.update(gradients, state, *arguments)
+    with pytest.raises(ValueError, match="lbfgs: expected a gradient for every parameter, got None"):
+        optimizer.update({**gradients, "b": None}, state, parameters, value_fn=loss)
+    with pytest.raises(ValueError, match=r"lbfgs: expected all parameters of the loss, but .* param_groups hides some"):
+        optim.param_groups(optim.lbfgs, {"a": {"lr": 0.1}, None: {}}).init(parameters)
+
+
+def test_a_parameter_in_two_groups():
+    groups = optim.param_groups(optim.sgd, {"kernel": {"lr": 0.1}, "^body": {}})
+    with pytest.raises(ValueError, match=r"each parameter must be matched by exactly one rule\n +body/kernel: by "):
+        groups.init({"body": {"kernel": jnp.ones(2)}})
 
 
 @pytest.mark.parametrize("clip", [optim.clip_grad_norm, optim.clip_grad_value])
