@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from parity.case import Case
 from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
 from parity.runner import Result
 
@@ -73,7 +74,9 @@ def markdown(results: Sequence[Result]) -> str:
         )
     lines += ["", summary(results) + "."]
     lines += [
-        f"- `{result.case.name}`: {limits(result)}: {result.case.reason}" for result in results if result.case.reason
+        f"- `{result.case.name}`: {limits(result.case)}: {result.case.reason}"
+        for result in results
+        if result.case.reason
     ]
     return "\n".join(lines) + "\n"
 
@@ -98,9 +101,9 @@ def end_marker(section: str) -> str:
     return f"<!-- {section}: end -->"
 
 
-def limits(result: Result) -> str:
+def limits(case: Case) -> str:
     """The limits of a case that are wider than usual."""
-    case, wider = result.case, []
+    wider = []
     if case.formula_limit > FORMULA_LIMIT:
         wider.append(f"formula limit {case.formula_limit:g}")
     if case.precision_factor > PRECISION_FACTOR:

@@ -34,6 +34,25 @@ class ModuleInput:
     training: bool
 
 
+@dataclass(frozen=True)
+class OptimizerInput:
+    """How an optimizer is made, and where PyTorch rejects that: when it is made or when it steps, if at all.
+
+    Attributes:
+        description: what the input is about.
+        params: the parameters, or None for any.
+        kwargs: all other arguments.
+        error: a regular expression for PyTorch's message; empty where it accepts the input.
+        at_step: whether it is the step that fails.
+    """
+
+    description: str
+    params: Any
+    kwargs: dict[str, Any]
+    error: str = ""
+    at_step: bool = False
+
+
 def operators() -> list[str]:
     """The names in `op_db`, such as `nn.functional.huber_loss`."""
     return sorted({info.name for info in _op_db()})
@@ -67,13 +86,13 @@ def modules() -> list[str]:
 
 
 def module_inputs(name: str) -> list[ModuleInput]:
-    """The inputs of a module, in training and in evaluation mode."""
+    """The inputs of a module; in both modes if that makes a difference."""
     with _same_random_numbers():
         return [
             _module_input(found, training)
             for info in _module_db()
             if info.name == name
-            for training in (True, False)
+            for training in ((True, False) if info.train_and_eval_differ else (True,))
             for found in info.module_inputs_func(info, "cpu", torch.float32, True, training)
         ]
 
@@ -89,12 +108,45 @@ def module_errors(name: str) -> list[ModuleInput]:
         ]
 
 
+def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+    """The classes in `optim_db`, by name."""
+    return {info.optim_cls.__name__: info.optim_cls for info in _optim_db()}
+
+
+def optimizer_inputs(name: str) -> list[OptimizerInput]:
+    """The configurations of an optimizer on a CPU."""
+    return [
+        OptimizerInput(found.desc, found.params, found.kwargs)
+        for info in _optim_db()
+        if info.optim_cls.__name__ == name
+        for found in info.optim_inputs_func(device="cpu")
+    ]
+
+
+def optimizer_errors(name: str) -> list[OptimizerInput]:
+    """What an optimizer rejects on a CPU."""
+    with _same_random_numbers():
+        return [
+            OptimizerInput(
+                found.desc, found.params, found.kwargs, error.error_regex, error.error_on.name == "STEP_ERROR"
+            )
+            for info in _optim_db()
+            if info.optim_cls.__name__ == name and info.optim_error_inputs_func
+            for error in info.optim_error_inputs_func("cpu", torch.float32)
+            for found in [error.optimizer_error_input]
+        ]
+
+
 def _op_db() -> list[Any]:
     return _private("common_methods_invocations", "op_db")
 
 
 def _module_db() -> list[Any]:
     return _private("common_modules", "module_db")
+
+
+def _optim_db() -> list[Any]:
+    return _private("common_optimizers", "optim_db")
 
 
 def _private(module: str, name: str) -> Any:

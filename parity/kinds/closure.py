@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
+from parity.kinds._arrays import to_torch
 from parity.kinds._compilation import compiler_options
 from parity.kinds.program import Program, program
 
@@ -88,7 +89,11 @@ class ClosureCase(Case):
         return results if dtype == "float64" else {**results, **{name: self.truth[name] for name in self.counts}}
 
     def units(self, truth: Arrays) -> Arrays:
-        """For each problem: of parameters the distance travelled, of all else the largest magnitude so far."""
+        """For each problem: of parameters the distance travelled, of all else the largest magnitude so far.
+
+        At a minimum all else is nothing but rounding. So losses and gradients count against those at the start, and
+        directions, the next stretch of the way, against the longest distance of a parameter.
+        """
         units = {}
         for name, values in truth.items():
             values = values.reshape(len(self.problems), self.updates, -1)
@@ -98,8 +103,24 @@ class ClosureCase(Case):
                 size = np.abs(np.diff(values, axis=1, prepend=first)).cumsum(axis=1)
             else:
                 size = np.maximum.accumulate(np.abs(values), axis=1)
-            units[name] = size.max(axis=-1).ravel()
-        return units
+            units[name] = size.max(axis=-1)
+        for name in units.keys() & self._at_start.keys():
+            units[name] = np.maximum(units[name], self._at_start[name][:, None])
+        if "d" in units:
+            units["d"] = np.max([units[name] for name in units if name == "d" or name.startswith("parameter")], axis=0)
+        return {name: unit.ravel() for name, unit in units.items()}
+
+    @cached_property
+    def _at_start(self) -> Arrays:
+        """For each problem, PyTorch's first loss and the largest element of its gradient, by their later names."""
+        losses, gradients = [], []
+        for problem in torch.tensor(self.problems, dtype=torch.float64):
+            start = {name: to_torch(array, "float64").requires_grad_() for name, array in self.start.items()}
+            loss = self.objective(start, problem)
+            loss.backward()
+            losses.append(abs(loss.item()))
+            gradients.append(max(float(tensor.grad.abs().max()) for tensor in start.values()))
+        return {"prev_loss": np.array(losses), "prev_flat_grad": np.array(gradients)}
 
 
 def _solutions(

@@ -1,0 +1,134 @@
+"""Which entries of PyTorch's databases are inputs of which component of ours."""
+
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial, wraps
+from inspect import isfunction
+from unittest import mock
+
+import jax
+import torch
+import torch.nn.functional as F
+
+from jaxtrain import losses, nn
+from parity import torch_databases
+from parity.cases.nn.dropout import masks_of, seeded
+from parity.databases.trials import FunctionTrial, LayerTrial, Trial
+from parity.torch_databases import Call, ModuleInput
+
+SUBJECTS = re.compile(
+    r"nn\.functional\.(\w+_loss|\w*cross_entropy\w*|kl_div|\w+_norm|\w*dropout\w*)|nn\.(\w*Loss|\w*Norm|\w*Dropout)(\dd)?"
+)
+"""The losses, norms and dropouts in the databases."""
+
+OTHER_NAMES = {
+    "nn.BCELoss": "losses.binary_cross_entropy",
+    "nn.BCEWithLogitsLoss": "losses.binary_cross_entropy_with_logits",
+    "nn.functional.dropout1d": "nn.feature_dropout",
+    "nn.functional.dropout2d": "nn.feature_dropout",
+    "nn.functional.dropout3d": "nn.feature_dropout",
+}
+"""Where the rule of names does not lead to the component."""
+
+
+def components() -> dict[str, list[str]]:
+    """Every component that the databases have inputs of, whether it exists here or not, and its entries there."""
+    found: dict[str, list[str]] = {}
+    for entry in (*torch_databases.operators(), *torch_databases.modules()):
+        if SUBJECTS.fullmatch(entry):
+            found.setdefault(component_of(entry), []).append(entry)
+    return dict(sorted(found.items()))
+
+
+def component_of(entry: str) -> str:
+    """The name of the component that an entry is about."""
+    name = entry.rpartition(".")[2]
+    if entry in OTHER_NAMES:
+        return OTHER_NAMES[entry]
+    if name.endswith("Loss"):
+        functions = {known.replace("_", "").removesuffix("loss"): known for known in vars(F)}
+        return f"losses.{functions[name.lower().removesuffix('loss')]}"
+    if name.islower() and not name.endswith(("norm", "dropout")):
+        return f"losses.{name}"
+    return f"nn.{re.sub(r'(?<=[a-z])[123]d$', '', name)}"
+
+
+def implementation(component: str) -> Callable | None:
+    """Ours, if it exists."""
+    room, _, name = component.partition(".")
+    return getattr({"losses": losses, "nn": nn}[room], name, None)
+
+
+def trials(component: str, entry: str) -> list[Trial]:
+    """The inputs of one entry."""
+    name, function = entry.rpartition(".")[2], component.partition(".")[2]
+    ours = implementation(component)
+    if entry.startswith("nn.functional."):
+        calls, theirs = torch_databases.operator_inputs(entry), getattr(F, name)
+    elif isfunction(ours):
+        module, theirs = getattr(torch.nn, name), getattr(F, function)
+        calls = [functional_call(module, function, given) for given in torch_databases.module_inputs(entry)]
+    else:
+        return [
+            LayerTrial(source=entry, ours=ours, theirs=getattr(torch.nn, name), inputs=given)
+            for given in torch_databases.module_inputs(entry)
+        ]
+    ours, theirs = ADAPTED.get(function, lambda *pair: pair)(ours, theirs)
+    return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
+
+
+def error_trials(component: str, entry: str) -> list[Trial]:
+    """What PyTorch's function rejects."""
+    if not entry.startswith("nn.functional."):
+        return []
+    ours, theirs = implementation(component), getattr(F, entry.rpartition(".")[2])
+    calls = torch_databases.operator_errors(entry)
+    return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
+
+
+def functional_call(module: type[torch.nn.Module], function: str, inputs: ModuleInput) -> Call:
+    """What a loss module, made and called, hands over to the function that computes it."""
+    torch.manual_seed(0)
+    made = module(*inputs.constructor.args, **inputs.constructor.kwargs)
+    with mock.patch.object(F, function) as called:
+        made(*inputs.forward.args, **inputs.forward.kwargs)
+    return Call(called.call_args.args, called.call_args.kwargs)
+
+
+def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
+    """Both as functions of logits: PyTorch's gradient of `ctc_loss` contains that of a log-softmax."""
+
+    @wraps(ours)
+    def of_logits(log_probs: jax.Array, **arguments) -> jax.Array:
+        return ours(jax.nn.log_softmax(log_probs), **arguments)
+
+    return of_logits, lambda log_probs, *args, **kwargs: theirs(F.log_softmax(log_probs, -1), *args, **kwargs)
+
+
+def with_masks(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
+    """Both with the masks that PyTorch draws."""
+
+    def quiet(*args, **kwargs) -> torch.Tensor:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return theirs(*args, **kwargs)
+
+    @wraps(ours)
+    def masked(input: jax.Array, p: float = 0.5, **arguments) -> jax.Array:
+        if theirs is F.dropout3d and input.ndim == 4:
+            raise ValueError("dropout3d: no axis of examples")  # PyTorch's mask would hide that ours expects one.
+        with masks_of(quiet, p):
+            return ours(input, p, **arguments)
+
+    return masked, partial(seeded, quiet)
+
+
+ADAPTED = {
+    "ctc_loss": below_log_softmax,
+    "dropout": with_masks,
+    "feature_dropout": with_masks,
+    "alpha_dropout": with_masks,
+    "feature_alpha_dropout": with_masks,
+}
+"""What is compared in another surrounding, and how both sides get there."""

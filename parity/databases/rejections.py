@@ -1,0 +1,83 @@
+"""Every input of an optimizer that PyTorch's own tests expect it to reject, and what ours does with it."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import torch
+
+from jaxtrain import optim
+from parity import torch_databases
+from parity.databases.verdict import Verdict
+from parity.torch_databases import OptimizerInput
+
+NO_COUNTERPART = {
+    "invalid param type": "a single array is a pytree of parameters here",
+    "a param group cannot have duplicate parameters": "a regular expression matches a parameter once",
+    "all optimizer params should be with/without names": "every leaf of a pytree has a path",
+    "all optimizer param groups should be with/without names.": "every leaf of a pytree has a path",
+    "betas must be either both floats or both Tensors": "floats and traced numbers go together here",
+    "dense params required": "a parameter is an array here",
+    "dense params required in param_groups": "a parameter is an array here",
+}
+"""What cannot go wrong here, by PyTorch's description, and why."""
+
+TAKES_PARAMETERS = {
+    "only support 2D parameters": "a matrix",
+    "does not support complex parameters": "complex",
+    "Adafactor does not support complex parameters": "complex",
+    "complex not supported": "complex",
+}
+"""What goes wrong with the parameters, by PyTorch's description, and a word that our message has for it."""
+
+
+def judge(component: str, optimizer: Callable[..., Any], torch_name: str) -> Verdict:
+    """What ours does with everything that PyTorch's class rejects."""
+    inputs = torch_databases.optimizer_errors(torch_name)
+    verdict = Verdict(component, errors=len(inputs))
+    for found in inputs:
+        if reason := NO_COUNTERPART.get(found.description):
+            verdict.without_counterpart[reason] += 1
+        elif failure := _failure(optimizer, found):
+            verdict.failures.append(f"{component}, {found.description}: {failure}")
+        else:
+            verdict.rejected += 1
+    return verdict
+
+
+def _failure(optimizer: Callable[..., Any], found: OptimizerInput) -> str:
+    """What is wrong with our answer; empty if it is an error that names the argument, and the parameter in question."""
+    call, words = _attempt(optimizer, found)
+    try:
+        call()
+    except (ValueError, TypeError) as error:
+        missing = [word for word in words if word not in str(error)]
+        return f"{missing} not in the message {str(error)!r}" if missing else ""
+    return "PyTorch rejects it, ours does not"
+
+
+def _attempt(optimizer: Callable[..., Any], found: OptimizerInput) -> tuple[Callable[[], Any], list[str]]:
+    """What to call for an input, and the words that the message must have, one of them the argument's name."""
+    arguments = {name: _to_jax(value) for name, value in found.kwargs.items()}
+    if found.description == "duplicate parameters should not occur across param groups either":
+        groups = {"weight": {}, "kernel|weight": {"lr": 0.1}}
+        parameters = {"weight": jnp.ones((2, 2))}
+        return lambda: optim.param_groups(optimizer, groups, **arguments).init(parameters), ["weight", "kernel|weight"]
+    if word := TAKES_PARAMETERS.get(found.description):
+        shape, dtype = ((2, 2, 2), "float32") if word == "a matrix" else ((2, 2), "complex64")
+        return lambda: optimizer(**arguments).init({"weight": jnp.ones(shape, dtype)}), ["weight", word]
+    return partial(optimizer, **arguments), [_culprit(found)]
+
+
+def _culprit(found: OptimizerInput) -> str:
+    """The argument that is wrong: the one that PyTorch's message names, else the last one given."""
+    named = [name for name in found.kwargs if re.search(rf"\b{name.rstrip('s')}", found.error)]
+    return named[-1] if named else list(found.kwargs)[-1]
+
+
+def _to_jax(value: Any) -> Any:
+    """Tensors as arrays, in tuples too."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf.numpy()) if isinstance(leaf, torch.Tensor) else leaf, value)

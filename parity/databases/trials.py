@@ -1,0 +1,227 @@
+"""One input of a database, as something that both sides can run."""
+
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+from parity.compare import Arrays
+from parity.kinds._arrays import cotangent, to_numpy, to_torch
+from parity.kinds._compilation import compiler_options
+from parity.names import arguments as parameters_of
+from parity.torch_databases import Call, ModuleInput
+
+NOT_OURS = {"options", "size_average", "reduce", "device", "dtype"}
+"""Arguments of PyTorch that are deprecated, or choose among its kernels."""
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""What a norm changes in place in PyTorch, and what ours return, in this order."""
+
+Values = dict[str, Any]
+POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+Constants = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial(ABC):
+    """An input of a database.
+
+    Attributes:
+        source: what it is an input of.
+        ours: the component under test.
+        theirs: its counterpart.
+    """
+
+    source: str
+    ours: Callable
+    theirs: Callable
+
+    @abstractmethod
+    def run_torch(self, dtype: str) -> Arrays:
+        """PyTorch's value, gradients and running statistics."""
+
+    @abstractmethod
+    def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
+        """What ours is called with: constants, arrays to differentiate by, other arrays."""
+
+    @staticmethod
+    @abstractmethod
+    def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
+        """The value of ours, and its running statistics."""
+
+    def run_ours(self, dtype: str) -> Arrays:
+        """The same of ours, under the same names."""
+        with jax.enable_x64(dtype == "float64"):
+            results = _compiled()(self.call, self.ours, *self.arguments(dtype))
+        return {name: np.asarray(array, np.float64) for name, array in results.items()}
+
+    def rejected(self) -> bool:
+        """Whether ours raises an error that says what is wrong."""
+        constants, *arrays = self.arguments("float32")
+        try:
+            jax.eval_shape(partial(_results, self.call, self.ours, constants), *arrays)
+        except (ValueError, TypeError):
+            return True
+        return False
+
+    def __str__(self) -> str:
+        constants, *arrays = self.arguments("float32")
+        shapes = {name: jnp.shape(array) for group in arrays for name, array in group.items()}
+        return f"{self.source}({', '.join(f'{name}={value}' for name, value in (shapes | dict(constants)).items())})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionTrial(Trial):
+    """A function of `losses` or `nn` and the function of `torch.nn.functional` of the same name."""
+
+    inputs: Call
+
+    def run_torch(self, dtype: str) -> Arrays:
+        inputs = _in_dtype(self.inputs, dtype)
+        value = _quietly(self.theirs, inputs)
+        if value.requires_grad:
+            value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
+        results = {"value": value}
+        for name, tensor in self._by_name(inputs).items():
+            if name in STATISTICS and tensor is not None:
+                results[name] = tensor
+            elif isinstance(tensor, torch.Tensor) and tensor.grad is not None:
+                results[f"gradient of {name}"] = tensor.grad
+        return {name: to_numpy(tensor) for name, tensor in results.items()}
+
+    def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
+        constants, selected, others = {}, {}, {}
+        for name, value in self._by_name(self.inputs).items():
+            if isinstance(value, torch.Tensor):
+                (selected if value.requires_grad else others)[name] = _to_jax(value, dtype)
+            else:
+                constants[name] = TRANSLATED.get(type(value), value)
+        if "axis" in parameters_of(self.ours) and self.inputs.args[0].ndim > 1:
+            constants["axis"] = 1
+        if "key" in parameters_of(self.ours):
+            others["key"] = jax.random.key(0)
+        return _hashable(constants), selected, others
+
+    @staticmethod
+    def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
+        result = ours(**constants, **arrays)
+        value, *statistics = result if isinstance(result, tuple) else (result,)
+        return value, {name: array for name, array in zip(STATISTICS, statistics, strict=False) if array is not None}
+
+    def _by_name(self, inputs: Call) -> Values:
+        known = {name: value for name, value in inputs.kwargs.items() if name not in NOT_OURS}
+        return _bound(self.ours, inputs.args, known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerTrial(Trial):
+    """A layer of `nn` and a `torch.nn` module with the same parameters and statistics, in one of the two modes."""
+
+    inputs: ModuleInput
+
+    def run_torch(self, dtype: str) -> Arrays:
+        module = self._module().to(getattr(torch, dtype))
+        inputs = _in_dtype(self.inputs.forward, dtype)
+        value = _quietly(module, inputs)
+        value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
+        named = {"input": inputs.args[0], **dict(module.named_parameters())}
+        results = {"value": value, **dict(module.named_buffers())}
+        results |= {f"gradient of {name}": tensor.grad for name, tensor in named.items() if tensor.grad is not None}
+        return {name: to_numpy(tensor) for name, tensor in results.items()}
+
+    def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
+        constructor = self.inputs.constructor
+        constants = _bound(self.ours, constructor.args, constructor.kwargs) | {"training": self.inputs.training}
+        if "axis" in parameters_of(self.ours):
+            constants["axis"] = 1
+        module = self._module()
+        selected = {"input": self.inputs.forward.args[0], **dict(module.named_parameters())}
+        others = dict(module.named_buffers())
+        return (
+            _hashable(constants),
+            {name: _to_jax(tensor, dtype) for name, tensor in selected.items()},
+            {name: _to_jax(tensor, dtype) for name, tensor in others.items()},
+        )
+
+    @staticmethod
+    def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
+        training, input = constants.pop("training"), arrays.pop("input")
+        layer = ours(**constants)
+        for name, array in arrays.items():
+            getattr(layer, name).set_value(array)
+        layer.set_attributes(use_running_average=not training, raise_if_not_found=False)
+        value = layer(input)
+        return value, {name: getattr(layer, name)[...] for name in STATISTICS if name in arrays}
+
+    def _module(self) -> torch.nn.Module:
+        """The module with random numbers in it, so that ones and zeros hide nothing."""
+        module = self.theirs(*self.inputs.constructor.args, **self.inputs.constructor.kwargs)
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for tensor in module.state_dict().values():
+                if tensor.is_floating_point():
+                    tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+        return module.train(self.inputs.training)
+
+
+def _results(call: Callable, ours: Callable, constants: Constants, selected: Values, others: Values) -> Values:
+    value, pullback, statistics = jax.vjp(
+        lambda selected: call(ours, dict(constants), selected | others), selected, has_aux=True
+    )
+    [gradients] = pullback(jnp.asarray(cotangent(value.shape), value.dtype))
+    return {"value": value, **statistics} | {f"gradient of {name}": array for name, array in gradients.items()}
+
+
+@cache
+def _compiled() -> Callable[..., Values]:
+    """`_results`, compiled with little optimization in either dtype: there are a thousand programs."""
+    return jax.jit(_results, static_argnums=(0, 1, 2), compiler_options=compiler_options("float64"))
+
+
+def _euclidean_distance(x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.sum(jnp.square(x - y + 1e-6), -1))
+
+
+TRANSLATED = {torch.nn.PairwiseDistance: _euclidean_distance}
+
+
+def _bound(function: Callable, args: tuple[Any, ...], kwargs: Values) -> Values:
+    """The arguments of a call by name."""
+    names = [name for name, parameter in parameters_of(function).items() if parameter.kind in POSITIONAL]
+    return dict(zip(names, args, strict=False)) | kwargs
+
+
+def _hashable(constants: Values) -> Constants:
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in constants.items()}
+    return tuple(sorted(plain.items()))
+
+
+def _quietly(function: Callable, inputs: Call) -> torch.Tensor:
+    """The value, without a warning: PyTorch warns of what its databases hold on purpose."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*inputs.args, **inputs.kwargs)
+
+
+def _in_dtype(inputs: Call, dtype: str) -> Call:
+    """A copy of the arguments; floating tensors become leaves of `dtype`."""
+
+    def copied(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        kind = getattr(torch, dtype) if value.is_floating_point() else value.dtype
+        return value.detach().clone().to(kind).requires_grad_(value.requires_grad)
+
+    return Call(tuple(map(copied, inputs.args)), {name: copied(value) for name, value in inputs.kwargs.items()})
+
+
+def _to_jax(tensor: torch.Tensor, dtype: str) -> jax.Array:
+    return jnp.asarray(tensor.detach().numpy(), dtype if tensor.is_floating_point() else None)
