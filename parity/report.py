@@ -73,11 +73,8 @@ def markdown(results: Sequence[Result]) -> str:
             f"| {defects - missed}/{defects} |"
         )
     lines += ["", summary(results) + "."]
-    lines += [
-        f"- `{result.case.name}`: {limits(result.case)}: {result.case.reason}"
-        for result in results
-        if result.case.reason
-    ]
+    cases = [result.case for result in results]
+    lines += [f"- `{case.name}`: {limits(case)}: {case.reason}" for case in cases if case.reason]
     return "\n".join(lines) + "\n"
 
 

@@ -36,21 +36,17 @@ class ModuleInput:
 
 @dataclass(frozen=True)
 class OptimizerInput:
-    """How an optimizer is made, and where PyTorch rejects that: when it is made or when it steps, if at all.
+    """How an optimizer is made.
 
     Attributes:
         description: what the input is about.
-        params: the parameters, or None for any.
-        kwargs: all other arguments.
+        kwargs: all arguments but the parameters.
         error: a regular expression for PyTorch's message; empty where it accepts the input.
-        at_step: whether it is the step that fails.
     """
 
     description: str
-    params: Any
     kwargs: dict[str, Any]
     error: str = ""
-    at_step: bool = False
 
 
 def operators() -> list[str]:
@@ -115,26 +111,20 @@ def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
 
 def optimizer_inputs(name: str) -> list[OptimizerInput]:
     """The configurations of an optimizer on a CPU."""
-    return [
-        OptimizerInput(found.desc, found.params, found.kwargs)
-        for info in _optim_db()
-        if info.optim_cls.__name__ == name
-        for found in info.optim_inputs_func(device="cpu")
-    ]
+    return [OptimizerInput(found.desc, found.kwargs) for found in _optimizer(name).optim_inputs_func(device="cpu")]
 
 
 def optimizer_errors(name: str) -> list[OptimizerInput]:
-    """What an optimizer rejects on a CPU."""
+    """What an optimizer rejects on a CPU, when it is made or when it steps."""
     with _same_random_numbers():
         return [
-            OptimizerInput(
-                found.desc, found.params, found.kwargs, error.error_regex, error.error_on.name == "STEP_ERROR"
-            )
-            for info in _optim_db()
-            if info.optim_cls.__name__ == name and info.optim_error_inputs_func
-            for error in info.optim_error_inputs_func("cpu", torch.float32)
-            for found in [error.optimizer_error_input]
+            OptimizerInput(error.optimizer_error_input.desc, error.optimizer_error_input.kwargs, error.error_regex)
+            for error in _optimizer(name).optim_error_inputs_func("cpu", torch.float32)
         ]
+
+
+def _optimizer(name: str) -> Any:
+    return next(info for info in _optim_db() if info.optim_cls.__name__ == name)
 
 
 def _op_db() -> list[Any]:
