@@ -1,4 +1,32 @@
 """Mutants that change nothing that a comparison with PyTorch can observe, and why."""
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
+NAN_EITHER_WAY = "what is added is 0 or NaN, and so is what is subtracted"
+
+EQUIVALENT: dict[tuple[str, str], str] = {
+    (
+        "jaxtrain.losses.binary",
+        "input, target = (input - _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
+    ): NAN_EITHER_WAY,
+    ("jaxtrain.losses.sequence", "ends = ends - jnp.where(is_valid, 0, jnp.nan)"): NAN_EITHER_WAY,
+    (
+        "jaxtrain.losses.linear",
+        "if linear_weight.ndim >= 2:",
+    ): "without chunks the numbers are the same; the memory is not, and a test measures that",
+    (
+        "jaxtrain.losses.linear",
+        "logits = jnp.tensordot(input, linear_weight, (1, -1)) + bias",
+    ): "the last axis of a matrix is axis 1",
+    (
+        "jaxtrain.losses.probabilistic",
+        "losses = jnp.exp(target) * jnp.where(is_impossible, 1, target - input)",
+    ): "the number is multiplied by exp(-inf) = 0",
+    (
+        "jaxtrain.optim.asgd",
+        "return {'eta': 0 / scalar, 'mu': scalar, 'ax': jnp.zeros_like(parameter)}",
+    ): "the scalar is 1",
+    (
+        "jaxtrain.schedules.cosine",
+        "return jnp.maximum(position, 2 * as_float64(T_max) - position)",
+    ): "the wave is symmetric; what differs is the last digits near its next top",
+}
 """Reasons by module and changed statement (its first line, as `ast.unparse` writes it)."""

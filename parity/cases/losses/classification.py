@@ -290,6 +290,13 @@ NLL = [
     ),
     case(
         "nll_loss",
+        "a class that cannot be",
+        F.nll_loss,
+        [(np.where(np.eye(ROWS, CLASSES) > 0, -np.inf, LOGITS["ordinary"]), np.maximum(LABELS, 0))],
+        {"zero instead of infinity": lambda input, target: losses.nll_loss(jnp.maximum(input, 0), target)},
+    ),
+    case(
+        "nll_loss",
         "weighted",
         with_weight(F.nll_loss),
         BY_LOG_PROBABILITY,

@@ -186,6 +186,16 @@ GAUSSIAN = [
         {"standard deviation": lambda input, target, var: losses.gaussian_nll_loss(input, target, var**2)},
         wrt=ALL,
     ),
+    case(
+        "gaussian_nll_loss",
+        "variance of each row of a stack",
+        F.gaussian_nll_loss,
+        [(normal(k, 4, 3, 3), normal(k + 1, 4, 3, 3), uniform(k + 2, 4, 3, low=0.05)) for k in range(20, 50, 3)],
+        {
+            "of each column": lambda input, target, var: losses.gaussian_nll_loss(input, target, var[:, None]),
+        },
+        wrt=ALL,
+    ),
 ]
 
 CASES = [*KL_DIV, *POISSON, *GAUSSIAN]

@@ -82,6 +82,9 @@ NADAM = [
     ),
 ]
 
+# The next float: its length grows to 5 + 2e-15, and rounds to 5 in one of the steps before.
+TWO_THIRDS = 0.6666666666666667
+
 RADAM = [
     case(
         "radam",
@@ -122,6 +125,14 @@ RADAM = [
         partial(optim.radam, betas=(0.9, 0.95)),
         lambda p: torch.optim.RAdam(p, betas=(0.9, 0.95)),
         defects={"optax": lambda: optax.radam(1e-3, 0.9, 0.95)},
+    ),
+    case(
+        "radam",
+        "a length of 5 in one step, where it must be more",
+        partial(optim.radam, betas=(0.9, TWO_THIRDS)),
+        lambda p: torch.optim.RAdam(p, betas=(0.9, TWO_THIRDS)),
+        states=False,
+        defects={"always rectified": partial(optim.adam, betas=(0.9, TWO_THIRDS))},
     ),
 ]
 

@@ -37,6 +37,18 @@ def valley(parameters, problem):
     return loss + (parameters["bias"] - x[0] ** 2) ** 2
 
 
+def level(parameters, problem):
+    """From 1 at 0, downhill at first, to a gentle slope at 1 that lies from 3e-4 below to 3e-4 above."""
+    x, drop = parameters["weight"], 3e-5 * problem
+    return (1 - x + (1.75 - 3 * drop) * x**2 + (2 * drop - 0.75) * x**3).sum()
+
+
+def wall(parameters, problem):
+    """From 0, downhill at first, and up a wall that no cubic follows."""
+    x = parameters["weight"]
+    return (-x + 10 ** (1 + problem / 10) * x**8).sum()
+
+
 def problems(size: int) -> np.ndarray:
     rng = np.random.default_rng(5)
     shape = (PROBLEMS, size)
@@ -45,8 +57,15 @@ def problems(size: int) -> np.ndarray:
 
 
 def case(
-    configuration: str, ours: Factory, reference: Callable, objective: Callable, defects: dict, size: int = 12
+    configuration: str,
+    ours: Factory,
+    reference: Callable,
+    objective: Callable,
+    defects: dict,
+    size: int = 12,
+    **options,
 ) -> Case:
+    given = {"start": {"weight": -np.ones(size), "bias": np.array(3.0)}, "problems": problems(size), "updates": 3}
     return ClosureCase(
         component="optim.lbfgs",
         configuration=configuration,
@@ -54,13 +73,11 @@ def case(
         reference=reference,
         objective=objective,
         defects=defects,
-        start={"weight": -np.ones(size), "bias": np.array(3.0)},
-        problems=problems(size),
-        updates=3,
         states=("d", "prev_flat_grad", "prev_loss"),
         precision_factor=4.0,
         reason="an iteration multiplies every rounding about tenfold, so that the largest of 300 errors is one of few, "
         "and as much chance as PyTorch's own",
+        **(given | options),
     )
 
 
@@ -151,5 +168,24 @@ CASES: list[Case] = [
             "another first trial": partial(optim.lbfgs, 1.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
         },
         size=6,
+    ),
+    case(
+        "strong_wolfe, hardly a decrease",
+        partial(optim.lbfgs, max_iter=4, line_search_fn="strong_wolfe"),
+        lambda p: torch.optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe"),
+        level,
+        {"any decrease": partial(optim.lbfgs, max_iter=4)},
+        start={"weight": np.zeros(1)},
+        problems=np.arange(-10.25, 10.0),
+        updates=1,
+    ),
+    case(
+        "strong_wolfe, trials that stall",
+        partial(optim.lbfgs, max_iter=4, line_search_fn="strong_wolfe"),
+        lambda p: torch.optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe"),
+        wall,
+        {"one evaluation less": partial(optim.lbfgs, max_iter=4, max_eval=3, line_search_fn="strong_wolfe")},
+        start={"weight": np.zeros(1)},
+        problems=np.arange(0.0, 20.0),
     ),
 ]

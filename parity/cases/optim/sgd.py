@@ -8,7 +8,20 @@ import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import case, decoupled_instead_of_l2, halving, torch_halving
+from parity.cases.optim._table import Factory, case, decoupled_instead_of_l2, halving, torch_halving
+
+
+def without_parameters(make: Factory) -> Factory:
+    """The optimizer when its caller does not hand over the parameters."""
+
+    def factory() -> optax.GradientTransformation:
+        optimizer = make()
+        return optax.GradientTransformation(
+            optimizer.init, lambda gradients, state, params=None: optimizer.update(gradients, state)
+        )
+
+    return factory
+
 
 SGD = [
     case(
@@ -31,6 +44,13 @@ SGD = [
             "averages instead of sums": lambda: optax.chain(optax.ema(0.9, debias=False), optax.scale(-0.01)),
             "nesterov on": partial(optim.sgd, 0.01, momentum=0.9, nesterov=True),
         },
+    ),
+    case(
+        "sgd",
+        "momentum, without the parameters",
+        without_parameters(partial(optim.sgd, 0.01, momentum=0.9)),
+        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+        defects={"no momentum": without_parameters(partial(optim.sgd, 0.01))},
     ),
     case(
         "sgd",

@@ -127,4 +127,12 @@ CASES: list[Case] = [
         )
         for strategy, other in (("cos", "linear"), ("linear", "cos"))
     ),
+    case(
+        "swa_lr",
+        "1 step",
+        schedules.swa_lr(0.1, 0.03, 1),
+        lambda optimizer: swa_utils.SWALR(optimizer, 0.03, 1),
+        {"at once": schedules.swa_lr(0.1, 0.03, 0), "a step late": schedules.swa_lr(0.1, 0.03, 2)},
+        steps=100,
+    ),
 ]

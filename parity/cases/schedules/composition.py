@@ -236,6 +236,17 @@ CASES: list[Case] = [
     ),
     case(
         "chained_scheduler",
+        "a decay at 0 of a rate that is pulled",
+        schedules.chained_scheduler([PULLED, schedules.multi_step_lr(0.1, [0, 500, 500], 0.5)]),
+        at_once(
+            lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, 300, 0.01),
+            lambda optimizer: lr_scheduler.MultiStepLR(optimizer, [0, 500, 500], 0.5),
+        ),
+        {"product": product(PULLED, schedules.multi_step_lr(0.1, [0, 500, 500], 0.5))},
+        steps=1000,
+    ),
+    case(
+        "chained_scheduler",
         "annealed by swa_lr",
         schedules.chained_scheduler([HELD, schedules.swa_lr(0.1, 0.05, 300)]),
         at_once(

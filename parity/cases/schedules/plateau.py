@@ -34,6 +34,7 @@ def case(configuration: str, values: np.ndarray, defects: dict[str, dict[str, An
 
 
 FALLING = metrics(1.0, 1.0)
+STAIRS = np.ceil(64 * FALLING) / 64
 
 CASES: list[Case] = [
     case(
@@ -89,5 +90,20 @@ CASES: list[Case] = [
         patience=5,
         threshold=0.01,
         eps=0.0,
+    ),
+    *(
+        case(
+            f"equal metrics, mode={mode!r}, threshold_mode={threshold_mode!r}",
+            STAIRS if mode == "min" else -STAIRS,
+            {"a stair is not enough": {"threshold": 0.1}},
+            mode=mode,
+            factor=0.995,
+            patience=5,
+            threshold=0.0,
+            threshold_mode=threshold_mode,
+            eps=0.0,
+        )
+        for mode in ("min", "max")
+        for threshold_mode in ("rel", "abs")
     ),
 ]
