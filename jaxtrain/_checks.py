@@ -78,6 +78,11 @@ def check_choice(where: str, name: str, value: Any, choices: Collection[Any]) ->
 
 def check_integer(where: str, name: str, value: Any, low: int, high: float = math.inf) -> int:
     """`value` as an `int`; raise unless it is an integer (and no bool) from `low` to `high`."""
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{where}: {name} must be an integer that is known when the program is traced, got {value}; name it in "
+            "static_argnames of jax.jit, or in static_args of optax.inject_hyperparams"
+        )
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
     if not low <= value <= high:

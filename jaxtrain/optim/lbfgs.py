@@ -100,7 +100,7 @@ def lbfgs(
         max_eval: number of evaluations of the loss after which an update ends, by default `max_iter * 5 // 4`.
         tolerance_grad: the update ends if no element of the gradient is larger.
         tolerance_change: it ends if no parameter changes by more, or the loss changes by less.
-        history_size: number of pairs kept.
+        history_size: number of pairs kept. The three whole numbers are `static_args` of `optax.inject_hyperparams`.
         line_search_fn: None for steps of fixed length, or `"strong_wolfe"`.
 
     Returns:

@@ -67,7 +67,7 @@ def muon(
         adjust_lr_fn: `"original"` (as None is) or `"match_rms_adamw"`.
         axis: which axis of a matrix counts the outputs: the last one as in the kernels of Flax, or 0 as in the weights
             of PyTorch.
-        dtype: dtype of the iteration.
+        dtype: dtype of the iteration. This, `axis` and `ns_steps` are `static_args` of `optax.inject_hyperparams`.
 
     Returns:
         An `optax.GradientTransformation` with a `MuonState`, which needs the parameters in `update` if they decay.

@@ -209,6 +209,13 @@ def test_choices_and_whole_numbers(name, options, error, message):
         getattr(optim, name)(**options)
 
 
+def test_whole_numbers_are_known_when_the_program_is_traced():
+    with pytest.raises(
+        TypeError, match=r"muon: ns_steps must be an integer that is known .* in static_argnames of jax"
+    ):
+        jax.eval_shape(lambda steps: optim.muon(ns_steps=steps) and 0, 5)
+
+
 each_optimizer = pytest.mark.parametrize("name", CLASSES)
 
 
