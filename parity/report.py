@@ -73,8 +73,7 @@ def markdown(results: Sequence[Result]) -> str:
             f"| {defects - missed}/{defects} |"
         )
     lines += ["", summary(results) + "."]
-    cases = [result.case for result in results]
-    lines += [f"- `{case.name}`: {limits(case)}: {case.reason}" for case in cases if case.reason]
+    lines += [f"- {reason}" for reason in reasons(results)]
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +95,14 @@ def begin_marker(section: str) -> str:
 
 def end_marker(section: str) -> str:
     return f"<!-- {section}: end -->"
+
+
+def reasons(results: Sequence[Result]) -> list[str]:
+    """Every limit that is wider than usual, with its reason and the cases that have it."""
+    found: dict[str, list[str]] = {}
+    for case in (result.case for result in results if result.case.reason):
+        found.setdefault(f"{limits(case)}: {case.reason}", []).append(f"`{case.name}`")
+    return [f"{', '.join(names)}: {why}" for why, names in found.items()]
 
 
 def limits(case: Case) -> str:

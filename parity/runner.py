@@ -1,9 +1,14 @@
 """Run cases and keep what they found."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+
+import torch
 
 from parity.case import Case
+from parity.cases import all_cases
 from parity.compare import Measurement
 
 
@@ -39,6 +44,18 @@ def run(case: Case) -> Result:
     return Result(case, case.measurement, missed)
 
 
-def run_all(cases: Iterable[Case]) -> Iterator[Result]:
-    """Results one by one, as they come."""
-    return map(run, cases)
+def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
+    """Results one by one, in order; with several processes the cases must be those of the registry."""
+    if processes == 1:
+        yield from map(run, cases)
+        return
+    # Neighbours share compiled programs, so a process takes a few at a time.
+    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for case, found in zip(cases, pool.map(_run_named, [case.name for case in cases], chunksize=4), strict=True):
+            yield Result(case, *found)
+
+
+def _run_named(name: str) -> tuple[Measurement, tuple[str, ...]]:
+    """A result as it can travel between processes."""
+    result = run(next(case for case in all_cases() if case.name == name))
+    return result.measurement, result.missed

@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not found:
         parser.error(f"no component's name contains {options.name!r}")
     versions = f"(PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})"
-    print(report.summary(found), versions)
+    print(report.summary(found), versions, *report.reasons(found), sep="\n  ")
     if options.markdown:
         write_markdown(options.markdown, databases=report.markdown(found, versions))
     return 1 if any(verdict.failures for verdict in found) else 0

@@ -26,7 +26,7 @@ NO_COUNTERPART = {
 """What cannot go wrong here, by PyTorch's description, and why."""
 
 TAKES_PARAMETERS = {
-    "only support 2D parameters": "a matrix",
+    "only support 2D parameters": "matrices",
     "does not support complex parameters": "complex",
     "Adafactor does not support complex parameters": "complex",
     "complex not supported": "complex",
@@ -67,7 +67,7 @@ def _attempt(optimizer: Callable[..., Any], found: OptimizerInput) -> tuple[Call
         parameters = {"weight": jnp.ones((2, 2))}
         return lambda: optim.param_groups(optimizer, groups, **arguments).init(parameters), ["weight", "kernel|weight"]
     if word := TAKES_PARAMETERS.get(found.description):
-        shape, dtype = ((2, 2, 2), "float32") if word == "a matrix" else ((2, 2), "complex64")
+        shape, dtype = ((2, 2, 2), "float32") if word == "matrices" else ((2, 2), "complex64")
         return lambda: optimizer(**arguments).init({"weight": jnp.ones(shape, dtype)}), ["weight", word]
     return partial(optimizer, **arguments), [_culprit(found)]
 

@@ -7,15 +7,13 @@ from parity.databases.verdict import Verdict
 
 
 def line(verdict: Verdict) -> str:
-    """A component: its figures, its reasons, and what is wrong."""
+    """A component: its figures, and what is wrong."""
     figures = f"{verdict.component}: {verdict.inputs} inputs, {verdict.run} run, {verdict.matched} matched"
     if verdict.errors:
         figures += f"; {verdict.rejected} of {verdict.errors} error inputs rejected"
-    return "\n".join([figures, *(f"  {reason}" for reason in reasons([verdict])), *failures(verdict)])
-
-
-def failures(verdict: Verdict) -> list[str]:
-    return [f"  FAIL {failure}" for failure in verdict.failures]
+    if without := verdict.without_counterpart.total():
+        figures += f", {without} without a counterpart"
+    return "\n".join([figures, *(f"  FAIL {failure}" for failure in verdict.failures)])
 
 
 def reasons(verdicts: Sequence[Verdict]) -> list[str]:

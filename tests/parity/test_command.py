@@ -11,7 +11,8 @@ from parity.cases.optim._table import case
 
 
 def test_filter_files_and_exit_status(tmp_path, capsys):
-    status = command.main(["clip_grad_value", "--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")])
+    files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
+    status = command.main(["clip_grad_value", "--processes", "2", *files])
     entries = json.loads((tmp_path / "a.json").read_text())
     assert status == 0
     assert [entry["component"] for entry in entries] == ["optim.clip_grad_value"]
