@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import SWALR
@@ -119,19 +119,14 @@ def assert_agree(ours: Callable, make_torch: Callable, lr: float) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_alone(name):
-    @settings(max_examples=25, derandomize=True, deadline=None, database=None)
-    @given(st.data())
-    def agree(data):
-        lr = data.draw(RATES)
-        pair = data.draw(ALL[name](lr))
-        assert_agree(pair.ours, pair.torchs, lr)
-
-    agree()
+@given(data=st.data())
+def test_alone(name, data):
+    lr = data.draw(RATES)
+    pair = data.draw(ALL[name](lr))
+    assert_agree(pair.ours, pair.torchs, lr)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, database=None)
-@given(st.data())
+@given(data=st.data())
 def test_one_after_the_other(data):
     lr = data.draw(RATES)
     # A one-cycle or cyclic schedule in PyTorch changes the rates of those that are made after it.
@@ -145,17 +140,13 @@ def test_one_after_the_other(data):
     )
 
 
-@pytest.mark.parametrize(("names", "examples"), [(SCALING, 20), (["cosine_annealing_lr", "swa_lr", *SCALING], 6)])
-def test_at_once(names, examples):
-    @settings(max_examples=examples, derandomize=True, deadline=None, database=None)
-    @given(st.data())
-    def agree(data):
-        lr = data.draw(RATES)
-        drawn = [data.draw(ALL[data.draw(st.sampled_from(sorted(names)))](lr)) for _ in range(data.draw(count(1, 3)))]
-        assert_agree(
-            schedules.chained_scheduler([pair.ours for pair in drawn]),
-            lambda optimizer: lr_scheduler.ChainedScheduler([pair.torchs(optimizer) for pair in drawn]),
-            lr,
-        )
-
-    agree()
+@pytest.mark.parametrize("names", [SCALING, ["cosine_annealing_lr", "swa_lr", *SCALING]], ids=["scaling", "all"])
+@given(data=st.data())
+def test_at_once(names, data):
+    lr = data.draw(RATES)
+    drawn = [data.draw(ALL[data.draw(st.sampled_from(sorted(names)))](lr)) for _ in range(data.draw(count(1, 3)))]
+    assert_agree(
+        schedules.chained_scheduler([pair.ours for pair in drawn]),
+        lambda optimizer: lr_scheduler.ChainedScheduler([pair.torchs(optimizer) for pair in drawn]),
+        lr,
+    )
