@@ -47,6 +47,11 @@ def per_parameter(
     def at(count: jax.Array) -> dict[str, jax.Array]:
         return {name: as_float64(value(count) if callable(value) else value) for name, value in hyperparameters.items()}
 
+    def scalars_at(count: jax.Array, step: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The learning rate, and what a step needs."""
+        current = at(count)
+        return current["lr"], scalars(as_float64(step), **current)
+
     def init(params: optax.Params) -> Any:
         check_floating(params)
         leaves, structure = jax.tree.flatten(params)
@@ -81,12 +86,7 @@ def per_parameter(
 
         # A parameter without a gradient neither moves nor counts the step.
         step = state.step + np.array([gradient is not None for gradient in gradient_leaves], np.int32)
-        rounded = float64_scalars(
-            lambda count, step: (at(count)["lr"], scalars(as_float64(step), **at(count))),
-            state.count,
-            step,
-            dtypes={*dtypes, default_float()},
-        )
+        rounded = float64_scalars(scalars_at, state.count, step, dtypes={*dtypes, default_float()})
 
         updates, new = [], []
         for index, (gradient, parameter, dtype) in enumerate(

@@ -21,6 +21,7 @@ def log_simplex(seed: int) -> np.ndarray:
 
 
 def torch_kl_div(*arrays, reduction="mean", log_target=False):
+    """Without PyTorch's warning that its mean is over the elements."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return F.kl_div(*arrays, reduction=reduction, log_target=log_target)
