@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from jax import lax
 
 from jaxtrain._checks import check_integer
@@ -11,7 +12,7 @@ from jaxtrain.nn._arrays import channel_axis, check_channels
 
 def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low: int) -> tuple[int, ...]:
     """`given` as one integer for each of `count` spatial axes, each at least `low`."""
-    numbers = (given,) * count if isinstance(given, int) else tuple(given)
+    numbers = tuple(given) if np.iterable(given) else (given,) * count
     if len(numbers) != count:
         raise ValueError(
             f"{where}: {name} must be an integer, or one for each of the {count} axes of the kernel, got {given!r}"
@@ -21,10 +22,24 @@ def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low:
 
 def as_kernel_size(where: str, kernel_size: int | Sequence[int]) -> tuple[int, ...]:
     """`kernel_size` as a tuple, of one size for an integer."""
-    sizes = (kernel_size,) if isinstance(kernel_size, int) else tuple(kernel_size)
+    sizes = tuple(kernel_size) if np.iterable(kernel_size) else (kernel_size,)
     if not sizes:
         raise ValueError(f"{where}: kernel_size must name at least one axis, got {kernel_size!r}")
     return tuple(check_integer(where, "kernel_size", size, 1) for size in sizes)
+
+
+def check_kernel(where: str, kernel: jax.Array) -> None:
+    """Raise `ValueError` unless the kernel has at least one spatial axis."""
+    if kernel.ndim < 3:
+        raise ValueError(f"{where}: kernel must have a shape (*kernel_size, channels, channels), got {kernel.shape}")
+
+
+def check_bias(where: str, bias: jax.Array | None, out_channels: int) -> None:
+    """Raise `ValueError` unless the bias, where given, has one element a channel of the output."""
+    if bias is not None and bias.shape != (out_channels,):
+        raise ValueError(
+            f"{where}: bias must have the shape ({out_channels},) of the output channels, got {bias.shape}"
+        )
 
 
 def check_groups(where: str, in_channels: int, out_channels: int, groups: int) -> None:
@@ -52,8 +67,8 @@ def layout(where: str, input: jax.Array, kernel: jax.Array, in_channels: int, ax
             f"{spatial} for positions, got shape {input.shape}; kernel_size has one number for each axis of positions, "
             "as in (3, 3) for images, and a single example needs a batch axis, as in x[None]"
         )
-    axis = channel_axis(where, input, axis)
     check_channels(where, input, axis, in_channels)
+    axis = channel_axis(where, input, axis)
     positions = "".join(map(str, range(spatial)))
     axes = [*"N", *positions]
     axes.insert(axis, "C")

@@ -49,7 +49,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
     Returns:
         When called with an input of shape (batch, in_features) and the classes of shape (batch,), or with one example
         and its class: the log-probability of each class, `output`, and the mean of their negatives, `loss`. Both are
-        NaN for a class out of range.
+        NaN for a class out of range, and so is the gradient of that example.
 
     Raises:
         TypeError: if the input is not floating-point, or the target does not hold integers.
@@ -117,7 +117,8 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         for number, (low, high) in enumerate(pairwise(self.cutoffs)):
             within = _pick(self._tail_log_prob(input, number), target - low)
             output = jnp.where((target >= low) & (target < high), head[..., self.cutoffs[0] + number] + within, output)
-        output = jnp.where((target >= 0) & (target < self.n_classes), output, jnp.nan)
+        # A factor, not a choice, so that the gradient is NaN as well.
+        output *= jnp.where((target >= 0) & (target < self.n_classes), 1, jnp.nan)
         return AdaptiveLogSoftmaxOutput(output.astype(input.dtype), -jnp.mean(output).astype(input.dtype))
 
     def log_prob(self, input: Float[Array, "*batch in_features"]) -> Float[Array, "*batch n_classes"]:

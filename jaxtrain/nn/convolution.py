@@ -16,7 +16,15 @@ from jaxtyping import Array, Float
 from jaxtrain._checks import check_choice
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import along_axis, as_floating, value
-from jaxtrain.nn._spatial import as_kernel_size, check_groups, check_output_size, layout, per_axis
+from jaxtrain.nn._spatial import (
+    as_kernel_size,
+    check_bias,
+    check_groups,
+    check_kernel,
+    check_output_size,
+    layout,
+    per_axis,
+)
 
 Padding = int | Sequence[int] | Literal["same", "valid"]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
@@ -69,8 +77,10 @@ def conv(
     `jax_default_matmul_precision` is `"highest"`.
     """
     input, kernel, bias = promote_dtype((as_floating("conv", input), kernel, bias))
+    check_kernel("conv", kernel)
     size, per_group, out_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv", per_group * groups, out_channels, groups)
+    check_bias("conv", bias, out_channels)
     numbers = layout("conv", input, kernel, per_group * groups, axis)
     stride = per_axis("conv", "stride", stride, len(size), 1)
     dilation = per_axis("conv", "dilation", dilation, len(size), 1)

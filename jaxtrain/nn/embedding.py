@@ -38,7 +38,7 @@ def embedding(
 
     Raises:
         TypeError: if the input does not hold integers.
-        ValueError: if padding_idx, max_norm or norm_type is out of range.
+        ValueError: if the table has not two axes, or padding_idx, max_norm or norm_type is out of range.
 
     Example:
         >>> from jaxtrain import nn
@@ -56,6 +56,8 @@ def embedding(
     input, weight = jnp.asarray(input), jnp.asarray(weight)
     if not jnp.issubdtype(input.dtype, jnp.integer):
         raise TypeError(f"embedding: input must hold integers, got {input.dtype}")
+    if weight.ndim != 2:
+        raise ValueError(f"embedding: weight must have the shape (num_embeddings, embedding_dim), got {weight.shape}")
     num_embeddings = weight.shape[0]
     padding_idx = _from_front("embedding", padding_idx, num_embeddings)
     # A negative index would count from the end.

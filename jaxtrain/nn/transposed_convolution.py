@@ -14,7 +14,15 @@ from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import along_axis, as_floating, value
-from jaxtrain.nn._spatial import as_kernel_size, check_groups, check_output_size, layout, per_axis
+from jaxtrain.nn._spatial import (
+    as_kernel_size,
+    check_bias,
+    check_groups,
+    check_kernel,
+    check_output_size,
+    layout,
+    per_axis,
+)
 
 
 def conv_transpose(
@@ -67,8 +75,10 @@ def conv_transpose(
     than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
     """
     input, kernel, bias = promote_dtype((as_floating("conv_transpose", input), kernel, bias))
+    check_kernel("conv_transpose", kernel)
     size, per_group, in_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv_transpose", in_channels, per_group * groups, groups)
+    check_bias("conv_transpose", bias, per_group * groups)
     numbers = layout("conv_transpose", input, kernel, in_channels, axis)
     stride = per_axis("conv_transpose", "stride", stride, len(size), 1)
     dilation = per_axis("conv_transpose", "dilation", dilation, len(size), 1)
