@@ -1,0 +1,59 @@
+"""Layers that differ on purpose."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import torch.nn.functional as F
+from flax import nnx
+
+from jaxtrain import nn
+from parity.deviations.deviation import Deviation
+
+
+def dropped_infinity(function: Callable, infinities: Any) -> Any:
+    """How many of many dropped infinities become NaN."""
+    return np.isnan(np.asarray(function(infinities))).mean().round(1)
+
+
+def table_after_lookup() -> jax.Array:
+    """A row of norm √18 after it was looked up with `max_norm=1`."""
+    layer = nn.Embedding(2, 2, max_norm=1.0, rngs=nnx.Rngs(0))
+    layer.embedding.set_value(jnp.full((2, 2), 3.0))
+    layer(jnp.zeros(1, int))
+    return layer.embedding[...][0]
+
+
+def torch_table_after_lookup() -> torch.Tensor:
+    layer = torch.nn.Embedding.from_pretrained(torch.full((2, 2), 3.0), max_norm=1.0)
+    layer(torch.zeros(1, dtype=torch.long))
+    return layer.weight[0]
+
+
+DEVIATIONS: list[Deviation] = [
+    Deviation(
+        "nn.dropout",
+        "share of NaN when infinities are dropped, p = 0.5",
+        "what is dropped is 0, whatever it was",
+        lambda: dropped_infinity(lambda x: nn.dropout(x, 0.5, key=jax.random.key(0)), jnp.full(10_000, jnp.inf)),
+        lambda: dropped_infinity(lambda x: F.dropout(x, 0.5), torch.full((10_000,), math.inf)),
+    ),
+    Deviation(
+        "nn.embedding",
+        "row 7 of 3",
+        "compiled code cannot raise",
+        lambda: nn.embedding(jnp.array([7]), jnp.ones((3, 2)))[0],
+        lambda: F.embedding(torch.tensor([7]), torch.ones(3, 2))[0],
+    ),
+    Deviation(
+        "nn.Embedding",
+        "the table after a lookup of [3, 3] with `max_norm=1`",
+        "a layer in use does not change its parameters; what it returns is the same",
+        table_after_lookup,
+        torch_table_after_lookup,
+    ),
+]
