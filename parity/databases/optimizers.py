@@ -30,8 +30,8 @@ INHERITED = {
     "reason": "weight decay adds a parameter's rounding, 1.4e-14 of its way, to gradients that are tiny themselves",
 }
 SHORT = {
-    "formula_limit": 4e-12,
-    "reason": "steps of a thousandth: the differences of gradients that make the direction lose three digits; and an "
+    "formula_limit": 2e-11,
+    "reason": "steps of a thousandth: the differences of gradients that make the direction lose four digits; and an "
     "iteration multiplies every rounding, so that the largest float32 error is one of few",
 }
 WIDER: Mapping[tuple[str, str], Mapping[str, Any]] = {
