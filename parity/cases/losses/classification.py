@@ -292,8 +292,13 @@ NLL = [
         "nll_loss",
         "a class that cannot be",
         F.nll_loss,
-        [(np.where(np.eye(ROWS, CLASSES) > 0, -np.inf, LOGITS["ordinary"]), np.maximum(LABELS, 0))],
-        {"zero instead of infinity": lambda input, target: losses.nll_loss(jnp.maximum(input, 0), target)},
+        [(np.where(np.arange(CLASSES) == LABELS[:, None], -np.inf, LOGITS["ordinary"]), LABELS)],
+        {
+            "zero instead of infinity": lambda input, target, reduction: losses.nll_loss(
+                jnp.where(jnp.isinf(input), 0, input), target, reduction=reduction
+            )
+        },
+        reductions=("mean", "none"),
     ),
     case(
         "nll_loss",

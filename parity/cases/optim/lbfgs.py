@@ -43,10 +43,10 @@ def level(parameters, problem):
     return (1 - x + (1.75 - 3 * drop) * x**2 + (2 * drop - 0.75) * x**3).sum()
 
 
-def wall(parameters, problem):
-    """From 0, downhill at first, and up a wall that no cubic follows."""
+def plateau(parameters, problem):
+    """From 0, downhill for a hundredth of the first trial's way at most, and up to a plateau that no cubic follows."""
     x = parameters["weight"]
-    return (-x + 10 ** (1 + problem / 10) * x**8).sum()
+    return (-x + (5 + problem) * x**2 / (1e-4 + x**2)).sum()
 
 
 def problems(size: int) -> np.ndarray:
@@ -183,9 +183,10 @@ CASES: list[Case] = [
         "strong_wolfe, trials that stall",
         partial(optim.lbfgs, max_iter=4, line_search_fn="strong_wolfe"),
         lambda p: torch.optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe"),
-        wall,
+        plateau,
         {"one evaluation less": partial(optim.lbfgs, max_iter=4, max_eval=3, line_search_fn="strong_wolfe")},
         start={"weight": np.zeros(1)},
         problems=np.arange(0.0, 20.0),
+        updates=1,
     ),
 ]
