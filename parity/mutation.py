@@ -28,6 +28,11 @@ from parity.equivalent_mutants import EQUIVALENT
 from parity.mutants import Mutant, mutants_of, spread
 
 ROOMS = ("optim", "schedules", "losses")
+COMBINING = {
+    "optim": {"optim.param_groups"},
+    "schedules": {"schedules.sequential_lr", "schedules.chained_scheduler", "schedules.per_epoch"},
+}
+"""By room, what is handed others of the room, and so depends on files that it does not import."""
 ROOT = Path(jaxtrain.__file__).parent
 SECONDS = 400
 """A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
@@ -56,8 +61,10 @@ class _Importer(MetaPathFinder, SourceLoader):
 
 
 def components_of(module: str) -> set[str]:
-    """The public names below `jaxtrain` that are defined in a module or in one that imports it, however indirectly."""
-    found = set()
+    """The public names below `jaxtrain` that are defined in a module or in one that imports it, however indirectly, or
+    that combine others.
+    """
+    found = set(COMBINING.get(module.split(".")[1], ()))
     for dependent in _dependents(module):
         _, room, *_ = dependent.split(".")
         public = vars(importlib.import_module(f"jaxtrain.{room}"))

@@ -67,11 +67,20 @@ def test_what_is_explained_as_equivalent_exists():
 
 
 def test_components_of_a_file_and_of_a_private_helper():
-    assert mutation.components_of("jaxtrain.optim.adam") == {"optim.AdamState", "optim.adam", "optim.adamw"}
+    assert mutation.components_of("jaxtrain.optim.adam") == {
+        "optim.AdamState",
+        "optim.adam",
+        "optim.adamw",
+        "optim.param_groups",
+    }
     by_everyone = mutation.components_of("jaxtrain.optim._per_parameter")
     assert {"optim.sgd", "optim.rmsprop"} <= by_everyone
     assert "optim.clip_grad_norm" not in by_everyone
-    assert mutation.components_of("jaxtrain.optim._strong_wolfe") == {"optim.LBFGSState", "optim.lbfgs"}
+    assert mutation.components_of("jaxtrain.optim._strong_wolfe") == {
+        "optim.LBFGSState",
+        "optim.lbfgs",
+        "optim.param_groups",
+    }
 
 
 def test_a_mutant_is_caught():
