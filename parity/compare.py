@@ -108,10 +108,11 @@ def precision_verdict(
             return errors(values, true, unit).max(axis=shared, keepdims=True, initial=0.0)
 
         theirs, mine = largest(torch[name]), largest(ours[name])
-        attainable = largest(true.astype(ml_dtypes.finfo(dtype).dtype).astype(np.float64))
+        with np.errstate(over="ignore"):
+            attainable = largest(true.astype(ml_dtypes.finfo(dtype).dtype).astype(np.float64))
         limit = factor * np.maximum(theirs, attainable)
         for pair in zip(mine.flat, theirs.flat, limit.flat, strict=True):
-            worst = max(worst, (pair[0] / pair[2] if pair[2] else pair[0], *pair[:2]))
+            worst = max(worst, (pair[0] / pair[2] if 0 < pair[2] < math.inf else pair[0], *pair[:2]))
         error = errors(ours[name], true, unit)
         found.append(_first_difference(name, ours[name], true, error, np.broadcast_to(limit, error.shape), dtype))
     return worst[1], worst[2], _earliest(found)

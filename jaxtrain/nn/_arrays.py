@@ -69,6 +69,16 @@ def along_axis(vector: jax.Array, axis: int, ndim: int) -> jax.Array:
     return jnp.expand_dims(vector, tuple(other for other in range(ndim) if other != axis))
 
 
+def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.Array:
+    """The output plus the bias, where given, along `axis`; summed, as is the bias's gradient, in float32 at least."""
+    if bias is None:
+        return output
+    dtype = jnp.promote_types(output.dtype, bias.dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    total = output.astype(wide) + along_axis(bias.astype(wide), axis % output.ndim, output.ndim)
+    return total.astype(dtype)
+
+
 def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
     """`normalized_shape` as a tuple, of at least one size."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)

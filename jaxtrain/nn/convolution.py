@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_choice
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import along_axis, as_floating, value
+from jaxtrain.nn._arrays import as_floating, value, with_bias
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -95,7 +95,7 @@ def conv(
         feature_group_count=groups,
     )
     check_output_size("conv", input, output, size)
-    return output if bias is None else output + along_axis(bias, axis % input.ndim, input.ndim)
+    return with_bias(output, bias, axis)
 
 
 class Conv(nnx.Module):

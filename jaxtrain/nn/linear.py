@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating
+from jaxtrain.nn._arrays import as_floating, value, with_bias
 
 
 def linear(
@@ -43,8 +43,7 @@ def linear(
     Torch counterpart: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
     """
     input = _as_features("linear", input, kernel.shape[0])
-    output = jnp.matmul(input, kernel)
-    return output if bias is None else output + bias
+    return with_bias(jnp.matmul(input, kernel), bias)
 
 
 class Linear(nnx.Linear):
@@ -115,7 +114,11 @@ class Linear(nnx.Linear):
     def __call__(
         self, inputs: Float[Array, "*batch in_features"], out_sharding=None
     ) -> Float[Array, "*batch out_features"]:
-        return super().__call__(_as_features("Linear", inputs, self.in_features), out_sharding)
+        inputs = _as_features("Linear", inputs, self.in_features)
+        inputs, kernel, bias = self.promote_dtype((inputs, self.kernel[...], value(self.bias)), dtype=self.dtype)
+        last_by_first = (((inputs.ndim - 1,), (0,)), ((), ()))
+        output = self.dot_general(inputs, kernel, last_by_first, precision=self.precision, out_sharding=out_sharding)
+        return with_bias(output, bias)
 
 
 def _as_features(where: str, input: ArrayLike, in_features: int) -> jax.Array:

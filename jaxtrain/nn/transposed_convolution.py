@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import along_axis, as_floating, value
+from jaxtrain.nn._arrays import as_floating, value, with_bias
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -103,7 +103,7 @@ def conv_transpose(
         feature_group_count=groups,
     )
     check_output_size("conv_transpose", input, output, size)
-    return output if bias is None else output + along_axis(bias, axis % input.ndim, input.ndim)
+    return with_bias(output, bias, axis)
 
 
 class ConvTranspose(nnx.Module):

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from parity.case import Case
 
-ROOMS = ("losses", "optim", "schedules", "regularization", "nn")
+ROOMS = ("losses", "optim", "schedules", "regularization", "nn", "half_precision")
 
 
 @cache

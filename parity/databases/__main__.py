@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     found = []
     for verdict in verdicts(options.name):
+        jax.clear_caches()
         found.append(verdict)
         print(report.line(verdict), flush=True)
     if not found:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import jax
 import numpy as np
 
 from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR, Arrays, errors
@@ -78,6 +79,8 @@ def judge(component: str, trials: Sequence[Trial], error_trials: Sequence[Trial]
     limits = _limits(references, factor)
     for reference in references:
         verdict.inputs += 1
+        if verdict.inputs % 200 == 0:
+            jax.clear_caches()  # Thousands of compiled programs use up a process's memory maps.
         try:
             failure = reference.difference(limits)
         except (ValueError, TypeError, AssertionError) as error:

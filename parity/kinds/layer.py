@@ -80,7 +80,7 @@ class LayerCase(Case):
             tensor.requires_grad_(tensor.is_floating_point())
             module.zero_grad()
             output = module(tensor)
-            weights = self.to_torch(cotangent(self.from_torch(output.detach().numpy()).shape))
+            weights = self.to_torch(cotangent(self.from_torch(to_numpy(output)).shape))
             output.backward(to_torch(weights, dtype))
             results[f"output {number}"] = self.from_torch(to_numpy(output))[None]
             if tensor.grad is not None:
