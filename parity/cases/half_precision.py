@@ -41,7 +41,7 @@ ROUNDED_BEFORE_THE_BIAS = {
     "precision_factor": 3.0,
     "reason": "the product is rounded to float16 before the bias, so that the backward pass stays in float16, too",
 }
-WIDER = {("nn.Linear", "float16"): ROUNDED_BEFORE_THE_BIAS}
+WIDER = {("nn.Linear", "float16"): ROUNDED_BEFORE_THE_BIAS, ("nn.Conv", "float16"): ROUNDED_BEFORE_THE_BIAS}
 
 
 def held(array: Any, precision: str) -> Any:
