@@ -1,8 +1,11 @@
 """Optimizers with drawn hyper-parameters, by parameters and states, against 15 steps that PyTorch executes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import torch
@@ -10,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxtrain import optim
-from parity.compare import FORMULA_LIMIT, formula_verdict
-from parity.kinds.optimizer import Leaf, OptimizerCase, live_leaves
+from parity.compare import FORMULA_LIMIT, errors
+from parity.kinds.optimizer import OptimizerCase, live_leaves
 
 STEPS = 15
 LEAVES = live_leaves(STEPS)
@@ -85,32 +88,76 @@ OPTIMIZERS = {
 }
 
 
-def nudged(leaf: Leaf) -> Leaf:
-    """The leaf whose first value and gradients are one rounding away, up or down."""
-    rng = np.random.default_rng(0)
+Reference = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
+SUBTRACTED_FROM_ONE = {"betas", "alpha", "rho", "dampening"}
+ROUGH_RUNS, ALLOWANCE = 3, 10
+"""How many rough runs of PyTorch tell what rounding does to a draw, and how many times that is allowed.
 
-    def nudge(array: np.ndarray) -> np.ndarray:
-        return array * (1 + rng.choice([-1.0, 1.0], np.shape(array)) * np.finfo(np.float64).eps)
+A step makes up to a dozen roundings where a rough run adds one or two. Over thousands of draws the largest error of
+this package was twice what three rough runs show.
+"""
 
-    return replace(leaf, initial=nudge(leaf.initial), gradients=nudge(leaf.gradients))
+
+def rough(theirs: Callable[..., torch.optim.Optimizer], drawn: dict[str, Any], seed: int) -> Reference:
+    """PyTorch's optimizer with a rounding more, up or down, of all that a step reads and writes.
+
+    Rounding the inputs alone would not do: where a step of 1 leads from 1 to nearly 0, what is left of the parameter
+    is the rounding of the step. Nor would rounding only numbers: of a beta of 1e-6, `1 - beta` keeps ten digits.
+    """
+    rng = np.random.default_rng(seed)
+
+    def roundings(shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.as_tensor(rng.choice([-1.0, 1.0], shape) * np.finfo(np.float64).eps)
+
+    def make(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+        before = {}
+
+        @torch.no_grad()
+        def read(optimizer, args, kwargs):
+            for parameter in parameters:
+                before[parameter] = parameter.clone()
+                parameter.grad += roundings(parameter.shape) * parameter.grad
+
+        @torch.no_grad()
+        def write(optimizer, args, kwargs):
+            for parameter in parameters:
+                size = torch.maximum(parameter.abs(), (parameter - before[parameter]).abs())
+                parameter += roundings(parameter.shape) * size
+                for key, state in optimizer.state[parameter].items():
+                    if key != "step" and isinstance(state, torch.Tensor):
+                        state += roundings(state.shape) * state
+
+        shares = {key: drawn[key] for key in drawn.keys() & SUBTRACTED_FROM_ONE}
+        shares = jax.tree.map(lambda share: share + (1 - share) * float(roundings(())), shares)
+        optimizer = theirs(parameters, **drawn | shares)
+        optimizer.register_step_pre_hook(read)
+        optimizer.register_step_post_hook(write)
+        return optimizer
+
+    return make
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @given(data=st.data())
 def test_drawn(name, data):
     ours, theirs, strategies = OPTIMIZERS[name]
-    common = {"lr": RATE} | ({} if name == "rprop" else {"weight_decay": DECAY})
+    common = {"lr": RATE, "maximize": st.booleans()} | ({} if name == "rprop" else {"weight_decay": DECAY})
     drawn = data.draw(st.fixed_dictionaries(common | strategies))
     case = OptimizerCase(
         component=f"optim.{name}",
         ours=partial(ours, **drawn),
         reference=lambda parameters: theirs(parameters, **drawn),
         leaves=LEAVES,
-        precision="float64",
     )
-    # Some draws multiply each rounding: then what one in every number makes of PyTorch's own run is the measure.
-    beside = replace(case, leaves={name: nudged(leaf) for name, leaf in LEAVES.items()})
-    sensitivity, _ = formula_verdict(beside.truth, case.truth, case.units(case.truth), np.inf)
-    limit = max(FORMULA_LIMIT, 100 * sensitivity)
-    measurement = replace(case, formula_limit=limit, reason="sensitivity").measure(case.ours, formula_only=True)
-    assert measurement.passed, str(measurement.difference)
+    rough_runs = [replace(case, reference=rough(theirs, drawn, seed)).truth for seed in range(ROUGH_RUNS)]
+    with jax.enable_x64(True):
+        found = case.run_ours(case.ours, "float64")
+    for key, unit in case.units(case.truth).items():
+        true = case.truth[key]
+        roughness = np.max([errors(run[key], true, unit) for run in rough_runs], axis=0)
+        # What shares a unit shares a limit, which never falls again.
+        roughness = np.maximum.accumulate(roughness.max(axis=tuple(range(1, true.ndim))[-1:], keepdims=True))
+        excess = errors(found[key], true, unit) / np.maximum(FORMULA_LIMIT, ALLOWANCE * roughness)
+        assert excess.max() <= 1, (
+            f"{key}: {excess.max():.3g} times the limit, first at step {np.argwhere(excess > 1)[0]}"
+        )
