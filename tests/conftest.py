@@ -20,6 +20,6 @@ from hypothesis import settings
 torch.set_num_threads(1)
 
 # Few draws, the same ones each time; `--hypothesis-profile=long` for many that differ from run to run.
-settings.register_profile("ci", max_examples=8, derandomize=True, deadline=None, database=None)
+settings.register_profile("ci", max_examples=4, derandomize=True, deadline=None, database=None)
 settings.register_profile("long", max_examples=500, deadline=None, database=None, print_blob=True)
 settings.load_profile("ci")
