@@ -148,6 +148,7 @@ def test_drawn(name, data):
         ours=partial(ours, **drawn),
         reference=lambda parameters: theirs(parameters, **drawn),
         leaves=LEAVES,
+        precision="float64",
     )
     units = case.units(case.truth)
 
