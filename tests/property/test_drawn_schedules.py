@@ -1,6 +1,6 @@
 """Schedules with drawn arguments, against what PyTorch executes over 60 steps."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -104,6 +104,12 @@ OTHERS = {
 ALL = SCALING | OTHERS
 
 
+def some(names: Iterable[str], most: int) -> st.SearchStrategy[list[str]]:
+    """Names, with `swa_lr` once at most: in PyTorch the last one made sets the target of all on its optimizer."""
+    drawn = st.lists(st.sampled_from(sorted(names)), min_size=1, max_size=most)
+    return drawn.filter(lambda names: names.count("swa_lr") < 2)
+
+
 def assert_agree(ours: Callable, make_torch: Callable, lr: float) -> None:
     """Within 1e-12 of the largest value, at every step."""
     optimizer = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=lr, momentum=0.9)
@@ -130,8 +136,8 @@ def test_alone(name, data):
 def test_one_after_the_other(data):
     lr = data.draw(RATES)
     # A one-cycle or cyclic schedule in PyTorch changes the rates of those that are made after it.
-    names = sorted(ALL.keys() - {"cyclic_lr", "one_cycle_lr"})
-    drawn = [data.draw(ALL[data.draw(st.sampled_from(names))](lr)) for _ in range(data.draw(count(1, 4)))]
+    names = ALL.keys() - {"cyclic_lr", "one_cycle_lr"}
+    drawn = [data.draw(ALL[name](lr)) for name in data.draw(some(names, 4))]
     milestones = sorted(data.draw(st.lists(count(0, 50), min_size=len(drawn) - 1, max_size=len(drawn) - 1)))
     assert_agree(
         schedules.sequential_lr([pair.ours for pair in drawn], milestones),
@@ -144,7 +150,7 @@ def test_one_after_the_other(data):
 @given(data=st.data())
 def test_at_once(names, data):
     lr = data.draw(RATES)
-    drawn = [data.draw(ALL[data.draw(st.sampled_from(sorted(names)))](lr)) for _ in range(data.draw(count(1, 3)))]
+    drawn = [data.draw(ALL[name](lr)) for name in data.draw(some(names, 3))]
     assert_agree(
         schedules.chained_scheduler([pair.ours for pair in drawn]),
         lambda optimizer: lr_scheduler.ChainedScheduler([pair.torchs(optimizer) for pair in drawn]),
