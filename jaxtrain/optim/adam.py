@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_length, check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -172,7 +173,7 @@ def _adam(
             gradient = -gradient
         if decays and not decoupled:
             gradient = gradient + decay * parameter
-        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg = lerp(exp_avg, gradient, fresh1)
         exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
         new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         second_moment = exp_avg_sq

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_length, check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -103,7 +104,7 @@ def adamax(
             gradient = -gradient
         if decays:
             gradient = gradient + weight_decay * parameter
-        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg = lerp(exp_avg, gradient, fresh1)
         exp_inf = jnp.maximum(beta2 * exp_inf, jnp.abs(gradient) + eps)
         return -step_size * (exp_avg / exp_inf), {"exp_avg": exp_avg, "exp_inf": exp_inf}
 

@@ -9,6 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from jaxtrain._checks import check_choice, check_integer, check_length, check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -120,8 +121,8 @@ def muon(
         return {"lr": lr, "decay": lr * weight_decay, "fresh": 1 - momentum, "eps": eps, "a": a, "b": b, "c": c}
 
     def update(gradient, parameter, *, lr, decay, fresh, eps, a, b, c, momentum_buffer):
-        momentum_buffer = momentum_buffer + fresh * (gradient - momentum_buffer)
-        direction = momentum_buffer + fresh * (gradient - momentum_buffer) if nesterov else momentum_buffer
+        momentum_buffer = lerp(momentum_buffer, gradient, fresh)
+        direction = lerp(momentum_buffer, gradient, fresh) if nesterov else momentum_buffer
         direction = _orthogonalized(direction, (a, b, c), eps, ns_steps, dtype)
         change = -lr * _adjustment(gradient.shape, axis, adjust_lr_fn) * direction
         return change - decay * parameter if decays else change, {"momentum_buffer": momentum_buffer}

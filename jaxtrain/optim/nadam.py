@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_length, check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -123,7 +124,7 @@ def nadam(
         if decays and not decoupled_weight_decay:
             gradient = gradient + decay * parameter
         mu_product = mu_product * mu
-        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg = lerp(exp_avg, gradient, fresh1)
         exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
         denominator = jnp.sqrt(exp_avg_sq / correction2) + eps
         change = -(lr * (1 - mu) / (1 - mu_product)) * (gradient / denominator)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_length, check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -124,7 +125,7 @@ def radam(
             gradient = -gradient
         if decays and not decoupled_weight_decay:
             gradient = gradient + decay * parameter
-        exp_avg = exp_avg + fresh1 * (gradient - exp_avg)
+        exp_avg = lerp(exp_avg, gradient, fresh1)
         exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
         change = -step_size * exp_avg * jnp.where(rectified, adaption / (jnp.sqrt(exp_avg_sq) + eps), 1)
         new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._checks import check_scalar, is_zero
+from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -118,7 +119,7 @@ def rmsprop(
         new = {"square_avg": square_avg}
         variance = square_avg
         if grad_avg is not None:
-            new["grad_avg"] = grad_avg + fresh * (gradient - grad_avg)
+            new["grad_avg"] = lerp(grad_avg, gradient, fresh)
             variance = jnp.maximum(square_avg - new["grad_avg"] ** 2, 0)
         direction = gradient / (jnp.sqrt(variance) + eps)
         if momentum_buffer is not None:

@@ -76,7 +76,8 @@ class ClosureCase(Case):
         make, numbers = program(ours)
         start = {name: jnp.asarray(array, dtype) for name, array in self.start.items()}
         problems = jnp.asarray(self.problems, dtype)
-        parameters, states = _compiled(dtype)(make, self.objective, self.updates, numbers, start, problems)
+        solve = _compiled(tuple(compiler_options(dtype).items()))
+        parameters, states = solve(make, self.objective, self.updates, numbers, start, problems)
         results = {f"parameter {name!r}": values for name, values in parameters.items()}
         results |= {name: value for name, value in states.items() if name in self.truth}
         return self._comparable(
@@ -146,6 +147,6 @@ def _solutions(
 
 
 @cache
-def _compiled(dtype: str) -> Callable[..., Any]:
-    """`_solutions` in the way of the dtype's verdict."""
-    return jax.jit(_solutions, static_argnums=(0, 1, 2), compiler_options=compiler_options(dtype))
+def _compiled(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """`_solutions`, compiled with these options."""
+    return jax.jit(_solutions, static_argnums=(0, 1, 2), compiler_options=dict(options))

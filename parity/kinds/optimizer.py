@@ -124,6 +124,7 @@ class OptimizerCase(Case):
             for name, leaf in self.leaves.items()
         }
         make, numbers = program(ours)
+        trajectory = _compiled(tuple(compiler_options(dtype).items()))
         state, history = None, []
         for steps, present in self._stretches():
             given = {
@@ -132,7 +133,7 @@ class OptimizerCase(Case):
                 else None
                 for name in gradients
             }
-            (parameters, state), results = _compiled(dtype)(make, numbers, parameters, state, given)
+            (parameters, state), results = trajectory(make, numbers, parameters, state, given)
             history.append(jax.device_get(results))
 
         joined = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *history)
@@ -189,9 +190,9 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
 
 
 @cache
-def _compiled(dtype: str) -> Callable[..., Any]:
-    """`_trajectory` in the way of the dtype's verdict."""
-    return jax.jit(_trajectory, static_argnums=0, compiler_options=compiler_options(dtype))
+def _compiled(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """`_trajectory`, compiled with these options."""
+    return jax.jit(_trajectory, static_argnums=0, compiler_options=dict(options))
 
 
 def _states(state: Any, parameters: dict[str, jax.Array]) -> dict[str, dict[str, jax.Array]]:
