@@ -3,7 +3,6 @@ of the root or into it, the count off by one.
 """
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -67,7 +66,7 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     for index, (node, _) in enumerate(_computing(tree)):
         for kind, change in _changes(node):
-            changed = copy.deepcopy(tree)
+            changed = ast.parse(source)
             target, statement = list(_computing(changed))[index]
             before, replacement = ast.unparse(target), change(target)
             after = ast.unparse(replacement)

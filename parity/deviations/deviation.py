@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Deviation:
         return f"| `{self.component}` | {self.situation} | {shown(self.ours)} | {shown(self.torch)} | {self.reason} |"
 
 
+@cache
 def shown(example: Callable[[], Any]) -> str:
     """The value of an example to six digits, or the name of the error that it raises."""
     try:

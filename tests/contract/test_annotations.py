@@ -31,7 +31,9 @@ for case in all_cases():
     if isinstance(case, LossCase):
         for inputs in case.inputs:
             # Traced, not run: the annotations are checked all the same, and nothing is compiled.
-            jax.eval_shape(lambda *arrays: case.ours(*arrays), *(jnp.asarray(x) for x in inputs if x is not None))
+            options = {"reduction": case.reductions[0]} if case.reductions else {}
+            arrays = [jnp.asarray(x) for x in inputs if x is not None]
+            jax.eval_shape(lambda *arrays: case.ours(*arrays, **options), *arrays)
             calls += 1
 print(calls, "calls")
 """

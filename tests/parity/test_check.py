@@ -28,7 +28,7 @@ def test_check_optimizer_sees_float32_bias_corrections():
 def test_check_loss_sees_a_gradient_that_the_value_hides():
     inputs = (np.array([0.0, 1.0, -2.0]), np.zeros(3))
     with pytest.raises(
-        AssertionError, match=r"gradient of input 0 of shape \(3,\)\[0\] at step 0: ours 1.0, torch 0.0"
+        AssertionError, match=r"gradient of value by input 0 of shape \(3,\)\[0\] at step 0: ours 1.0, torch 0.0"
     ):
         parity.check_loss(lambda x, y: jnp.abs(x - y).sum(), lambda x, y: (x - y).abs().sum(), inputs)
 

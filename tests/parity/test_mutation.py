@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 
 from parity import mutants, mutation
 from parity.equivalent_mutants import EQUIVALENT
@@ -22,6 +23,7 @@ def changes(source):
     return [(mutant.kind, mutant.before, mutant.after) for mutant in mutants.mutants_of("m", source)]
 
 
+@cache
 def everything():
     return [m for name in mutation.modules("") for m in mutants.mutants_of(name, mutation._path(name).read_text())]
 
