@@ -33,13 +33,13 @@ def main(arguments: list[str] | None = None) -> int:
     if not cases:
         parser.error(f"no case's name contains {options.name!r}; without a name all cases run")
     console = Console(width=None if sys.stdout.isatty() else 160)
+    running = run_all(cases, options.processes)
     results = list(
-        track(run_all(cases), "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
+        track(running, "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
     )
     console.print(report.table(results))
-    for result in results:
-        if result.case.reason:
-            console.print(f"{result.case.name}: {report.limits(result)}: {result.case.reason}")
+    for reason in report.reasons(results):
+        console.print(reason, markup=False)
     console.print(
         f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
     )

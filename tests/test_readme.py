@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parity import deviations, torch_databases
+from parity import deviations
 from parity.cases import all_cases
-from parity.databases import optimizers, registry
 from parity.report import begin_marker, end_marker
 
 ROOT = Path(__file__).parent.parent
@@ -68,14 +67,6 @@ def test_parity_table_is_that_of_this_version():
         defects = sum(len(case.defects) for case in members)
         current[component] = (str(len(members)), f"{defects}/{defects}")
     assert written == current, "refresh it: python -m parity --markdown README.md"
-
-
-def test_databases_table_has_every_component_and_no_failure():
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in section("databases").splitlines()]
-    rows = [row for row in rows if row and "." in row[0]]
-    components = [optimizers.component_of(name) for name in torch_databases.optimizers()] + list(registry.components())
-    assert [row[0] for row in rows] == components, "refresh it: python -m parity.databases --markdown README.md"
-    assert [(name, run) for name, _, run, _, _ in rows] == [(name, matched) for name, _, _, matched, _ in rows]
 
 
 def test_deviations_are_measured_and_current():

@@ -8,13 +8,17 @@ from jaxtrain import optim
 from parity import __main__ as command
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
+from parity.runner import run_all
 
 
-def test_filter_files_and_exit_status(tmp_path, capsys):
+def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
+    chosen = []
+    monkeypatch.setattr(command, "run_all", lambda cases, number: chosen.append(number) or run_all(cases, number))
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     status = command.main(["clip_grad_value", "--processes", "2", *files])
     entries = json.loads((tmp_path / "a.json").read_text())
     assert status == 0
+    assert chosen == [2]
     assert [entry["component"] for entry in entries] == ["optim.clip_grad_value"]
     assert entries[0]["missed"] == []
     assert (tmp_path / "a.md").read_text().splitlines()[2].startswith("| `optim.clip_grad_value` | 1 |")
