@@ -15,8 +15,19 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import torch
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 torch.set_num_threads(1)
+
+
+class OwnDraws(providers.HypothesisProvider):
+    """Draws no constants from the sources imported so far: which these are depends on the tests run before."""
+
+    _local_constants = Constants()
+
+
+providers.AVAILABLE_PROVIDERS["hypothesis"] = OwnDraws
 
 # Few draws, the same ones each time; `--hypothesis-profile=long` for many that differ from run to run.
 settings.register_profile("ci", max_examples=3, derandomize=True, deadline=None, database=None)

@@ -1,5 +1,6 @@
 """Losses between sequences of unequal length."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
@@ -88,11 +89,14 @@ def ctc_loss(
     labels = _with_blanks(jnp.where(is_label & is_class, targets, blank), blank)
     emissions = jnp.take_along_axis(log_probs, labels[None], 2, mode="promise_in_bounds")
     ends = _ends(_alignments(emissions, labels, input_lengths), target_lengths)
+    is_impossible = jnp.all(jnp.isneginf(ends), 0)
     is_valid = inputs_fit & targets_fit & jnp.all(is_class | ~is_label, 1)
-    # Added, not chosen, so that the NaN reaches the gradient as well.
-    ends = ends + jnp.where(is_valid, 0, jnp.nan)
 
-    losses = -(_log_sum_or(0, ends) if zero_infinity else _log_sum(ends))
+    losses = -_log_sum_or(0 if zero_infinity else -jnp.inf, ends)
+    losses = jnp.where(is_valid, losses, jnp.nan)
+    has_no_gradient = ~is_valid if zero_infinity else ~is_valid | is_impossible
+    is_running = jnp.arange(frames)[:, None] < input_lengths
+    losses = losses + _undefined(log_probs, is_running & has_no_gradient)
     if is_single:
         losses, target_lengths = losses[0], target_lengths[0]
     if reduction == "mean":
@@ -159,14 +163,19 @@ def _ends(alpha: Array, target_lengths: Array) -> Array:
     return jnp.stack([blank, jnp.where(target_lengths == 0, -jnp.inf, label)])
 
 
-def _log_sum(terms: Array) -> Array:
-    """logsumexp along the first axis; -inf with gradient NaN where all terms are -inf."""
-    largest = lax.stop_gradient(jnp.max(terms, 0))
-    largest = jnp.where(jnp.isneginf(largest), 0, largest)
-    return largest + jnp.log(jnp.sum(jnp.exp(terms - largest), 0))
-
-
 def _log_sum_or(otherwise: float, terms: Array) -> Array:
     """logsumexp along the first axis; `otherwise` with gradient 0 where all terms are -inf."""
     is_impossible = jnp.all(jnp.isneginf(terms), 0)
-    return jnp.where(is_impossible, otherwise, _log_sum(jnp.where(is_impossible, 0, terms)))
+    return jnp.where(is_impossible, otherwise, jax.nn.logsumexp(jnp.where(is_impossible, 0, terms), 0))
+
+
+@jax.custom_jvp
+def _undefined(log_probs: Array, is_undefined: Array) -> Array:
+    """0 for each sequence, with gradient NaN in the frames marked, of shape (time, batch)."""
+    return jnp.zeros(log_probs.shape[1], log_probs.dtype)
+
+
+@_undefined.defjvp
+def _undefined_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    slope = jnp.where(primals[1], jnp.nan, 0).astype(primals[0].dtype)
+    return _undefined(*primals), jnp.sum(slope[..., None] * tangents[0], (0, 2))

@@ -88,4 +88,13 @@ CASES = [
         {"infinite": ctc},
         ours=partial(ctc, zero_infinity=True),
     ),
+    case(
+        "ctc_loss",
+        "infinite losses, undefined gradients",
+        torch_ctc,
+        [(logits, np.ones_like(TARGETS), np.array([6, 11, 9, 12, 7]), np.full(BATCH, 4)) for logits in LOGITS],
+        {"zero": partial(ctc, zero_infinity=True)},
+        ours=ctc,
+        reductions=EACH,
+    ),
 ]
