@@ -50,9 +50,14 @@ def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
         yield from map(run, cases)
         return
     # Neighbours share compiled programs, so a process takes a few at a time.
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with workers(processes) as pool:
         for case, found in zip(cases, pool.map(_run_named, [case.name for case in cases], chunksize=4), strict=True):
             yield Result(case, *found)
+
+
+def workers(processes: int) -> ProcessPoolExecutor:
+    """Processes in each of which PyTorch keeps to one core."""
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
 
 
 def _run_named(name: str) -> tuple[Measurement, tuple[str, ...]]:

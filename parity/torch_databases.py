@@ -6,7 +6,7 @@ Importing those takes five seconds, so it happens at the first question.
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -94,14 +94,16 @@ def module_inputs(name: str) -> list[ModuleInput]:
 
 
 def module_errors(name: str) -> list[ModuleInput]:
-    """What a module rejects, when it is made or when it is called."""
+    """What a module rejects: when it is made, and is called with an input that it takes otherwise, or when called."""
     with _same_random_numbers():
-        return [
+        found = [
             _module_input(error.module_error_input, True)
             for info in _module_db()
             if info.name == name and info.module_error_inputs_func
             for error in info.module_error_inputs_func(info, "cpu", torch.float32, False, True)
         ]
+    valid = module_inputs(name)[0].forward if found else None
+    return [given if given.forward.args else replace(given, forward=valid) for given in found]
 
 
 def optimizers() -> dict[str, type[torch.optim.Optimizer]]:

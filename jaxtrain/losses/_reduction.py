@@ -37,6 +37,10 @@ def reduce(
 
     def reduced() -> Array:
         summed = jnp.sum(as_float64(losses)) / share
-        return summed / jnp.sum(as_float64(divisor)) if reduction == "mean" else summed
+        if reduction == "sum":
+            return summed
+        weights = as_float64(divisor)
+        # A smoothed loss has a sum even where every position weighs 0, and would have an infinite mean.
+        return jnp.where(jnp.any(weights != 0), summed / jnp.sum(weights), jnp.nan)
 
     return float64_scalars(reduced, dtypes={dtype})[dtype]

@@ -1,8 +1,8 @@
 """Which entries of PyTorch's databases are inputs of which component of ours."""
 
 import re
-import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial, wraps
 from inspect import isfunction
 from unittest import mock
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from jaxtrain import losses, nn
 from parity import torch_databases
+from parity._quiet import quietly
 from parity.cases.nn.dropout import masks_of, seeded
 from parity.databases.trials import FunctionTrial, LayerTrial, Trial
 from parity.torch_databases import Call, ModuleInput
@@ -79,11 +80,19 @@ def trials(component: str, entry: str) -> list[Trial]:
 
 
 def error_trials(component: str, entry: str) -> list[Trial]:
-    """What PyTorch's function rejects."""
-    if not entry.startswith("nn.functional."):
-        return []
-    ours, theirs = implementation(component), getattr(F, entry.rpartition(".")[2])
-    calls = torch_databases.operator_errors(entry)
+    """What PyTorch rejects."""
+    name, function = entry.rpartition(".")[2], component.partition(".")[2]
+    ours = implementation(component)
+    if entry.startswith("nn.functional."):
+        calls, theirs = torch_databases.operator_errors(entry), getattr(F, name)
+    elif isfunction(ours):
+        module, theirs = getattr(torch.nn, name), getattr(F, function)
+        calls = [rejected_call(module, function, given) for given in torch_databases.module_errors(entry)]
+    else:
+        return [
+            LayerTrial(source=entry, ours=ours, theirs=getattr(torch.nn, name), inputs=given)
+            for given in torch_databases.module_errors(entry)
+        ]
     return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
 
 
@@ -94,6 +103,16 @@ def functional_call(module: type[torch.nn.Module], function: str, inputs: Module
     with mock.patch.object(F, function) as called:
         made(*inputs.forward.args, **inputs.forward.kwargs)
     return Call(called.call_args.args, called.call_args.kwargs)
+
+
+def rejected_call(module: type[torch.nn.Module], function: str, inputs: ModuleInput) -> Call:
+    """The same of a module that may be one that cannot be made."""
+    try:
+        return functional_call(module, function, inputs)
+    except (RuntimeError, ValueError, TypeError):
+        accepted = replace(inputs, constructor=Call(inputs.constructor.args, {}))
+        call = functional_call(module, function, accepted)
+        return Call(call.args, call.kwargs | inputs.constructor.kwargs)
 
 
 def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
@@ -109,10 +128,7 @@ def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Calla
 def with_masks(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
     """Both with the masks that PyTorch draws."""
 
-    def quiet(*args, **kwargs) -> torch.Tensor:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return theirs(*args, **kwargs)
+    quiet = quietly(theirs)
 
     @wraps(ours)
     def masked(input: jax.Array, p: float = 0.5, **arguments) -> jax.Array:

@@ -1,11 +1,10 @@
 """One input of a database, as something that both sides can run."""
 
 import inspect
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from parity._quiet import quietly
 from parity.compare import Arrays
-from parity.kinds._arrays import cotangent, to_numpy, to_torch
-from parity.kinds._compilation import compiler_options
+from parity.kinds._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.kinds._compilation import compiled
 from parity.names import arguments as parameters_of
 from parity.torch_databases import Call, ModuleInput
 
@@ -60,17 +60,14 @@ class Trial(ABC):
     def run_ours(self, dtype: str) -> Arrays:
         """The same of ours, under the same names."""
         with jax.enable_x64(dtype == "float64"):
-            results = _compiled()(self.call, self.ours, *self.arguments(dtype))
+            # With little optimization in either dtype: there are a thousand programs.
+            results = compiled(_results, "float64", (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64) for name, array in results.items()}
 
     def rejected(self) -> bool:
         """Whether ours raises an error that says what is wrong."""
         constants, *arrays = self.arguments("float32")
-        try:
-            jax.eval_shape(partial(_results, self.call, self.ours, constants), *arrays)
-        except (ValueError, TypeError):
-            return True
-        return False
+        return _raises(partial(_results, self.call, self.ours, constants), *arrays)
 
     def __str__(self) -> str:
         constants, *arrays = self.arguments("float32")
@@ -86,7 +83,7 @@ class FunctionTrial(Trial):
 
     def run_torch(self, dtype: str) -> Arrays:
         inputs = _in_dtype(self.inputs, dtype)
-        value = _quietly(self.theirs, inputs)
+        value = quietly(self.theirs)(*inputs.args, **inputs.kwargs)
         if value.requires_grad:
             value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
         results = {"value": value}
@@ -101,7 +98,7 @@ class FunctionTrial(Trial):
         constants, selected, others = {}, {}, {}
         for name, value in self._by_name(self.inputs).items():
             if isinstance(value, torch.Tensor):
-                (selected if value.requires_grad else others)[name] = _to_jax(value, dtype)
+                (selected if value.requires_grad else others)[name] = to_jax(value.detach(), dtype)
             else:
                 constants[name] = TRANSLATED.get(type(value), value)
         if "axis" in parameters_of(self.ours) and self.inputs.args[0].ndim > 1:
@@ -130,25 +127,26 @@ class LayerTrial(Trial):
     def run_torch(self, dtype: str) -> Arrays:
         module = self._module().to(getattr(torch, dtype))
         inputs = _in_dtype(self.inputs.forward, dtype)
-        value = _quietly(module, inputs)
+        value = quietly(module)(*inputs.args, **inputs.kwargs)
         value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
         named = {"input": inputs.args[0], **dict(module.named_parameters())}
         results = {"value": value, **dict(module.named_buffers())}
         results |= {f"gradient of {name}": tensor.grad for name, tensor in named.items() if tensor.grad is not None}
         return {name: to_numpy(tensor) for name, tensor in results.items()}
 
+    def rejected(self) -> bool:
+        # Without PyTorch's module, which cannot be made.
+        return _raises(lambda: self.ours(**self._constants())(to_jax(self.inputs.forward.args[0], "float32")))
+
     def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
-        constructor = self.inputs.constructor
-        constants = _bound(self.ours, constructor.args, constructor.kwargs) | {"training": self.inputs.training}
-        if "axis" in parameters_of(self.ours):
-            constants["axis"] = 1
+        constants = self._constants() | {"training": self.inputs.training}
         module = self._module()
         selected = {"input": self.inputs.forward.args[0], **dict(module.named_parameters())}
         others = dict(module.named_buffers())
         return (
             _hashable(constants),
-            {name: _to_jax(tensor, dtype) for name, tensor in selected.items()},
-            {name: _to_jax(tensor, dtype) for name, tensor in others.items()},
+            {name: to_jax(tensor.detach(), dtype) for name, tensor in selected.items()},
+            {name: to_jax(tensor.detach(), dtype) for name, tensor in others.items()},
         )
 
     @staticmethod
@@ -160,6 +158,11 @@ class LayerTrial(Trial):
         layer.set_attributes(use_running_average=not training, raise_if_not_found=False)
         value = layer(input)
         return value, {name: getattr(layer, name)[...] for name in STATISTICS if name in arrays}
+
+    def _constants(self) -> Values:
+        constructor = self.inputs.constructor
+        constants = _bound(self.ours, constructor.args, constructor.kwargs)
+        return constants | ({"axis": 1} if "axis" in parameters_of(self.ours) else {})
 
     def _module(self) -> torch.nn.Module:
         """The module with random numbers in it, so that ones and zeros hide nothing."""
@@ -180,10 +183,13 @@ def _results(call: Callable, ours: Callable, constants: Constants, selected: Val
     return {"value": value, **statistics} | {f"gradient of {name}": array for name, array in gradients.items()}
 
 
-@cache
-def _compiled() -> Callable[..., Values]:
-    """`_results`, compiled with little optimization in either dtype: there are a thousand programs."""
-    return jax.jit(_results, static_argnums=(0, 1, 2), compiler_options=compiler_options("float64"))
+def _raises(function: Callable[..., Any], *arrays: Values) -> bool:
+    """Whether it raises an error that says what is wrong."""
+    try:
+        jax.eval_shape(function, *arrays)
+    except (ValueError, TypeError):
+        return True
+    return False
 
 
 def _euclidean_distance(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -204,13 +210,6 @@ def _hashable(constants: Values) -> Constants:
     return tuple(sorted(plain.items()))
 
 
-def _quietly(function: Callable, inputs: Call) -> torch.Tensor:
-    """The value, without a warning: PyTorch warns of what its databases hold on purpose."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*inputs.args, **inputs.kwargs)
-
-
 def _in_dtype(inputs: Call, dtype: str) -> Call:
     """A copy of the arguments; floating tensors become leaves of `dtype`."""
 
@@ -221,7 +220,3 @@ def _in_dtype(inputs: Call, dtype: str) -> Call:
         return value.detach().clone().to(kind).requires_grad_(value.requires_grad)
 
     return Call(tuple(map(copied, inputs.args)), {name: copied(value) for name, value in inputs.kwargs.items()})
-
-
-def _to_jax(tensor: torch.Tensor, dtype: str) -> jax.Array:
-    return jnp.asarray(tensor.detach().numpy(), dtype if tensor.is_floating_point() else None)

@@ -1,6 +1,5 @@
 """A place where jaxtrain differs from PyTorch on purpose, with an example that is executed on both sides."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from parity._quiet import quietly
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ class Deviation:
 def shown(example: Callable[[], Any]) -> str:
     """The value of an example to six digits, or the name of the error that it raises."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns of some of these; the value beside ours says it, too.
-            value = example()
+        value = quietly(example)()
     except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
         return f"`{type(error).__name__}`"
     numbers = np.atleast_1d(np.asarray(value.detach() if isinstance(value, torch.Tensor) else value, np.float64))

@@ -1,8 +1,9 @@
 """How XLA compiles the two runs of a case on a CPU."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 import jax
@@ -19,6 +20,18 @@ def compiler_options(dtype: str) -> dict[str, Any]:
     if dtype == "float64":
         return {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
     return {"xla_backend_optimization_level": 3, "xla_cpu_use_fusion_emitters": True} if _FULL.get() else {}
+
+
+def compiled(function: Callable[..., Any], dtype: str, static_argnums: tuple[int, ...]) -> Callable[..., Any]:
+    """`function` as a program with the options of a run in `dtype`; the same one for the same arguments."""
+    return _compiled(function, static_argnums, tuple(compiler_options(dtype).items()))
+
+
+@cache
+def _compiled(
+    function: Callable[..., Any], static_argnums: tuple[int, ...], options: tuple[tuple[str, Any], ...]
+) -> Callable[..., Any]:
+    return jax.jit(function, static_argnums=static_argnums, compiler_options=dict(options))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import torch
 from parity.case import Case
 from parity.compare import Arrays
 from parity.kinds._arrays import to_torch
-from parity.kinds._compilation import compiler_options
+from parity.kinds._compilation import compiled
 from parity.kinds.program import Program, program
 
 Objective = Callable[[Mapping[str, Any], Any], Any]
@@ -76,7 +76,7 @@ class ClosureCase(Case):
         make, numbers = program(ours)
         start = {name: jnp.asarray(array, dtype) for name, array in self.start.items()}
         problems = jnp.asarray(self.problems, dtype)
-        solve = _compiled(tuple(compiler_options(dtype).items()))
+        solve = compiled(_solutions, dtype, (0, 1, 2))
         parameters, states = solve(make, self.objective, self.updates, numbers, start, problems)
         results = {f"parameter {name!r}": values for name, values in parameters.items()}
         results |= {name: value for name, value in states.items() if name in self.truth}
@@ -144,9 +144,3 @@ def _solutions(
         return jax.lax.scan(step, (start, optimizer.init(start)), length=updates)[1]
 
     return jax.lax.map(solve, problems)
-
-
-@cache
-def _compiled(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    """`_solutions`, compiled with these options."""
-    return jax.jit(_solutions, static_argnums=(0, 1, 2), compiler_options=dict(options))

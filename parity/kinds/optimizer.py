@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 
 from parity.case import Case
 from parity.compare import Arrays
-from parity.kinds._compilation import compiler_options
+from parity.kinds._compilation import compiled
 from parity.kinds.program import Program, program
 
 STEPS = 300
@@ -124,7 +123,7 @@ class OptimizerCase(Case):
             for name, leaf in self.leaves.items()
         }
         make, numbers = program(ours)
-        trajectory = _compiled(tuple(compiler_options(dtype).items()))
+        trajectory = compiled(_trajectory, dtype, (0,))
         state, history = None, []
         for steps, present in self._stretches():
             given = {
@@ -187,12 +186,6 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
         return (parameters, state), {"parameter": parameters} | _states(state, parameters)
 
     return jax.lax.scan(step, (parameters, optimizer.init(parameters) if state is None else state), gradients)
-
-
-@cache
-def _compiled(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    """`_trajectory`, compiled with these options."""
-    return jax.jit(_trajectory, static_argnums=0, compiler_options=dict(options))
 
 
 def _states(state: Any, parameters: dict[str, jax.Array]) -> dict[str, dict[str, jax.Array]]:

@@ -50,6 +50,14 @@ def test_everything_ignored_has_mean_nan_sum_zero_gradient_zero(loss, weight):
     assert loss(LOGITS, nothing, weight, reduction="sum") == 0
 
 
+def test_the_mean_is_nan_where_every_class_weighs_nothing():
+    weight, smoothing = jnp.array([0.0, 0.0, 1.0]), 0.5
+    value, gradient = jax.value_and_grad(losses.cross_entropy)(LOGITS, LABELS, weight, label_smoothing=smoothing)
+    assert jnp.isnan(value)
+    assert jnp.isnan(gradient).all()
+    assert losses.cross_entropy(LOGITS, LABELS, weight, label_smoothing=smoothing, reduction="sum") > 0
+
+
 @both
 def test_unbatched_input_has_one_class(loss):
     np.testing.assert_allclose(loss(LOGITS[0], 0), np.log(2), rtol=1e-6)

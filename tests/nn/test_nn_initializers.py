@@ -68,7 +68,7 @@ def ours():
 def test_random_values_are_distributed_as_in_torch(name, options, ours):
     values = ours[str((name, options, IMAGES))]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # PyTorch warns of a truncated normal far from its mean.
         theirs = torch_values(getattr(torch.nn.init, f"{name}_"), IMAGES, **options)
     assert values.shape == IMAGES
     assert stats.ks_2samp(values.ravel(), theirs.ravel()).pvalue > 0.01

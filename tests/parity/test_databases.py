@@ -90,6 +90,13 @@ def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
     assert "| `nn.layer_norm` | 6 | 5 | 5 | 0/0 |" in (tmp_path / "table.md").read_text()
 
 
+def test_several_processes_find_the_same():
+    names = ["nn.alpha_dropout", "nn.layer_norm"]
+    assert [vars(verdict) for verdict in command.verdicts(names, processes=2)] == [
+        vars(command.verdict_on(name)) for name in names
+    ]
+
+
 def test_a_failure_fails_the_command(monkeypatch, capsys):
     monkeypatch.setattr(registry, "implementation", lambda name: partial(optim.sgd))
     assert command.main(["nn.layer_norm"]) == 1

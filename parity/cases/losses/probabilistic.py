@@ -1,6 +1,5 @@
 """Cases of the losses between distributions."""
 
-import warnings
 from functools import partial
 
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import optax
 import torch.nn.functional as F
 
 from jaxtrain import losses
+from parity._quiet import quietly
 from parity.cases.losses._table import EACH, case, normal, reduced, simplex, uniform
 
 BOTH = (0, 1)
@@ -20,12 +20,7 @@ def log_simplex(seed: int) -> np.ndarray:
     return (logits - np.log(np.exp(logits).sum(-1, keepdims=True))).astype(np.float32)
 
 
-def torch_kl_div(*arrays, reduction="mean", log_target=False):
-    """Without PyTorch's warning that its mean is over the elements."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return F.kl_div(*arrays, reduction=reduction, log_target=log_target)
-
+torch_kl_div = quietly(F.kl_div)  # It warns that its mean is over the elements.
 
 # The second set holds target probabilities of 0, where PyTorch's gradient with respect to the target is NaN.
 KL = [(log_simplex(0), np.exp(log_simplex(1))), (log_simplex(2), simplex(3, ROWS, CLASSES))]

@@ -1,6 +1,5 @@
 """Cases of the convolutions and the transposed convolutions."""
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from jaxtrain import nn
+from parity._quiet import quietly
 from parity.case import Case
 from parity.cases.nn._inputs import normal
 from parity.kinds.layer import LayerCase, Variables, channels_last, channels_second
@@ -74,9 +74,7 @@ class SilentConv1d(torch.nn.Conv1d):
     """Without PyTorch's warning that an odd padding costs it a copy."""
 
     def forward(self, input):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return super().forward(input)
+        return quietly(super().forward)(input)
 
 
 class OutputsInterleaved(nn.Conv):
