@@ -7,7 +7,7 @@ interface.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtrain._float64 import as_float64, default_float, float64_scalars
 Schedule = Callable[[jax.Array], jax.Array]
 Hyperparameter = ArrayLike | Schedule
 Buffers = dict[str, jax.Array]
+Structure: TypeAlias = jax.tree_util.PyTreeDef  # pyright: ignore[reportInvalidTypeForm] JAX's stub has it as a variable.
 
 
 def per_parameter(
@@ -64,17 +65,19 @@ def per_parameter(
             **_transposed(fresh, structure),
         )
 
-    def apply(gradients: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[optax.Updates, Any]:
+    def apply(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[optax.Updates, Any]:
         if params is None and needs_parameters:
             raise ValueError(f"{needs_parameters} needs the parameters: call update(gradients, state, params)")
-        structure = jax.tree.structure(gradients if params is None else params)
-        gradient_leaves = structure.flatten_up_to(gradients)
+        structure = jax.tree.structure(updates if params is None else params)
+        gradient_leaves = structure.flatten_up_to(updates)
         if len(gradient_leaves) != len(state.step):
             raise ValueError(
                 f"got {len(gradient_leaves)} gradients for {len(state.step)} parameters; where a parameter has no "
                 "gradient, put None in its place and call update(gradients, state, params)"
             )
-        parameter_leaves = [None] * len(gradient_leaves) if params is None else structure.flatten_up_to(params)
+        parameter_leaves: list[Any] = [None] * len(gradient_leaves)
+        if params is not None:
+            parameter_leaves = structure.flatten_up_to(params)
         old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
         # Of a parameter that is not handed over, the first buffer knows the shape.
         like = [
@@ -88,12 +91,12 @@ def per_parameter(
         step = state.step + np.array([gradient is not None for gradient in gradient_leaves], np.int32)
         rounded = float64_scalars(scalars_at, state.count, step, dtypes={*dtypes, default_float()})
 
-        updates, new = [], []
+        changes, new = [], []
         for index, (gradient, parameter, dtype) in enumerate(
             zip(gradient_leaves, parameter_leaves, dtypes, strict=True)
         ):
             if gradient is None:
-                updates.append(jnp.zeros_like(parameter))
+                changes.append(jnp.zeros_like(parameter))
                 new.append(old[index])
                 continue
             own = {name: value[index] if value.ndim else value for name, value in rounded[dtype][1].items()}
@@ -103,7 +106,7 @@ def per_parameter(
                 **{name: buffer.astype(dtype) for name, buffer in old[index].items()},
                 **own,
             )
-            updates.append(change.astype(gradient.dtype if parameter is None else parameter.dtype))
+            changes.append(change.astype(gradient.dtype if parameter is None else parameter.dtype))
             new.append({name: buffer.astype(old[index][name].dtype) for name, buffer in fresh.items()})
 
         state = state_type(
@@ -112,7 +115,7 @@ def per_parameter(
             lr=rounded[default_float()][0],
             **_transposed(new, structure),
         )
-        return structure.unflatten(updates), state
+        return structure.unflatten(changes), state
 
     return optax.GradientTransformation(init, apply)
 
@@ -127,9 +130,7 @@ def check_floating(params: optax.Params) -> None:
             )
 
 
-def check_gradients(
-    gradients: Sequence[Any], like: Sequence[jax.Array | None], structure: jax.tree_util.PyTreeDef
-) -> None:
+def check_gradients(gradients: Sequence[Any], like: Sequence[jax.Array | None], structure: Structure) -> None:
     """Raise unless every gradient is a floating point array of the shape that is known, or None for none."""
     for index, (gradient, known) in enumerate(zip(gradients, like, strict=True)):
         if gradient is None:
@@ -137,7 +138,8 @@ def check_gradients(
         dtype = getattr(gradient, "dtype", None)
         floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
         # A gradient of single rows has no shape of its own.
-        if floating and (known is None or getattr(gradient, "shape", known.shape) == known.shape):
+        shape = None if known is None else known.shape
+        if floating and shape in (None, getattr(gradient, "shape", shape)):
             continue
         path, _ = jax.tree.leaves_with_path(structure.unflatten(range(structure.num_leaves)))[index]
         where = jax.tree_util.keystr(path) or "the root"
@@ -146,9 +148,7 @@ def check_gradients(
                 f"optimizers need floating point gradients, got {dtype or type(gradient).__name__} at {where}; where a "
                 "parameter has no gradient, put None"
             )
-        raise ValueError(
-            f"expected a gradient of shape {known.shape}, its parameter's, got {gradient.shape} at {where}"
-        )
+        raise ValueError(f"expected a gradient of shape {shape}, its parameter's, got {gradient.shape} at {where}")
 
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:
@@ -156,13 +156,13 @@ def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> j
     return jnp.result_type(*(array.dtype for array in (gradient, parameter) if array is not None), np.float32)
 
 
-def _transposed(leaves: list[Buffers], structure: jax.tree_util.PyTreeDef) -> dict[str, Any]:
+def _transposed(leaves: list[Buffers], structure: Structure) -> dict[str, Any]:
     """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer."""
     names = {name for buffers in leaves for name in buffers}
     return {name: structure.unflatten([buffers.get(name) for buffers in leaves]) for name in names}
 
 
-def _per_leaf(trees: dict[str, Any], structure: jax.tree_util.PyTreeDef) -> list[Buffers]:
+def _per_leaf(trees: dict[str, Any], structure: Structure) -> list[Buffers]:
     """The way back."""
     flat = {name: structure.flatten_up_to(tree) for name, tree in trees.items() if tree is not None}
     return [

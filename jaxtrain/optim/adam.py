@@ -177,7 +177,7 @@ def _adam(
         exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
         new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         second_moment = exp_avg_sq
-        if amsgrad:
+        if max_exp_avg_sq is not None:
             second_moment = new["max_exp_avg_sq"] = jnp.maximum(max_exp_avg_sq, exp_avg_sq)
         change = -step_size * (exp_avg / (jnp.sqrt(second_moment) / root_correction + eps))
         return change - decay * parameter if decays and decoupled else change, new

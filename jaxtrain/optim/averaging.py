@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from jaxtrain._checks import check_range
 from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain.optim._lerp import lerp
 
 AverageFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -63,7 +64,7 @@ def get_swa_avg_fn() -> AverageFn:
 
     def average(averaged: jax.Array, current: jax.Array, num_averaged: jax.Array) -> jax.Array:
         weight = _scalar(lambda: 1 / (as_float64(num_averaged) + 1), averaged.dtype)
-        return averaged + weight * (current - averaged)
+        return lerp(averaged, current, weight)
 
     return average
 
@@ -99,7 +100,7 @@ def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
     def average(averaged: jax.Array, current: jax.Array, num_averaged: jax.Array) -> jax.Array:
         del num_averaged
         weight = _scalar(lambda: 1 - as_float64(decay), averaged.dtype)
-        return averaged + weight * (current - averaged)
+        return lerp(averaged, current, weight)
 
     return average
 
@@ -187,6 +188,7 @@ def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
     copy = nnx.clone(model)
     copy.train()
     tracked = False
+    module: Any
     for path, module in nnx.iter_modules(copy):
         # The rooms of this package do not know each other; a batch norm is known by its name.
         if not any(kind.__name__ == "BatchNorm" for kind in type(module).__mro__):

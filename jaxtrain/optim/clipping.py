@@ -42,16 +42,18 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
     """
     check_range("clip_grad_norm", "max_norm", max_norm, 0.0)
 
-    def update(gradients, state, params=None):
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        leaves = jax.tree.leaves(gradients)
+        leaves = jax.tree.leaves(updates)
         if not leaves:
-            return gradients, state
+            return updates, state
         norms = jnp.stack(
             [_norm(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), norm_type) for leaf in leaves]
         )
         scale = jnp.minimum(max_norm / (_norm(norms, norm_type) + 1e-6), 1.0)
-        return jax.tree.map(lambda gradient: (gradient * scale).astype(gradient.dtype), gradients), state
+        return jax.tree.map(lambda gradient: (gradient * scale).astype(gradient.dtype), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 
@@ -78,9 +80,11 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
     """
     check_range("clip_grad_value", "clip_value", clip_value, 0.0)
 
-    def update(gradients, state, params=None):
+    def update(
+        updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        return jax.tree.map(lambda gradient: jnp.clip(gradient, -clip_value, clip_value), gradients), state
+        return jax.tree.map(lambda gradient: jnp.clip(gradient, jnp.negative(clip_value), clip_value), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 

@@ -181,8 +181,8 @@ def lbfgs(
         )
 
     def update(
-        gradients: optax.Updates,
-        state: LBFGSState,
+        updates: optax.Updates,
+        state: Any,
         params: optax.Params | None = None,
         *,
         value_fn: Callable[[Any], jax.Array] | None = None,
@@ -196,7 +196,7 @@ def lbfgs(
                 "loss is a function of the parameters"
             )
         leaves, structure = jax.tree.flatten(params)
-        gradient_leaves = structure.flatten_up_to(gradients)
+        gradient_leaves = structure.flatten_up_to(updates)
         if any(gradient is None for gradient in gradient_leaves):
             raise ValueError("lbfgs: expected a gradient for every parameter, got None; hand over what is trained only")
         check_gradients(gradient_leaves, leaves, structure)

@@ -132,7 +132,7 @@ def muon(
         MuonState, hyperparameters, buffers, scalars, update, "the weight_decay of muon" if decays else ""
     )
 
-    def init(params: optax.Params) -> MuonState:
+    def init(params: optax.Params) -> optax.OptState:
         for path, leaf in jax.tree.leaves_with_path(params):
             if jnp.ndim(leaf) != 2:
                 raise ValueError(

@@ -1,6 +1,6 @@
 """Parameter groups: the same optimizer with hyper-parameters of their own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import optax
@@ -52,7 +52,7 @@ def param_groups(
     parameter of no group untrained, and fails only for one that is in two.
     """
     # No parameter's path is matched by "*", which is no regular expression.
-    labels = {pattern: "*" if pattern is None else pattern for pattern in groups}
+    labels: dict[str | None, Hashable] = {pattern: "*" if pattern is None else pattern for pattern in groups}
     transformations = {labels[pattern]: optimizer(**{**defaults, **options}) for pattern, options in groups.items()}
 
     def partition(params: optax.Params) -> optax.GradientTransformationExtraArgs:
@@ -62,8 +62,8 @@ def param_groups(
         return partition(params).init(params)
 
     def update(
-        gradients: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
+        updates: optax.Updates, state: Any, params: optax.Params | None = None, **extra: Any
     ) -> tuple[optax.Updates, Any]:
-        return partition(gradients if params is None else params).update(gradients, state, params, **extra)
+        return partition(updates if params is None else params).update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -2,17 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 import torch
 
-from parity import torch_databases
-from parity.databases import optimizers, registry, report
-from parity.databases.verdict import Verdict, judge
+from parity.databases import report
+from parity.databases.runner import all_names, verdicts
 from parity.report import write_markdown
-from parity.runner import workers
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,32 +33,6 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         write_markdown(options.markdown, databases=report.markdown(found, versions))
     return 1 if any(verdict.failures for verdict in found) else 0
-
-
-def all_names() -> list[str]:
-    """Every component that the databases have inputs of."""
-    return [*map(optimizers.component_of, torch_databases.optimizers()), *registry.components()]
-
-
-def verdicts(names: Sequence[str], processes: int = 1) -> Iterator[Verdict]:
-    """One by one, in order."""
-    if processes == 1:
-        yield from map(verdict_on, names)
-        return
-    with workers(processes) as pool:
-        yield from pool.map(verdict_on, names)
-
-
-def verdict_on(component: str) -> Verdict:
-    """What all inputs of a component show."""
-    jax.clear_caches()
-    for torch_name in torch_databases.optimizers():
-        if component == optimizers.component_of(torch_name):
-            return optimizers.judge(torch_name)
-    entries = registry.components()[component]
-    trials = [trial for entry in entries for trial in registry.trials(component, entry)]
-    error_trials = [trial for entry in entries for trial in registry.error_trials(component, entry)]
-    return judge(component, trials, error_trials)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """PyTorch's databases of test inputs: all are enumerated, a spread of them runs, and a missing one is named."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from jaxtrain import optim
 from parity import torch_databases
 from parity.databases import __main__ as command
-from parity.databases import optimizers, registry, rejections
+from parity.databases import optimizers, registry, rejections, runner
 from parity.databases.verdict import judge
 from parity.runner import run
 
@@ -90,11 +92,13 @@ def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
     assert "| `nn.layer_norm` | 6 | 5 | 5 | 0/0 |" in (tmp_path / "table.md").read_text()
 
 
-def test_several_processes_find_the_same():
-    names = ["nn.alpha_dropout", "nn.layer_norm"]
-    assert [vars(verdict) for verdict in command.verdicts(names, processes=2)] == [
-        vars(command.verdict_on(name)) for name in names
-    ]
+def test_several_at_a_time_find_the_same(monkeypatch):
+    monkeypatch.setattr(runner, "workers", ThreadPoolExecutor)  # Threads need not import everything anew.
+    names = ["nn.layer_norm", "nn.local_response_norm"]
+    verdicts = list(runner.verdicts(names, processes=2))
+    assert [verdict.component for verdict in verdicts] == names
+    assert verdicts == list(runner.verdicts(names))
+    assert pickle.loads(pickle.dumps((runner.verdict_on, verdicts))) == (runner.verdict_on, verdicts)
 
 
 def test_a_failure_fails_the_command(monkeypatch, capsys):
