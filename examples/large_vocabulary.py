@@ -38,6 +38,14 @@ def compiled(loss: Loss, arrays: tuple[jax.Array, ...]) -> jax.stages.Compiled:
     return jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*arrays).compile()
 
 
+def megabytes_of(program: jax.stages.Compiled) -> float:
+    """What a program needs beside its arguments and results."""
+    memory = program.memory_analysis()
+    if memory is None:
+        raise NotImplementedError(f"XLA does not tell how much memory a program needs on {jax.default_backend()}")
+    return memory.temp_size_in_bytes / 1e6
+
+
 def seconds(program: Callable, arrays: tuple[jax.Array, ...]) -> float:
     start = time.perf_counter()
     jax.block_until_ready(program(*arrays))
@@ -45,7 +53,7 @@ def seconds(program: Callable, arrays: tuple[jax.Array, ...]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--features", type=int, default=64)
     parser.add_argument("--classes", type=int, default=20_000)
@@ -63,7 +71,7 @@ def main() -> int:
     # Programs take turns, so that whatever else the machine does slows both.
     times = [[seconds(program, arrays) for program in programs.values()] for _ in range(options.rounds)]
     medians = [statistics.median(column) for column in zip(*times, strict=True)]
-    megabytes = [program.memory_analysis().temp_size_in_bytes / 1e6 for program in programs.values()]
+    megabytes = [megabytes_of(program) for program in programs.values()]
 
     print(f"{options.tokens} tokens, {options.features} features, {options.classes} words, value and gradient")
     print(f"{'':16}{'memory (MB)':>12}{'time (ms)':>12}{'loss':>12}")

@@ -63,7 +63,7 @@ def with_rate(state: TrainState, lr: jax.Array) -> TrainState:
     return dataclasses.replace(state, opt_state=injected._replace(hyperparams={**injected.hyperparams, "lr": lr}))
 
 
-def accuracy_of(lr: jax.Array, state: TrainState, batches, validation) -> jax.Array:
+def accuracy_of(lr: jax.Array, state: TrainState, batches, validation) -> jax.Array | float:
     """Train from `state` with this rate over all batches; the accuracy on the validation data."""
     state, _ = jax.lax.scan(train_step, with_rate(state, lr), batches)
     return eval_step(state, validation)["accuracy"].value
@@ -73,7 +73,7 @@ search = jax.jit(jax.vmap(accuracy_of, in_axes=(0, None, None, None)))
 single = jax.jit(accuracy_of)
 
 
-def stepwise_accuracy_of(lr: jax.Array, state: TrainState, batches, validation) -> jax.Array:
+def stepwise_accuracy_of(lr: jax.Array, state: TrainState, batches, validation) -> jax.Array | float:
     """The same run as most people write it: a call of the compiled step for each batch."""
     state = with_rate(jax.tree.map(jnp.copy, state), jnp.copy(lr))
     for batch in batches:
@@ -125,15 +125,15 @@ def plot(rates: np.ndarray, accuracies: dict[str, np.ndarray], path: Path) -> No
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("--rates", type=int, default=64, help="how many, from 1e-5 to 10")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed")
     parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "lr_search.png")
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(1)  # matrices of this size are faster so
-    digits = load_digits()
-    images, labels = (digits.data / 16).astype(np.float32), digits.target.astype(np.int32)
+    images, labels = load_digits(return_X_y=True)
+    images, labels = (images / 16).astype(np.float32), labels.astype(np.int32)
     x, x_valid, y, y_valid = train_test_split(images, labels, test_size=0.25, random_state=0, stratify=labels)
     data = Batches((x, y), BATCH, shuffle=True, seed=0, drop_last=True)
     batches = [batch for epoch in range(EPOCHS) for batch in data.epoch(epoch)]

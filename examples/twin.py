@@ -31,14 +31,12 @@ from jaxtrain import losses, nn, optim
 from jaxtrain.train import Batches, TrainState, make_train_step
 
 WIDTH, KEEP, RATE, BATCH = 128, 0.8, 1e-3, 64
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
-def batches(epochs: int) -> Iterator[Batch]:
+def batches(epochs: int) -> Iterator[tuple[np.ndarray, ...]]:
     """Images, labels, and the scaled dropout masks of both hidden layers."""
-    digits = load_digits()
-    images = (digits.data / 16).astype(np.float32)
-    data = Batches((images, digits.target.astype(np.int32)), BATCH, shuffle=True, seed=0)
+    images, labels = load_digits(return_X_y=True)
+    data = Batches(((images / 16).astype(np.float32), labels.astype(np.int32)), BATCH, shuffle=True, seed=0)
     random = np.random.default_rng(0)
     for epoch in range(epochs):
         for x, y in data.epoch(epoch):
@@ -73,7 +71,7 @@ class Net(nnx.Module):
         return self.out(x)
 
 
-def loss_fn(model: Net, batch: Batch) -> jax.Array:
+def loss_fn(model: Net, batch: tuple[jax.Array, ...]) -> jax.Array:
     x, y, *masks = batch
     return losses.cross_entropy(model(x, *masks), y)
 
@@ -169,7 +167,7 @@ def plot(curves: dict[str, np.ndarray], epochs: int, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=5, help="from how many initial weights")
     parser.add_argument("--activation", choices=("relu", "tanh"), default="relu")

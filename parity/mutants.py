@@ -3,16 +3,18 @@ of the root or into it, the count off by one.
 """
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-OPERATORS: dict[type[ast.operator | ast.cmpop], type[ast.operator | ast.cmpop]] = {
+OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
     ast.Mult: ast.Div,
     ast.Div: ast.Mult,
     ast.FloorDiv: ast.Div,
     ast.Mod: ast.FloorDiv,
+}
+COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
     ast.Gt: ast.GtE,
@@ -30,8 +32,6 @@ FUNCTIONS = {
 }
 COUNTS = ("step", "count")
 KINDS = ("epsilon", "sign", "constant", "count", "comparison", "operator", "function")
-
-Change = Callable[[ast.expr], ast.expr]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,10 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     """Every mutant of a module's functions; checks of arguments, annotations and defaults are left alone."""
     tree = ast.parse(source)
     for index, (node, _) in enumerate(_computing(tree)):
-        for kind, change in _changes(node):
+        for kind, replacement in _changes(node):
             changed = ast.parse(source)
             target, statement = list(_computing(changed))[index]
-            before, replacement = ast.unparse(target), change(target)
-            after = ast.unparse(replacement)
+            before, after = ast.unparse(target), ast.unparse(replacement)
             _Replace(target, replacement).visit(changed)
             first_line = ast.unparse(ast.fix_missing_locations(statement)).splitlines()[0]
             yield Mutant(module, kind, node.lineno, before, after, first_line, ast.fix_missing_locations(changed))
@@ -126,22 +125,22 @@ def _computing(tree: ast.Module) -> Iterator[tuple[ast.expr, ast.stmt]]:
             yield from walk(definition, definition)
 
 
-def _changes(node: ast.expr) -> Iterator[tuple[str, Change]]:
-    """What can be done to an expression: kinds, and functions from it (or its copy) to another."""
-    if _with_epsilon_moved(node):
-        yield "epsilon", _with_epsilon_moved
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        yield "operator", lambda n: ast.BinOp(n.left, OPERATORS[type(n.op)](), n.right)
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in OPERATORS:
-        yield "comparison", lambda n: ast.Compare(n.left, [OPERATORS[type(n.ops[0])]()], n.comparators)
+def _changes(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """What can be put in the place of an expression: kinds and replacements."""
+    if moved := _with_epsilon_moved(node):
+        yield "epsilon", moved
+    if isinstance(node, ast.BinOp) and (operator := OPERATORS.get(type(node.op))):
+        yield "operator", ast.BinOp(node.left, operator(), node.right)
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and (comparison := COMPARISONS.get(type(node.ops[0]))):
+        yield "comparison", ast.Compare(node.left, [comparison()], node.comparators)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield "sign", lambda n: n.operand
+        yield "sign", node.operand
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
-        yield "constant", lambda n: ast.Constant(n.value + 1)
+        yield "constant", ast.Constant(node.value + 1)
     if isinstance(node, ast.Attribute) and node.attr in FUNCTIONS:
-        yield "function", lambda n: ast.Attribute(n.value, FUNCTIONS[n.attr], n.ctx)
+        yield "function", ast.Attribute(node.value, FUNCTIONS[node.attr], node.ctx)
     if isinstance(node, ast.Name) and node.id in COUNTS and isinstance(node.ctx, ast.Load):
-        yield "count", lambda n: ast.BinOp(n, ast.Add(), ast.Constant(1))
+        yield "count", ast.BinOp(node, ast.Add(), ast.Constant(1))
 
 
 def _with_epsilon_moved(node: ast.expr) -> ast.expr | None:

@@ -88,7 +88,9 @@ def _importers() -> dict[str, frozenset[str]]:
     """The modules of the rooms, and what each one imports."""
     return {
         module: frozenset(
-            node.module for node in ast.walk(ast.parse(_path(module).read_text())) if isinstance(node, ast.ImportFrom)
+            node.module
+            for node in ast.walk(ast.parse(_path(module).read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
         )
         for module in modules("")
     }
@@ -162,7 +164,7 @@ def _path(module: str) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity.mutation", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m parity.mutation", description=__doc__ and __doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default="", help="only mutants of files whose path contains this")
     parser.add_argument("--number", type=int, default=100, help="how many mutants, from each file in turn; 0 for all")
     options = parser.parse_args(arguments)

@@ -4,7 +4,7 @@ Importing those takes five seconds, so it happens at the first question.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -106,7 +106,7 @@ def module_errors(name: str) -> list[ModuleInput]:
     return [given if given.forward.args else replace(given, forward=valid) for given in found]
 
 
-def optimizers() -> dict[str, type[torch.optim.Optimizer]]:
+def optimizers() -> dict[str, Callable[..., torch.optim.Optimizer]]:
     """The classes in `optim_db`, by name."""
     return {info.optim_cls.__name__: info.optim_cls for info in _optim_db()}
 

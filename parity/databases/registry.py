@@ -1,10 +1,11 @@
 """Which entries of PyTorch's databases are inputs of which component of ours."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial, wraps
 from inspect import isfunction
+from typing import Any
 from unittest import mock
 
 import jax
@@ -55,13 +56,13 @@ def component_of(entry: str) -> str:
     return f"nn.{re.sub(r'(?<=[a-z])[123]d$', '', name)}"
 
 
-def implementation(component: str) -> Callable | None:
-    """Ours, if it exists."""
+def implementation(component: str) -> Any:
+    """Our function or class; None if there is none."""
     room, _, name = component.partition(".")
     return getattr({"losses": losses, "nn": nn}[room], name, None)
 
 
-def trials(component: str, entry: str) -> list[Trial]:
+def trials(component: str, entry: str) -> Sequence[Trial]:
     """The inputs of one entry."""
     name, function = entry.rpartition(".")[2], component.partition(".")[2]
     ours = implementation(component)
@@ -79,7 +80,7 @@ def trials(component: str, entry: str) -> list[Trial]:
     return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
 
 
-def error_trials(component: str, entry: str) -> list[Trial]:
+def error_trials(component: str, entry: str) -> Sequence[Trial]:
     """What PyTorch rejects."""
     name, function = entry.rpartition(".")[2], component.partition(".")[2]
     ours = implementation(component)
@@ -102,7 +103,7 @@ def functional_call(module: type[torch.nn.Module], function: str, inputs: Module
     made = module(*inputs.constructor.args, **inputs.constructor.kwargs)
     with mock.patch.object(F, function) as called:
         made(*inputs.forward.args, **inputs.forward.kwargs)
-    return Call(called.call_args.args, called.call_args.kwargs)
+    return Call(called.call_args.args, dict(called.call_args.kwargs))
 
 
 def rejected_call(module: type[torch.nn.Module], function: str, inputs: ModuleInput) -> Call:

@@ -63,7 +63,7 @@ def _attempt(optimizer: Callable[..., Any], found: OptimizerInput) -> tuple[Call
     """What to call for an input, and the words that the message must have, one of them the argument's name."""
     arguments = {name: _to_jax(value) for name, value in found.kwargs.items()}
     if found.description == "duplicate parameters should not occur across param groups either":
-        groups = {"weight": {}, "kernel|weight": {"lr": 0.1}}
+        groups: dict[str | None, dict[str, Any]] = {"weight": {}, "kernel|weight": {"lr": 0.1}}
         parameters = {"weight": jnp.ones((2, 2))}
         return lambda: optim.param_groups(optimizer, groups, **arguments).init(parameters), ["weight", "kernel|weight"]
     if word := TAKES_PARAMETERS.get(found.description):

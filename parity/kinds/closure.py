@@ -118,9 +118,8 @@ class ClosureCase(Case):
         for problem in torch.tensor(self.problems, dtype=torch.float64):
             start = {name: to_torch(array, "float64").requires_grad_() for name, array in self.start.items()}
             loss = self.objective(start, problem)
-            loss.backward()
             losses.append(abs(loss.item()))
-            gradients.append(max(float(tensor.grad.abs().max()) for tensor in start.values()))
+            gradients.append(max(float(g.abs().max()) for g in torch.autograd.grad(loss, list(start.values()))))
         return {"prev_loss": np.array(losses), "prev_flat_grad": np.array(gradients)}
 
 
@@ -139,7 +138,7 @@ def _solutions(
             value, gradients = jax.value_and_grad(loss)(parameters)
             updates, state = optimizer.update(gradients, state, parameters, value_fn=loss, value=value, grad=gradients)
             parameters = optax.apply_updates(parameters, updates)
-            return (parameters, state), (parameters, state._asdict() if hasattr(state, "_asdict") else {})
+            return (parameters, state), (parameters, getattr(state, "_asdict", dict)())
 
         return jax.lax.scan(step, (start, optimizer.init(start)), length=updates)[1]
 

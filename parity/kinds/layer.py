@@ -75,8 +75,8 @@ class LayerCase(Case):
     def run_torch(self, dtype: str) -> Arrays:
         module = self._module(dtype)
         results = {}
-        for number, array in enumerate(self.inputs):
-            tensor = to_torch(self.to_torch(array), dtype)
+        tensors = [to_torch(self.to_torch(array), dtype) for array in self.inputs]
+        for number, tensor in enumerate(tensors):
             tensor.requires_grad_(tensor.is_floating_point())
             module.zero_grad()
             output = module(tensor)
@@ -96,7 +96,7 @@ class LayerCase(Case):
             for name, values in self.variables(buffers).items():
                 results[f"{name} {number}"] = values[None]
         module.eval()
-        results["output in evaluation"] = self.from_torch(to_numpy(module(tensor)))[None]
+        results["output in evaluation"] = self.from_torch(to_numpy(module(tensors[-1])))[None]
         return results
 
     def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Arrays:
@@ -128,15 +128,15 @@ class LayerCase(Case):
             return module(array)
 
         results = {}
-        for number, array in enumerate(self.inputs):
-            array = to_jax(array, dtype)
+        arrays = [to_jax(array, dtype) for array in self.inputs]
+        for number, array in enumerate(arrays):
             output, gradients, rest = train(parameters, rest, array)
             results[f"output {number}"] = output
             if len(gradients) > 1:
                 results[f"gradient {number} of the input"] = gradients[1]
             results |= {f"gradient {number} of {path}": value for path, value in _flat(gradients[0]).items()}
             results |= {f"{path} {number}": value for path, value in _flat(rest).items()}
-        results["output in evaluation"] = evaluate(parameters, rest, array)
+        results["output in evaluation"] = evaluate(parameters, rest, arrays[-1])
         return {name: np.asarray(results[name], np.float64)[None] for name in self.truth if name in results}
 
     def units(self, truth: Arrays) -> Arrays:

@@ -47,7 +47,7 @@ class LossCase(Case):
         results = _Stacks()
         for arrays in self.inputs:
             for name, function in self._by_reduction(self.reference).items():
-                tensors = [None if array is None else to_torch(array, dtype) for array in arrays]
+                tensors: list[Any] = [None if array is None else to_torch(array, dtype) for array in arrays]
                 for position in self.wrt:
                     tensors[position].requires_grad_()
                 value = function(*tensors)

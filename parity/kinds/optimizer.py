@@ -1,6 +1,6 @@
 """Optimizers and gradient transformations, over a trajectory of live gradients."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, KeysView, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -57,7 +57,7 @@ def live_leaves(steps: int = STEPS, seed: int = 0, scale: float = 1.0) -> dict[s
     initial = rng.normal(size=(6, 8))
     initial[1::2] = 0.0  # Here the parameter is the distance travelled, and no bit of an update is lost.
     return {
-        "scalar": Leaf(rng.normal(), scale * rng.normal(size=steps)),
+        "scalar": Leaf(rng.normal(size=()), scale * rng.normal(size=steps)),
         "rows": Leaf(initial, scale * np.stack(rows, axis=1)),
     }
 
@@ -183,18 +183,18 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
         parameters, state = carry
         updates, state = optimizer.update(gradient, state, parameters)
         parameters = optax.apply_updates(parameters, updates)
-        return (parameters, state), {"parameter": parameters} | _states(state, parameters)
+        return (parameters, state), {"parameter": parameters} | _states(state, gradient.keys())
 
     return jax.lax.scan(step, (parameters, optimizer.init(parameters) if state is None else state), gradients)
 
 
-def _states(state: Any, parameters: dict[str, jax.Array]) -> dict[str, dict[str, jax.Array]]:
+def _states(state: Any, names: KeysView[str]) -> dict[str, dict[str, jax.Array]]:
     """The fields of a state that hold something for each parameter by its name."""
-    fields = state._asdict() if hasattr(state, "_asdict") else {}
+    fields = getattr(state, "_asdict", dict)()
     return {
         name: {key: value for key, value in field.items() if value is not None}
         for name, field in fields.items()
-        if isinstance(field, dict) and field.keys() == parameters.keys()
+        if isinstance(field, dict) and field.keys() == names
     }
 
 

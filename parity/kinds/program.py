@@ -29,7 +29,7 @@ class Program:
 
     function: Callable[..., Any]
     constants: tuple[Any, ...]
-    structure: jax.tree_util.PyTreeDef
+    structure: jax.tree_util.PyTreeDef  # pyright: ignore[reportInvalidTypeForm] JAX's stub has it as a variable.
 
     OPEN = object()
 
