@@ -97,25 +97,37 @@ def precision_verdict(
 ) -> tuple[float, float, Difference | None]:
     """The largest errors of both low-precision runs (where ours fares worst), and the first place over the limit.
 
-    What shares a unit at one step shares a limit over all steps.
+    What shares a unit at one step shares a limit over all steps. Where PyTorch overflows, its error is no measure, and
+    what is too small for a normal number counts against the smallest of these.
     """
     worst, found = (-1.0, 0.0, 0.0), []
+    smallest = float(ml_dtypes.finfo(dtype).smallest_normal)
     for name, true in truth.items():
         unit = _with_dimensions(units[name], true.ndim)
+        unit = np.where(unit > 0, np.maximum(unit, smallest), 0.0)
         shared = (0, *(axis for axis in range(1, true.ndim) if unit.shape[axis] == 1))
 
-        def largest(values: np.ndarray, true=true, unit=unit, shared=shared) -> np.ndarray:
-            return errors(values, true, unit).max(axis=shared, keepdims=True, initial=0.0)
+        def largest(error: np.ndarray, shared=shared) -> np.ndarray:
+            return error.max(axis=shared, keepdims=True, initial=0.0)
 
-        theirs, mine = largest(torch[name]), largest(ours[name])
-        with np.errstate(over="ignore"):
-            attainable = largest(true.astype(ml_dtypes.finfo(dtype).dtype).astype(np.float64))
-        limit = factor * np.maximum(theirs, attainable)
+        error, their_error = errors(ours[name], true, unit), errors(torch[name], true, unit)
+        mine, theirs = largest(error), largest(np.where(np.isinf(their_error), 0.0, their_error))
+        limit = factor * np.maximum(theirs, largest(errors(_rounded(true, dtype), true, unit)))
         for pair in zip(mine.flat, theirs.flat, limit.flat, strict=True):
-            worst = max(worst, (pair[0] / pair[2] if 0 < pair[2] < math.inf else pair[0], *pair[:2]))
-        error = errors(ours[name], true, unit)
+            worst = max(worst, (pair[0] / pair[2] if pair[2] > 0 else pair[0], *pair[:2]))
         found.append(_first_difference(name, ours[name], true, error, np.broadcast_to(limit, error.shape), dtype))
     return worst[1], worst[2], _earliest(found)
+
+
+def within_range(truth: Arrays, dtype: str) -> Arrays:
+    """The truth with infinity for what is beyond the range of `dtype`."""
+    rounded = {name: _rounded(values, dtype) for name, values in truth.items()}
+    return {name: np.where(np.isinf(rounded[name]), rounded[name], values) for name, values in truth.items()}
+
+
+def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return values.astype(ml_dtypes.finfo(dtype).dtype).astype(np.float64)
 
 
 def _with_dimensions(unit: np.ndarray, dimensions: int) -> np.ndarray:

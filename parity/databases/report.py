@@ -50,11 +50,14 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def markdown(verdicts: Sequence[Verdict], versions: str) -> str:
     """A row a component, then the reasons."""
-    rows = [f"| `{v.component}` | {v.inputs} | {v.run} | {v.matched} | {v.rejected}/{v.errors} |" for v in verdicts]
     lines = [
-        "| component | inputs in PyTorch's databases | run | matched | error inputs rejected |",
-        "|---|---|---|---|---|",
-        *rows,
+        "| component | inputs | run | matched | error inputs | rejected | without a counterpart |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| `{v.component}` | {v.inputs} | {v.run} | {v.matched} "
+            f"| {v.errors} | {v.rejected} | {v.without_counterpart.total()} |"
+            for v in verdicts
+        ),
         "",
         f"{summary(verdicts)} {versions}.",
         *(f"- {reason}." for reason in reasons(verdicts)),

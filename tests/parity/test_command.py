@@ -15,7 +15,7 @@ def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
     chosen = []
     monkeypatch.setattr(command, "run_all", lambda cases, number: chosen.append(number) or run_all(cases, number))
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
-    status = command.main(["clip_grad_value", "--processes", "2", *files])
+    status = command.main(["clip_grad_value[clip_value=0.5]", "--processes", "2", *files])
     entries = json.loads((tmp_path / "a.json").read_text())
     assert status == 0
     assert chosen == [2]

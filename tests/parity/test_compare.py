@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from parity.compare import errors, formula_verdict, precision_verdict, ulp_distance
+from parity.compare import errors, formula_verdict, precision_verdict, ulp_distance, within_range
 
 UNIT = np.ones(2)
 
@@ -68,6 +68,21 @@ def test_precision_verdict_never_asks_for_more_than_the_rounded_truth():
     assert ours == abs(float(np.float32(1 / 3)) - 1 / 3)
 
 
+def test_an_overflow_of_torch_excuses_nothing_else():
+    truth = {"p": np.array([[1.0, 1.0]])}
+    torch = {"p": np.array([[np.inf, 1.001]])}
+    ours, units = {"p": np.array([[1.0, 1.01]])}, {"p": UNIT[:1]}
+    _, theirs, difference = precision_verdict(ours, torch, truth, units, 2.0, "float16")
+    assert theirs == pytest.approx(1e-3)
+    assert difference.index == (1,)
+
+
+def test_what_is_beyond_the_range_of_a_precision_is_infinite_in_it():
+    truth = {"p": np.array([1e5, -1e5, 1 / 3, np.nan])}
+    np.testing.assert_array_equal(within_range(truth, "float16")["p"], [np.inf, -np.inf, 1 / 3, np.nan])
+    np.testing.assert_array_equal(within_range(truth, "bfloat16")["p"], truth["p"])
+
+
 def test_each_unit_has_its_own_precision_limit():
     """A row on which PyTorch does badly does not excuse another."""
     truth = {"p": np.ones((1, 2, 1))}
@@ -75,3 +90,10 @@ def test_each_unit_has_its_own_precision_limit():
     ours = {"p": np.array([[[1.1], [1.1]]])}
     *_, difference = precision_verdict(ours, torch, truth, {"p": np.ones((1, 2, 1))}, 2.0, "float32")
     assert difference.index == (1, 0)
+
+
+def test_what_is_no_normal_number_counts_against_the_smallest():
+    truth, lost = {"p": np.array([1e-9])}, {"p": np.array([0.0])}
+    ours, theirs, difference = precision_verdict(lost, lost, truth, truth, 2.0, "float16")
+    assert ours == theirs == pytest.approx(1e-9 / 2.0**-14)
+    assert difference is None
