@@ -45,7 +45,8 @@ class Mutant:
         before: the expression as it stands.
         after: the expression that takes its place.
         statement: the changed statement, its first line.
-        tree: the changed module.
+        source: the module as it stands.
+        place: which expression that computes is changed, and which of its changes this is.
     """
 
     module: str
@@ -54,24 +55,33 @@ class Mutant:
     before: str
     after: str
     statement: str
-    tree: ast.Module
+    source: str
+    place: tuple[int, int]
 
     @property
     def name(self) -> str:
         return f"{self.module}:{self.line}: {self.before}  ->  {self.after}"
 
+    @property
+    def tree(self) -> ast.Module:
+        """The changed module."""
+        tree = ast.parse(self.source)
+        expression, change = self.place
+        target, _ = list(_computing(tree))[expression]
+        _, replacement = list(_changes(target))[change]
+        _Replace(target, replacement).visit(tree)
+        return ast.fix_missing_locations(tree)
+
 
 def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     """Every mutant of a module's functions; checks of arguments, annotations and defaults are left alone."""
-    tree = ast.parse(source)
-    for index, (node, _) in enumerate(_computing(tree)):
-        for kind, replacement in _changes(node):
-            changed = ast.parse(source)
-            target, statement = list(_computing(changed))[index]
-            before, after = ast.unparse(target), ast.unparse(replacement)
-            _Replace(target, replacement).visit(changed)
-            first_line = ast.unparse(ast.fix_missing_locations(statement)).splitlines()[0]
-            yield Mutant(module, kind, node.lineno, before, after, first_line, ast.fix_missing_locations(changed))
+    for expression, (node, statement) in enumerate(list(_computing(ast.parse(source)))):
+        for change, (kind, replacement) in enumerate(_changes(node)):
+            before, after = ast.unparse(node), ast.unparse(replacement)
+            _Replace(node, replacement).visit(statement)
+            changed = ast.unparse(ast.fix_missing_locations(statement)).splitlines()[0]
+            _Replace(replacement, node).visit(statement)
+            yield Mutant(module, kind, node.lineno, before, after, changed, source, (expression, change))
 
 
 def spread(mutants: list[Mutant], number: int) -> list[Mutant]:

@@ -11,12 +11,14 @@ from parity.case import Case
 from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
 from parity.runner import Result
 
+PRECISIONS = ("float32", "bfloat16", "float16")
 HEADER = (
     "component",
     "configuration",
     "formula error (float64)",
-    "our float32 error",
-    "torch's float32 error",
+    "precision",
+    "our error",
+    "torch's error",
     "defects caught",
     "verdict",
 )
@@ -30,6 +32,7 @@ def row(result: Result) -> tuple[str, ...]:
         case.component,
         case.configuration,
         f"{found.formula:.1e}",
+        case.precision,
         f"{found.ours:.1e}",
         f"{found.torch:.1e}",
         f"{caught}/{len(case.defects)}",
@@ -57,24 +60,31 @@ def summary(results: Sequence[Result]) -> str:
 def markdown(results: Sequence[Result]) -> str:
     """A row a component, with its worst figures; wider limits and their reasons below."""
     lines = [
-        "| component | cases | formula error, float64 | our float32 error | torch's float32 error | defects caught |",
-        "|---|---|---|---|---|---|",
+        "| component | cases | float64 | float32: ours, torch's | bfloat16: ours, torch's | float16: ours, torch's "
+        "| defects caught |",
+        "|---|---|---|---|---|---|---|",
     ]
     for component in dict.fromkeys(result.case.component for result in results):
         members = [result for result in results if result.case.component == component]
-        worst = max(members, key=lambda result: result.measurement.ours)
         defects = sum(len(result.case.defects) for result in members)
         missed = sum(len(result.missed) for result in members)
         failed = sum(not result.passed for result in members)
         lines.append(
             f"| `{component}` | {len(members)}{f' ({failed} FAIL)' if failed else ''} "
             f"| {max(result.measurement.formula for result in members):.0e} "
-            f"| {worst.measurement.ours:.0e} | {worst.measurement.torch:.0e} "
+            f"| {' | '.join(_worst(members, precision) for precision in PRECISIONS)} "
             f"| {defects - missed}/{defects} |"
         )
     lines += ["", summary(results) + "."]
     lines += [f"- {reason}" for reason in reasons(results)]
     return "\n".join(lines) + "\n"
+
+
+def _worst(results: Sequence[Result], precision: str) -> str:
+    """Our largest error in a precision, and PyTorch's in the same case; a dash where no case has it."""
+    found = [result.measurement for result in results if result.case.precision == precision]
+    worst = max(found, key=lambda measurement: measurement.ours, default=None)
+    return f"{worst.ours:.0e}, {worst.torch:.0e}" if worst else "-"
 
 
 def write_markdown(path: Path, **sections: str) -> None:
@@ -98,10 +108,10 @@ def end_marker(section: str) -> str:
 
 
 def reasons(results: Sequence[Result]) -> list[str]:
-    """Every limit that is wider than usual, with its reason and the cases that have it."""
+    """What is particular about a case, such as a wider limit, with the cases that have it."""
     found: dict[str, list[str]] = {}
     for case in (result.case for result in results if result.case.reason):
-        found.setdefault(f"{limits(case)}: {case.reason}", []).append(f"`{case.name}`")
+        found.setdefault(": ".join(filter(None, (limits(case), case.reason))), []).append(f"`{case.name}`")
     return [f"{', '.join(names)}: {why}" for why, names in found.items()]
 
 
@@ -123,8 +133,9 @@ def as_json(results: Sequence[Result]) -> str:
             "configuration": result.case.configuration,
             "passed": result.passed,
             "formula_error": result.measurement.formula,
-            "float32_error": result.measurement.ours,
-            "torch_float32_error": result.measurement.torch,
+            "precision": result.case.precision,
+            "error": result.measurement.ours,
+            "torch_error": result.measurement.torch,
             "defects": list(result.case.defects),
             "missed": list(result.missed),
             "reason": result.case.reason,

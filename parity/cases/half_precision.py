@@ -36,11 +36,18 @@ ROUNDED_BEFORE_THE_BIAS = {
 ROUNDED_BEFORE_THE_LOSS = (
     "the log-probabilities are rounded between softmax and loss, and PyTorch has no kernel to compare"
 )
-WIDER = {
+NOT_IN_TORCH = {"reason": "PyTorch has no kernel in this precision, and is taken to be exact"}
+PARTICULAR: dict[tuple[str, str], dict[str, Any]] = {
     **{(f"nn.{name}", "float16"): ROUNDED_BEFORE_THE_BIAS for name in ("Linear", "linear", "Conv", "conv")},
+    **{
+        (component, precision): NOT_IN_TORCH
+        for component in ("losses.multi_margin_loss", "losses.multilabel_margin_loss", "nn.LocalResponseNorm")
+        for precision in ("bfloat16", "float16")
+    },
     ("losses.ctc_loss", "bfloat16"): {"precision_factor": 3.0, "reason": ROUNDED_BEFORE_THE_LOSS},
     ("losses.ctc_loss", "float16"): {"precision_factor": 5.0, "reason": ROUNDED_BEFORE_THE_LOSS},
 }
+"""What is particular about a component in a precision."""
 
 DEFECT = {"optim.clip_grad_norm": "each gradient by itself"}
 """What is planted, where it is not the last defect: the first is often one of float32's bits, none here scales up."""
@@ -75,7 +82,7 @@ def in_half_precision(case: Case, precision: str) -> Case:
         precision=precision,
         defects={planted: case.defects[planted]},
         **changes,
-        **WIDER.get((case.component, precision), {}),
+        **PARTICULAR.get((case.component, precision), {}),
     )
 
 

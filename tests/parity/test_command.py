@@ -14,6 +14,7 @@ from parity.runner import run_all
 def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
     chosen = []
     monkeypatch.setattr(command, "run_all", lambda cases, number: chosen.append(number) or run_all(cases, number))
+    monkeypatch.setattr(command.deviations, "markdown", lambda: "Deviations.\n")  # They are measured elsewhere.
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
     status = command.main(["clip_grad_value[clip_value=0.5]", "--processes", "2", *files])
     entries = json.loads((tmp_path / "a.json").read_text())
@@ -21,7 +22,10 @@ def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
     assert chosen == [2]
     assert [entry["component"] for entry in entries] == ["optim.clip_grad_value"]
     assert entries[0]["missed"] == []
-    assert (tmp_path / "a.md").read_text().splitlines()[2].startswith("| `optim.clip_grad_value` | 1 |")
+    markdown = (tmp_path / "a.md").read_text()
+    assert markdown.splitlines()[2].startswith("| `optim.clip_grad_value` | 1 |")
+    assert markdown.splitlines()[2].endswith("| - | - | 2/2 |")
+    assert markdown.endswith("Deviations.\n")
     assert "1/1 cases of 1 components passed" in capsys.readouterr().out
 
 
