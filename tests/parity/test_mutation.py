@@ -6,8 +6,8 @@ import sys
 from collections import Counter
 from functools import cache
 
-from parity import mutants, mutation
-from parity.equivalent_mutants import EQUIVALENT
+from parity.mutation import mutants, reach
+from parity.mutation.equivalent import EQUIVALENT
 
 SOURCE = '''
 def f(x, step, scale=2.0):
@@ -25,7 +25,7 @@ def changes(source):
 
 @cache
 def everything():
-    return [m for name in mutation.modules("") for m in mutants.mutants_of(name, mutation._path(name).read_text())]
+    return [m for name in reach.modules("") for m in mutants.mutants_of(name, reach.path_of(name).read_text())]
 
 
 def test_every_expression_that_computes_is_changed_once():
@@ -69,16 +69,16 @@ def test_what_is_explained_as_equivalent_exists():
 
 
 def test_components_of_a_file_and_of_a_private_helper():
-    assert mutation.components_of("jaxtrain.optim.adam") == {
+    assert reach.components_of("jaxtrain.optim.adam") == {
         "optim.AdamState",
         "optim.adam",
         "optim.adamw",
         "optim.param_groups",
     }
-    by_everyone = mutation.components_of("jaxtrain.optim._per_parameter")
+    by_everyone = reach.components_of("jaxtrain.optim._per_parameter")
     assert {"optim.sgd", "optim.rmsprop"} <= by_everyone
     assert "optim.clip_grad_norm" not in by_everyone
-    assert mutation.components_of("jaxtrain.optim._strong_wolfe") == {
+    assert reach.components_of("jaxtrain.optim._strong_wolfe") == {
         "optim.LBFGSState",
         "optim.lbfgs",
         "optim.param_groups",
