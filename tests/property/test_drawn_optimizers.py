@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxtrain import optim
+from parity.cases.optim.sparse_adam import tables
 from parity.compare import FORMULA_LIMIT, Arrays, errors
 from parity.kinds.optimizer import OptimizerCase, live_leaves
 
 STEPS = 15
-LEAVES = live_leaves(STEPS)
+LEAVES, ROWS = live_leaves(STEPS), tables(STEPS)
 
 
 def number(low: float, high: float, **ends: bool) -> st.SearchStrategy[float]:
@@ -85,8 +86,9 @@ OPTIMIZERS = {
         torch.optim.Adafactor,
         {"beta2_decay": number(-2, -1e-3), "eps": st.tuples(number(1e-9, 1e-2), EPS), "d": number(1, 10)},
     ),
+    "sparse_adam": (optim.sparse_adam, torch.optim.SparseAdam, {"betas": BETAS, "eps": EPS}),
 }
-
+WITHOUT_DECAY = {"rprop", "sparse_adam"}
 
 Reference = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 SUBTRACTED_FROM_ONE = {"betas", "alpha", "rho", "dampening"}
@@ -141,13 +143,13 @@ def rough(theirs: Callable[..., torch.optim.Optimizer], drawn: dict[str, Any], s
 @given(data=st.data())
 def test_drawn(name, data):
     ours, theirs, strategies = OPTIMIZERS[name]
-    common = {"lr": RATE, "maximize": st.booleans()} | ({} if name == "rprop" else {"weight_decay": DECAY})
+    common = {"lr": RATE, "maximize": st.booleans()} | ({} if name in WITHOUT_DECAY else {"weight_decay": DECAY})
     drawn = data.draw(st.fixed_dictionaries(common | strategies))
     case = OptimizerCase(
         component=f"optim.{name}",
         ours=partial(ours, **drawn),
         reference=lambda parameters: theirs(parameters, **drawn),
-        leaves=LEAVES,
+        leaves=ROWS if name == "sparse_adam" else LEAVES,
         precision="float64",
     )
     units = case.units(case.truth)

@@ -30,15 +30,15 @@ class SparseLeaf(Leaf):
         return optim.SparseRows(jnp.asarray(self.indices), gradients)
 
 
-def tables() -> dict[str, Leaf]:
+def tables(steps: int = STEPS) -> dict[str, Leaf]:
     """Rows that are touched often, seldom, twice at once and never; steps with few rows and with none."""
     rng = np.random.default_rng(4)
 
     def leaf(rows: int, touched: int, row: tuple[int, ...]) -> Leaf:
-        indices = (rows * rng.random((STEPS, touched)) ** 2).astype(int) % (rows - 1)
+        indices = (rows * rng.random((steps, touched)) ** 2).astype(int) % (rows - 1)
         indices[rng.random(indices.shape) < 0.2] = -1
-        indices[50:55] = -1
-        gradients = rng.normal(size=(STEPS, touched, *row)) * 10 ** rng.uniform(-6, 1, (STEPS, touched, *row))
+        indices[steps // 6 : steps // 6 + 5] = -1
+        gradients = rng.normal(size=(steps, touched, *row)) * 10 ** rng.uniform(-6, 1, (steps, touched, *row))
         return SparseLeaf(initial=rng.normal(size=(rows, *row)), gradients=gradients, indices=indices)
 
     return {"table": leaf(7, 4, (3,)), "vector": leaf(5, 2, ())}
