@@ -78,10 +78,9 @@ CASES: list[Case] = [
     ),
     case(
         "get_swa_avg_fn",
-        "bfloat16",
+        "defaults",
         ours=lambda: optim.averaged_model(optim.get_swa_avg_fn()),
         reference=lambda model: swa_utils.AveragedModel(model, avg_fn=swa_utils.get_swa_avg_fn()),
-        precision="bfloat16",
         defects={"one model less": lambda: optim.averaged_model(lambda a, c, number: a + (c - a) / number)},
     ),
     case(

@@ -82,11 +82,11 @@ ADAFACTOR = [
     case(
         "adafactor",
         "schedule, transposed matrices",
-        transposed(partial(optim.adafactor, halving)),
-        lambda p: torch.optim.Adafactor(p, 0.01),
+        transposed(partial(optim.adafactor, halving, eps=(1e-12, 1e-3))),
+        lambda p: torch.optim.Adafactor(p, 0.01, eps=(1e-12, 1e-3)),
         scheduler=torch_halving,
         states=False,
-        defects={"no schedule": transposed(optim.adafactor)},
+        defects={"no schedule": transposed(partial(optim.adafactor, eps=(1e-12, 1e-3)))},
     ),
     case(
         "adafactor",
