@@ -88,6 +88,18 @@ def reduce_lr_on_plateau(
         >>> round(float(state.lr), 6), int(state.num_reductions)
         (0.05, 1)
 
+        An optimizer gets the rate through its state:
+
+        >>> import optax
+        >>> from jaxtrain import optim
+        >>> optimizer = optax.inject_hyperparams(optim.sgd)(lr=0.1)
+        >>> parameter, gradient = jnp.ones(2), jnp.array([1.0, -2.0])
+        >>> optimizer_state = optimizer.init(parameter)
+        >>> optimizer_state.hyperparams["lr"] = state.lr
+        >>> updates, optimizer_state = optimizer.update(gradient, optimizer_state, parameter)
+        >>> print(updates)
+        [-0.05  0.1 ]
+
     `torch.optim.lr_scheduler.ReduceLROnPlateau`. The metric is compared in the default float type, float32 unless x64
     is on; PyTorch keeps it in float64.
     """

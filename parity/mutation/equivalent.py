@@ -18,9 +18,25 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "losses = jnp.exp(target) * jnp.where(is_impossible, 1, target - input)",
     ): "the number is multiplied by exp(-inf) = 0",
     (
+        "jaxtrain.losses.sequence",
+        "losses = losses - _undefined(log_probs, is_running & has_no_gradient)",
+    ): "what is added is 0, with gradient 0 or NaN",
+    (
+        "jaxtrain.optim._lerp",
+        "return jnp.where(weight <= 0.5, start + weight * way, end - (1 - weight) * way)",
+    ): "half the way is the same from both ends",
+    (
+        "jaxtrain.optim._strong_wolfe",
+        "last = _at(search.bracket, 1)",
+    ): "until the bracket is closed, both of its ends are the last trial",
+    (
         "jaxtrain.optim.asgd",
         "return {'eta': 0 / scalar, 'mu': scalar, 'ax': jnp.zeros_like(parameter)}",
     ): "the scalar is 1",
+    (
+        "jaxtrain.optim.muon",
+        "tall = matrix.shape[0] >= matrix.shape[1]",
+    ): "a square matrix is made orthogonal from the left as from the right",
     (
         "jaxtrain.schedules.cosine",
         "return jnp.maximum(position, 2 * as_float64(T_max) - position)",

@@ -1,6 +1,7 @@
 """Schedules with drawn arguments, against what PyTorch executes over 60 steps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import jax
@@ -110,18 +111,33 @@ def some(names: Iterable[str], most: int) -> st.SearchStrategy[list[str]]:
     return drawn.filter(lambda names: names.count("swa_lr") < 2)
 
 
-def assert_agree(ours: Callable, make_torch: Callable, lr: float) -> None:
-    """Within 1e-12 of the largest value, at every step."""
+def rates(make_torch: Callable, lr: float, roundings: Iterator[float]) -> np.ndarray:
+    """PyTorch's rate at every step, with one of the roundings more after each step."""
     optimizer = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=lr, momentum=0.9)
     scheduler = make_torch(optimizer)
     optimizer.step()
-    expected = []
+    found = []
     for _ in range(STEPS):
-        expected.append(optimizer.param_groups[0]["lr"])
+        found.append(optimizer.param_groups[0]["lr"])
         scheduler.step()
+        optimizer.param_groups[0]["lr"] *= 1 + next(roundings)
+    return np.array(found)
+
+
+def assert_agree(ours: Callable, make_torch: Callable, lr: float) -> None:
+    """Within 1e-12 of the largest value so far, at every step; or, where that is more, within ten times what PyTorch's
+    values differ by in three runs with a rounding more a step: a pull to a minimum makes small what the way back from
+    there multiplies by thousands.
+    """
+    expected = rates(make_torch, lr, repeat(0.0))
     with jax.enable_x64(True):
         actual = np.asarray(jax.vmap(ours)(jnp.arange(STEPS)))
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * np.max(np.abs(expected)))
+    error, limit = np.abs(actual - expected), 1e-12 * np.maximum.accumulate(np.abs(expected))
+    if (error > limit).any():
+        signs = np.random.default_rng(0).choice([-1, 1], (3, STEPS))
+        rough = [rates(make_torch, lr, iter(np.finfo(np.float64).eps * row)) for row in signs]
+        limit = np.maximum(limit, 10 * np.maximum.accumulate(np.abs(rough - expected).max(axis=0)))
+    assert np.all(error <= limit), f"error {error.max()} at step {np.argmax(error - limit)}, limit {limit.max()}"
 
 
 @pytest.mark.parametrize("name", ALL)

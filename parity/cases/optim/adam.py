@@ -2,12 +2,14 @@
 
 from functools import partial
 
+import numpy as np
 import optax
 import torch
 
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import case, halving, torch_halving
+from parity.kinds.optimizer import STEPS, Leaf
 
 
 def float32_bias_corrections() -> optax.GradientTransformation:
@@ -16,6 +18,13 @@ def float32_bias_corrections() -> optax.GradientTransformation:
 
 def epsilon_in_root() -> optax.GradientTransformation:
     return optax.chain(optax.scale_by_adam(eps=0.0, eps_root=1e-8), optax.scale(-1e-3))
+
+
+def falling_and_rising() -> Leaf:
+    """Gradients of which a mean that is counted from the last one keeps nothing, even in float64."""
+    rng = np.random.default_rng(5)
+    sizes = np.where(np.arange(STEPS) % 3 == 0, 1e10, 1e-8)[:, None]
+    return Leaf(rng.normal(size=8), sizes * rng.choice([-1, 1], (STEPS, 8)) * rng.uniform(1, 2, (STEPS, 8)))
 
 
 ADAM = [
@@ -39,6 +48,14 @@ ADAM = [
             "bias corrections in float32": lambda: optax.adam(0.01, 0.8, 0.99999, 1e-6),
             "betas swapped": partial(optim.adam, 0.01, (0.99999, 0.8), 1e-6),
         },
+    ),
+    case(
+        "adam",
+        "betas=(0, 0), gradients of 1e10 before those of 1e-8",
+        partial(optim.adam, betas=(0.0, 0.0)),
+        lambda p: torch.optim.Adam(p, betas=(0.0, 0.0)),
+        leaves={"vector": falling_and_rising()},
+        defects={"a memory of 1e-9": partial(optim.adam, betas=(1e-9, 0.0))},
     ),
     case(
         "adam",
