@@ -116,7 +116,7 @@ def plot(rates: np.ndarray, accuracies: dict[str, np.ndarray], path: Path) -> No
         xscale="log", xlabel="learning rate", ylabel="validation accuracy, %", ylim=(0, 102),
         title=f"{len(rates)} learning rates, {EPOCHS} epochs of digits each",
     )  # fmt: skip
-    axes.legend(frameon=False, loc="center left")
+    axes.legend(frameon=False, loc="center", bbox_to_anchor=(0.69, 0.45))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -120,7 +120,7 @@ def poisson_nll_loss(
 
 def gaussian_nll_loss(
     input: Float[Array, "*shape"],
-    target: Real[Array, "*shape"],
+    target: Real[Array, "..."],
     var: Float[Array, "..."] | float,
     full: bool = False,
     eps: float = 1e-6,
@@ -133,7 +133,7 @@ def gaussian_nll_loss(
 
     Args:
         input: means of any shape.
-        target: values of the same shape.
+        target: values of the same shape, or of one that broadcasts to it.
         var: variances: of the shape of `input`, of that shape without its last axis, of that shape with one axis of
             length 1, or one number. A negative variance in an array gives NaN.
         full: whether to add the constant.
@@ -156,8 +156,7 @@ def gaussian_nll_loss(
         >>> print(slope(jnp.array([3.0]), jnp.array([1.0]), jnp.array([0.1]), eps=0.5))
         [-7.]
 
-    Counterpart: `torch.nn.functional.gaussian_nll_loss`, which raises where an array holds a negative variance, and
-    lets `target` broadcast.
+    Counterpart: `torch.nn.functional.gaussian_nll_loss`, which raises where an array holds a negative variance.
 
     Paper: Nix and Weigend, Estimating the mean and variance of the target probability distribution (1994),
     https://doi.org/10.1109/ICNN.1994.374138.
@@ -168,7 +167,7 @@ def gaussian_nll_loss(
         check_range(where, "var", var, low=0)
         var = jnp.full(jnp.shape(input), var, jnp.result_type(input))
     dtype, input, target, variance = as_floats(where, integers={"target"}, input=input, target=target, var=var)
-    check_same_shape(where, input=input, target=target)
+    target = _broadcast(where, target, input.shape)
     variance = _fitting(where, variance, input.shape)
     # In both branches the slope is 1, as if nothing were clamped.
     clamped = jnp.where(variance < eps, eps + (variance - lax.stop_gradient(variance)), variance)
@@ -177,6 +176,13 @@ def gaussian_nll_loss(
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduce(losses, reduction, dtype)
+
+
+def _broadcast(where: str, target: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return jnp.broadcast_to(target, shape)
+    except ValueError:
+        raise ValueError(f"{where}: target must broadcast to the shape of input {shape}, got {target.shape}") from None
 
 
 def _fitting(where: str, var: Array, shape: tuple[int, ...]) -> Array:

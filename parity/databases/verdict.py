@@ -14,7 +14,6 @@ ULP = float(np.finfo(np.float32).eps)
 """What PyTorch's float32 error counts at least: many of these inputs are a handful of numbers, which round by luck."""
 
 REFUSALS = {
-    "expected arrays of one shape": "inputs that PyTorch broadcasts to one shape; here that is for the caller to do",
     "must have shape (classes,) or (batch, classes)": "a score without an axis, which PyTorch takes for one class",
     "expected a class for each example": "one class in an array of its own, for one example",
     "eps must lie in": "a negative eps, which is a mistake here",

@@ -107,6 +107,7 @@ EXAMPLES = {
         target=normal(4, 3),
         var=uniform(4, 3),
         floats=("input", "var"),
+        same_shape=(),
         options={"full": True},
     ),
     "hinge_embedding_loss": example(losses.hinge_embedding_loss, input=normal(4, 3), target=SIGNS),

@@ -76,6 +76,23 @@ def test_variance_of_another_shape_is_refused(shape):
         losses.gaussian_nll_loss(jnp.ones((2, 3)), jnp.zeros((2, 3)), jnp.ones(shape))
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (2, 1), (1, 1)])
+def test_target_of_a_gaussian_broadcasts(shape):
+    mean, var = jnp.arange(6.0).reshape(2, 3), jnp.full((2, 3), 0.5)
+    target = jnp.ones(shape)
+    each, slope = jax.value_and_grad(losses.gaussian_nll_loss, 1)(mean, target, var)
+    whole = losses.gaussian_nll_loss(mean, jnp.ones((2, 3)), var)
+    assert each == whole
+    assert slope.shape == shape
+    np.testing.assert_allclose(slope.sum(), (1 - mean).mean() / 0.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 1), (1, 2, 3)])
+def test_target_of_a_gaussian_that_does_not_broadcast_is_refused(shape):
+    with pytest.raises(ValueError, match=r"gaussian_nll_loss: target must broadcast to the shape of input \(2, 3\)"):
+        losses.gaussian_nll_loss(jnp.ones((2, 3)), jnp.zeros(shape), jnp.ones((2, 3)))
+
+
 def test_negative_variance_is_refused_as_a_number_and_nan_in_an_array():
     with pytest.raises(ValueError, match=r"gaussian_nll_loss: var must lie in \[0, inf\], got -0.5"):
         losses.gaussian_nll_loss(jnp.ones(2), jnp.zeros(2), -0.5)

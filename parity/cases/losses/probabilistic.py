@@ -184,6 +184,18 @@ GAUSSIAN = [
     ),
     case(
         "gaussian_nll_loss",
+        "target of each row, of each column, of all",
+        F.gaussian_nll_loss,
+        [
+            (MEANS[0], normal(seed, *shape), VARIANCES[0][2])
+            for shape in ((ROWS, 1), (CLASSES,), ())
+            for seed in range(20)
+        ],
+        {"a larger variance": lambda input, target, var: losses.gaussian_nll_loss(input, target, var + 1e-6)},
+        wrt=ALL,
+    ),
+    case(
+        "gaussian_nll_loss",
         "variance of each row of a stack",
         F.gaussian_nll_loss,
         [(normal(k, 4, 3, 3), normal(k + 1, 4, 3, 3), uniform(k + 2, 4, 3, low=0.05)) for k in range(20, 50, 3)],
