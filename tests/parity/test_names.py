@@ -1,14 +1,21 @@
 """The registry, the public names and PyTorch's signatures tell the same story."""
 
 import inspect
+import re
 
 import pytest
+import torch
+from torch.optim import lr_scheduler
 
 from parity import names
 from parity.cases import all_cases
+from parity.databases.registry import component_of
 
 PUBLIC = dict(names.public_names())
 COMPARED = [name for name in PUBLIC if names.counterpart(name) is not None]
+SYNONYMS = {"SyncBatchNorm": "nn.BatchNorm", "AdaptiveLogSoftmaxWithLoss": "nn.AdaptiveLogSoftmaxWithLoss"} | {
+    f"Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)
+}
 
 
 def test_everything_public_has_a_case_or_a_reason():
@@ -22,6 +29,27 @@ def test_every_case_is_about_something_public():
 
 def test_everything_public_has_a_counterpart_or_a_reason():
     assert sorted(PUBLIC.keys() - set(COMPARED) - names.WITHOUT_COUNTERPART.keys()) == []
+
+
+def classes(module, ending, base):
+    """The names of a module's public classes that end so, without the lazy ones, which find out their sizes."""
+    found = [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, base)]
+    return [
+        name
+        for name in found
+        if re.search(ending, name) and not name.startswith(("_", "Lazy")) and name != base.__name__
+    ]
+
+
+def test_nothing_of_torch_is_missing():
+    optimizers = classes(torch.optim, "", torch.optim.Optimizer)
+    schedulers = [*classes(lr_scheduler, "", lr_scheduler.LRScheduler), "SWALR"]
+    losses = classes(torch.nn, "Loss$", torch.nn.Module)
+    layers = classes(torch.nn, r"(Norm|Dropout)(\dd)?$", torch.nn.Module)
+    assert [len(optimizers), len(schedulers), len(losses), len(layers)] == [15, 16, 23, 17]
+    stood_for = {getattr(names.counterpart(name), "__name__", "") for name in PUBLIC}
+    assert set(optimizers + schedulers) <= stood_for
+    assert {SYNONYMS.get(name) or component_of(f"nn.{name}") for name in losses + layers} <= PUBLIC.keys()
 
 
 def test_no_reason_outlives_its_name():
