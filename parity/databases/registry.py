@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial, wraps
 from inspect import isfunction
 from typing import Any
@@ -18,6 +17,9 @@ from parity._quiet import quietly
 from parity.cases.nn.dropout import masks_of, seeded
 from parity.databases.trials import FunctionTrial, LayerTrial, Trial
 from parity.torch_databases import Call, ModuleInput
+
+FUNCTIONS = "nn.functional."
+"""How the names of functions begin in `op_db`."""
 
 SUBJECTS = re.compile(
     r"nn\.functional\.(\w+_loss|\w*cross_entropy\w*|kl_div|\w+_norm|\w*dropout\w*)|nn\.(\w*Loss|\w*Norm|\w*Dropout)(\dd)?"
@@ -62,58 +64,46 @@ def implementation(component: str) -> Any:
     return getattr({"losses": losses, "nn": nn}[room], name, None)
 
 
-def trials(component: str, entry: str) -> Sequence[Trial]:
+def trials(component: str, entry: str) -> list[Trial]:
     """The inputs of one entry."""
-    name, function = entry.rpartition(".")[2], component.partition(".")[2]
-    ours = implementation(component)
-    if entry.startswith("nn.functional."):
-        calls, theirs = torch_databases.operator_inputs(entry), getattr(F, name)
-    elif isfunction(ours):
-        module, theirs = getattr(torch.nn, name), getattr(F, function)
-        calls = [functional_call(module, function, given) for given in torch_databases.module_inputs(entry)]
-    else:
-        return [
-            LayerTrial(source=entry, ours=ours, theirs=getattr(torch.nn, name), inputs=given)
-            for given in torch_databases.module_inputs(entry)
-        ]
-    ours, theirs = ADAPTED.get(function, lambda *pair: pair)(ours, theirs)
-    return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
+    is_function = entry.startswith(FUNCTIONS)
+    inputs = torch_databases.operator_inputs if is_function else torch_databases.module_inputs
+    return as_trials(component, entry, inputs(entry))
 
 
-def error_trials(component: str, entry: str) -> Sequence[Trial]:
+def error_trials(component: str, entry: str) -> list[Trial]:
     """What PyTorch rejects."""
+    is_function = entry.startswith(FUNCTIONS)
+    errors = torch_databases.operator_errors if is_function else torch_databases.module_errors
+    return as_trials(component, entry, errors(entry))
+
+
+def as_trials(component: str, entry: str, inputs: Sequence[Any]) -> list[Trial]:
+    """Calls of a function or inputs of a module. Where ours is a function, so is PyTorch's that it is compared with."""
     name, function = entry.rpartition(".")[2], component.partition(".")[2]
     ours = implementation(component)
-    if entry.startswith("nn.functional."):
-        calls, theirs = torch_databases.operator_errors(entry), getattr(F, name)
-    elif isfunction(ours):
-        module, theirs = getattr(torch.nn, name), getattr(F, function)
-        calls = [rejected_call(module, function, given) for given in torch_databases.module_errors(entry)]
-    else:
-        return [
-            LayerTrial(source=entry, ours=ours, theirs=getattr(torch.nn, name), inputs=given)
-            for given in torch_databases.module_errors(entry)
-        ]
-    return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in calls]
+    if not entry.startswith(FUNCTIONS):
+        module = getattr(torch.nn, name)
+        if not isfunction(ours):
+            return [LayerTrial(source=entry, ours=ours, theirs=module, inputs=given) for given in inputs]
+        name, inputs = function, [functional_call(module, function, given) for given in inputs]
+    ours, theirs = ADAPTED.get(function, lambda *pair: pair)(ours, getattr(F, name))
+    return [FunctionTrial(source=entry, ours=ours, theirs=theirs, inputs=call) for call in inputs]
 
 
 def functional_call(module: type[torch.nn.Module], function: str, inputs: ModuleInput) -> Call:
-    """What a loss module, made and called, hands over to the function that computes it."""
+    """What a loss module, made and called, hands over to the function that computes it; or would, if it cannot be made
+    with these arguments.
+    """
     torch.manual_seed(0)
-    made = module(*inputs.constructor.args, **inputs.constructor.kwargs)
+    constructor = inputs.constructor
+    try:
+        made, refused = module(*constructor.args, **constructor.kwargs), {}
+    except (RuntimeError, ValueError, TypeError):
+        made, refused = module(*constructor.args), constructor.kwargs
     with mock.patch.object(F, function) as called:
         made(*inputs.forward.args, **inputs.forward.kwargs)
-    return Call(called.call_args.args, dict(called.call_args.kwargs))
-
-
-def rejected_call(module: type[torch.nn.Module], function: str, inputs: ModuleInput) -> Call:
-    """The same of a module that may be one that cannot be made."""
-    try:
-        return functional_call(module, function, inputs)
-    except (RuntimeError, ValueError, TypeError):
-        accepted = replace(inputs, constructor=Call(inputs.constructor.args, {}))
-        call = functional_call(module, function, accepted)
-        return Call(call.args, call.kwargs | inputs.constructor.kwargs)
+    return Call(called.call_args.args, {**called.call_args.kwargs, **refused})
 
 
 def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
