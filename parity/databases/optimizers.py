@@ -8,17 +8,16 @@ from typing import Any
 import torch
 
 from jaxtrain import optim
-from parity import torch_databases
 from parity.case import Case
 from parity.cases.optim import lbfgs
 from parity.cases.optim._table import case
 from parity.cases.optim.matrix import TorchMuon, muon, muon_case
 from parity.cases.optim.sparse_adam import tables
-from parity.databases import rejections
+from parity.databases import rejections, torch_databases
+from parity.databases.torch_databases import OptimizerInput
 from parity.databases.verdict import Verdict
 from parity.report import limits
 from parity.runner import run
-from parity.torch_databases import OptimizerInput
 
 CHAOTIC = {
     "precision_factor": 3.0,

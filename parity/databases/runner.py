@@ -4,8 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from parity import torch_databases
-from parity.databases import optimizers, registry
+from parity.databases import optimizers, registry, torch_databases
 from parity.databases.verdict import Verdict, judge
 from parity.runner import workers
 

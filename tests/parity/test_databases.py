@@ -7,9 +7,8 @@ from functools import partial, wraps
 import pytest
 
 from jaxtrain import optim
-from parity import torch_databases
 from parity.databases import __main__ as command
-from parity.databases import optimizers, registry, rejections, runner
+from parity.databases import optimizers, registry, rejections, runner, torch_databases
 from parity.databases.verdict import judge
 from parity.runner import run
 
