@@ -93,6 +93,8 @@ COSINE_EMBEDDING = [
 ANCHOR, POSITIVE, NEGATIVE = (normal(seed, ROWS, FEATURES) for seed in (10, 11, 12))
 POSITIVE[:5], NEGATIVE[5:10] = ANCHOR[:5], ANCHOR[5:10]
 TRIPLETS = [(ANCHOR, POSITIVE, NEGATIVE), (normal(13, ROWS, FEATURES), NEGATIVE, normal(14, ROWS, FEATURES))]
+# Of a low degree a single element has the largest gradient, and its rounding is chance.
+MANY_TRIPLETS = TRIPLETS + [tuple(normal(seed + n, ROWS, FEATURES) for n in range(3)) for seed in range(60, 90, 3)]
 # Distances 1 and 2 of the margin 1, exactly at the hinge.
 AT_HINGE = [(np.zeros((2, 1), np.float32), np.array([[1], [2]], np.float32), np.array([[2], [3.5]], np.float32))]
 THREE = (0, 1, 2)
@@ -118,7 +120,7 @@ TRIPLET = [
             "triplet_margin_loss",
             f"degree {p}, margin 2",
             partial(F.triplet_margin_loss, margin=2.0, p=p),
-            TRIPLETS,
+            MANY_TRIPLETS,
             {
                 "degree 2.5": partial(losses.triplet_margin_loss, margin=2.0, p=2.5),
                 "default margin": partial(losses.triplet_margin_loss, p=p),
@@ -126,7 +128,7 @@ TRIPLET = [
             ours=partial(losses.triplet_margin_loss, margin=2.0, p=p),
             wrt=THREE,
         )
-        for p in (1, 1.5, 3, float("inf"))
+        for p in (0.5, 1, 1.5, 3, float("inf"))
     ),
     case(
         "triplet_margin_loss",
