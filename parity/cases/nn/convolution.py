@@ -17,9 +17,10 @@ from parity.kinds.loss import LossCase
 
 IN, OUT = 4, 6
 CENTRED = [(0.0, 1.0)]
-ORDER_OF_SUMS = {
+ONE_AFTER_THE_OTHER = {
     "precision_factor": 4.0,
-    "reason": "equal to 1e-15 in float64; in float32, XLA's convolution sums its products in an order of its own",
+    "reason": "XLA sums the 80 products of a kernel's gradient one after the other, PyTorch in lanes: random products "
+    "summed so are off by 6.6e-8 in the mean square, in 8 lanes by 3.1e-8, as the two are here",
 }
 ONE_AXIS, TWO_AXES, THREE_AXES = (normal(shape, CENTRED) for shape in ((8, 9, IN), (4, 8, 7, IN), (2, 5, 4, 6, IN)))
 
@@ -146,7 +147,7 @@ CONV = [
             )
         },
         TWO_AXES,
-        **ORDER_OF_SUMS,
+        **ONE_AFTER_THE_OTHER,
     ),
     case(
         partial(nn.Conv, kernel_size=4, padding="same"),
@@ -161,7 +162,8 @@ CONV = [
         "three axes",
         {"no bias": partial(nn.Conv, kernel_size=(2, 3, 3), padding=(0, 1, 1), bias=False)},
         THREE_AXES,
-        **ORDER_OF_SUMS,
+        precision_factor=4.0,
+        reason="in the mean square ours is off by 1.15 times as much as PyTorch; the largest of the errors is chance",
     ),
     *(
         case(
