@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -13,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxtrain import optim
+from parity.cases.optim.matrix import TorchMuon, matrices
 from parity.cases.optim.sparse_adam import tables
 from parity.compare import FORMULA_LIMIT, Arrays, errors
 from parity.kinds.optimizer import OptimizerCase, live_leaves
 
 STEPS = 15
-LEAVES, ROWS = live_leaves(STEPS), tables(STEPS)
 
 
 def number(low: float, high: float, **ends: bool) -> st.SearchStrategy[float]:
@@ -87,8 +89,18 @@ OPTIMIZERS = {
         {"beta2_decay": number(-2, -1e-3), "eps": st.tuples(number(1e-9, 1e-2), EPS), "d": number(1, 10)},
     ),
     "sparse_adam": (optim.sparse_adam, torch.optim.SparseAdam, {"betas": BETAS, "eps": EPS}),
+    "muon": (
+        partial(optim.muon, axis=0, dtype=jnp.float64),
+        TorchMuon,
+        {
+            "momentum": below(1),
+            "eps": EPS,
+            "ns_coefficients": st.tuples(number(3, 3.6), number(-5, -4.5), number(1.8, 2.2)),
+        },
+    ),
 }
-WITHOUT_DECAY = {"rprop", "sparse_adam"}
+COMMON = {"lr": RATE, "weight_decay": DECAY, "maximize": st.booleans()}
+LEAVES = {"sparse_adam": tables(STEPS), "muon": matrices(STEPS)}
 
 Reference = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 SUBTRACTED_FROM_ONE = {"betas", "alpha", "rho", "dampening"}
@@ -143,13 +155,13 @@ def rough(theirs: Callable[..., torch.optim.Optimizer], drawn: dict[str, Any], s
 @given(data=st.data())
 def test_drawn(name, data):
     ours, theirs, strategies = OPTIMIZERS[name]
-    common = {"lr": RATE, "maximize": st.booleans()} | ({} if name in WITHOUT_DECAY else {"weight_decay": DECAY})
+    common = {key: strategy for key, strategy in COMMON.items() if key in signature(ours).parameters}
     drawn = data.draw(st.fixed_dictionaries(common | strategies))
     case = OptimizerCase(
         component=f"optim.{name}",
         ours=partial(ours, **drawn),
         reference=lambda parameters: theirs(parameters, **drawn),
-        leaves=ROWS if name == "sparse_adam" else LEAVES,
+        leaves=LEAVES.get(name) or live_leaves(STEPS),
         precision="float64",
     )
     units = case.units(case.truth)

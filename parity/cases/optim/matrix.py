@@ -100,16 +100,17 @@ ADAFACTOR = [
 ]
 
 
-def matrices() -> dict[str, Leaf]:
+def matrices(steps: int = STEPS) -> dict[str, Leaf]:
     """A tall, a wide and a square matrix in PyTorch's layout, with gradients of zero, tiny, huge and of low rank."""
     rng = np.random.default_rng(2)
 
     def leaf(rows: int, columns: int) -> Leaf:
-        gradients = rng.normal(size=(STEPS, rows, columns))
-        gradients[:20] = 0
-        gradients[100:150] *= 1e-6
-        gradients[200:210] *= 1e6
-        gradients[250:] = gradients[250:, :, :1] * gradients[250:, :1, :]
+        gradients = rng.normal(size=(steps, rows, columns))
+        gradients[: steps // 15] = 0
+        gradients[steps // 3 : steps // 2] *= 1e-6
+        gradients[2 * steps // 3 :][: max(1, steps // 30)] *= 1e6
+        low_rank = gradients[5 * steps // 6 :]
+        low_rank[:] = low_rank[:, :, :1] * low_rank[:, :1, :]
         return Leaf(rng.normal(size=(rows, columns)), gradients)
 
     return {"tall": leaf(9, 4), "wide": leaf(3, 7), "square": leaf(5, 5)}
