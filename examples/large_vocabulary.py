@@ -42,6 +42,7 @@ def megabytes_of(program: jax.stages.Compiled) -> float:
     """What a program needs beside its arguments and results."""
     memory = program.memory_analysis()
     if memory is None:
+        # Some backends of XLA have no such analysis, and without it there is nothing to show.
         raise NotImplementedError(f"XLA does not tell how much memory a program needs on {jax.default_backend()}")
     return memory.temp_size_in_bytes / 1e6
 

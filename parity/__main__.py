@@ -11,13 +11,13 @@ from rich.progress import track
 
 from parity import deviations, report
 from parity.cases import matching
-from parity.runner import run_all
+from parity.runner import add_processes, run_all
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
     parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="run N cases at a time")
+    add_processes(parser, "cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
     parser.add_argument(
         "--markdown",
@@ -27,8 +27,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
 
-    if options.processes < 1:
-        parser.error(f"--processes must be at least 1, got {options.processes}")
     cases = matching(options.name)
     if not cases:
         parser.error(f"no case's name contains {options.name!r}; without a name all cases run")

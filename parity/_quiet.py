@@ -10,12 +10,12 @@ R = TypeVar("R")
 
 
 def quietly(function: Callable[P, R]) -> Callable[P, R]:
-    """The function without its warnings: PyTorch warns of what parity gives it on purpose."""
+    """The function without its warnings."""
 
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # PyTorch warns of what parity gives it on purpose.
             return function(*args, **kwargs)
 
     return quiet

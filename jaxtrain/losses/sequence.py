@@ -88,14 +88,14 @@ def ctc_loss(
     is_class = (targets >= 0) & (targets < classes)
     labels = _with_blanks(jnp.where(is_label & is_class, targets, blank), blank)
     emissions = jnp.take_along_axis(log_probs, labels[None], 2, mode="promise_in_bounds")
-    ends = _ends(_alignments(emissions, labels, input_lengths), target_lengths)
+    is_running = jnp.arange(frames)[:, None] < input_lengths
+    ends = _ends(_alignments(emissions, labels, is_running), target_lengths)
     is_impossible = jnp.all(jnp.isneginf(ends), 0)
     is_valid = inputs_fit & targets_fit & jnp.all(is_class | ~is_label, 1)
 
     losses = -_log_sum_or(0 if zero_infinity else -jnp.inf, ends)
     losses = jnp.where(is_valid, losses, jnp.nan)
     has_no_gradient = ~is_valid if zero_infinity else ~is_valid | is_impossible
-    is_running = jnp.arange(frames)[:, None] < input_lengths
     losses = losses + _undefined(log_probs, is_running & has_no_gradient)
     if is_single:
         losses, target_lengths = losses[0], target_lengths[0]
@@ -132,13 +132,13 @@ def _with_blanks(targets: Array, blank: int) -> Array:
     return jnp.full((batch, 2 * longest + 1), blank, targets.dtype).at[:, 1::2].set(targets)
 
 
-def _alignments(emissions: Array, labels: Array, lengths: Array) -> Array:
+def _alignments(emissions: Array, labels: Array, is_running: Array) -> Array:
     """For each label, the log-probability of all alignments that reach it in the last frame.
 
     Args:
         emissions: log-probability of each label in each frame, of shape (time, batch, labels).
         labels: the labels with their blanks, of shape (batch, labels).
-        lengths: number of frames of each sequence.
+        is_running: whether a frame belongs to a sequence, of shape (time, batch).
     """
     may_skip = jnp.pad(labels[:, 2:] != labels[:, :-2], ((0, 0), (min(2, labels.shape[1]), 0)))
 
@@ -152,7 +152,6 @@ def _alignments(emissions: Array, labels: Array, lengths: Array) -> Array:
 
     # Before the first frame every alignment is at the first blank.
     start = jnp.full(labels.shape, -jnp.inf, emissions.dtype).at[:, 0].set(0)
-    is_running = jnp.arange(len(emissions))[:, None] < lengths
     return lax.scan(advance, start, (emissions, is_running))[0]
 
 

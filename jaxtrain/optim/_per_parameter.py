@@ -75,9 +75,9 @@ def per_parameter(
                 f"got {len(gradient_leaves)} gradients for {len(state.step)} parameters; where a parameter has no "
                 "gradient, put None in its place and call update(gradients, state, params)"
             )
-        parameter_leaves: list[Any] = [None] * len(gradient_leaves)
-        if params is not None:
-            parameter_leaves = structure.flatten_up_to(params)
+        parameter_leaves: list[Any] = (
+            [None] * len(gradient_leaves) if params is None else structure.flatten_up_to(params)
+        )
         old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
         # Of a parameter that is not handed over, the first buffer knows the shape.
         like = [

@@ -10,17 +10,16 @@ import torch
 from parity.databases import report
 from parity.databases.runner import all_names, verdicts
 from parity.report import write_markdown
+from parity.runner import add_processes
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m parity.databases", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="only components whose name contains this")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="run N components at a time")
+    add_processes(parser, "components")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, or between its markers")
     options = parser.parse_args(arguments)
 
-    if options.processes < 1:
-        parser.error(f"--processes must be at least 1, got {options.processes}")
     names = [name for name in all_names() if options.name in name]
     if not names:
         parser.error(f"no component's name contains {options.name!r}")

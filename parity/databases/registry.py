@@ -119,16 +119,14 @@ def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Calla
 def with_masks(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
     """Both with the masks that PyTorch draws."""
 
-    quiet = quietly(theirs)
-
     @wraps(ours)
     def masked(input: jax.Array, p: float = 0.5, **arguments) -> jax.Array:
         if theirs is F.dropout3d and input.ndim == 4:
             raise ValueError("dropout3d: no axis of examples")  # PyTorch's mask would hide that ours expects one.
-        with masks_of(quiet, p):
+        with masks_of(quietly(theirs), p):
             return ours(input, p, **arguments)
 
-    return masked, partial(seeded, quiet)
+    return masked, partial(seeded, theirs)
 
 
 ADAPTED = {

@@ -8,6 +8,7 @@ from jaxtrain import optim
 from parity import __main__ as command
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
+from parity.databases import __main__ as databases_command
 from parity.runner import run_all
 
 
@@ -44,3 +45,11 @@ def test_a_name_that_matches_nothing_is_an_error(capsys):
         command.main(["optim.adamm"])
     assert stop.value.code == 2
     assert "no case's name contains 'optim.adamm'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("main", [command.main, databases_command.main])
+def test_fewer_than_one_process_is_refused(main, capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(["--processes", "0"])
+    assert refused.value.code == 2
+    assert "argument --processes: must be at least 1, got 0" in capsys.readouterr().err

@@ -100,7 +100,7 @@ OPTIMIZERS = {
     ),
 }
 COMMON = {"lr": RATE, "weight_decay": DECAY, "maximize": st.booleans()}
-LEAVES = {"sparse_adam": tables(STEPS), "muon": matrices(STEPS)}
+LEAVES = dict.fromkeys(OPTIMIZERS, live_leaves(STEPS)) | {"sparse_adam": tables(STEPS), "muon": matrices(STEPS)}
 
 Reference = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 SUBTRACTED_FROM_ONE = {"betas", "alpha", "rho", "dampening"}
@@ -161,7 +161,7 @@ def test_drawn(name, data):
         component=f"optim.{name}",
         ours=partial(ours, **drawn),
         reference=lambda parameters: theirs(parameters, **drawn),
-        leaves=LEAVES.get(name) or live_leaves(STEPS),
+        leaves=LEAVES[name],
         precision="float64",
     )
     units = case.units(case.truth)
