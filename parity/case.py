@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from parity.compare import (
+from parity.verdicts import (
     FORMULA_LIMIT,
     PRECISION_FACTOR,
     Arrays,

@@ -14,11 +14,11 @@ import torch
 from flax import nnx
 
 from parity.case import Case
-from parity.compare import Measurement
-from parity.kinds.layer import LayerCase, Variables, flax_names, same_layout
-from parity.kinds.loss import Inputs, LossCase
-from parity.kinds.optimizer import STEPS, Leaf, OptimizerCase, live_leaves
-from parity.kinds.schedule import ScheduleCase
+from parity.subjects.layer import LayerCase, Variables, flax_names, same_layout
+from parity.subjects.loss import Inputs, LossCase
+from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase, live_leaves
+from parity.subjects.schedule import ScheduleCase
+from parity.verdicts import Measurement
 
 
 def check_optimizer(

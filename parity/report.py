@@ -8,8 +8,8 @@ from typing import Any
 from rich.table import Table
 
 from parity.case import Case
-from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR
 from parity.runner import Result
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 HEADER = (

@@ -10,7 +10,7 @@ import torch
 
 from parity.case import Case
 from parity.cases import all_cases
-from parity.compare import Measurement
+from parity.verdicts import Measurement
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import pytest
 
 from parity import deviations
 from parity.cases import all_cases
-from parity.databases.runner import all_names
 from parity.report import begin_marker, end_marker
+from parity.torch_inputs.runner import all_names
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -73,7 +73,7 @@ def test_parity_table_is_that_of_this_version():
 def test_databases_table_is_that_of_this_version():
     """The README's table has a row for every component; all that runs agrees, all that can be rejected is."""
     rows = re.findall(r"^\| `(\S+)` \| " + r" \| ".join([r"(\d+)"] * 6), section("databases"), re.MULTILINE)
-    assert [name for name, *_ in rows] == all_names(), "refresh it: python -m parity.databases --markdown README.md"
+    assert [name for name, *_ in rows] == all_names(), "refresh it: python -m parity.torch_inputs --markdown README.md"
     for _, inputs, run, matched, errors, rejected, without in (row[:1] + tuple(map(int, row[1:])) for row in rows):
         assert matched == run <= inputs
         assert rejected + without == errors

@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.dtypes import at_least_float32
+
 
 def as_floats(where: str, *, integers: Collection[str] = (), **arrays: ArrayLike | None) -> tuple[Any, ...]:
     """Check that each array holds floats, and bring all to the precision of the computation.
@@ -38,7 +40,7 @@ def as_floats(where: str, *, integers: Collection[str] = (), **arrays: ArrayLike
 
 def working_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype to compute in for a result of `dtype`: never narrower than float32."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return at_least_float32(dtype)
 
 
 def as_classes(where: str, name: str, value: ArrayLike) -> Array:

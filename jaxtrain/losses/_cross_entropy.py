@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxtrain._checks import check_range, is_zero
+from jaxtrain._ground.checks import check_range, is_zero
 from jaxtrain.losses._arguments import as_class_weight, as_classes, as_floats, positive_axis
 from jaxtrain.losses._elementwise import product_or_zero
 

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxtrain._checks import check_choice
-from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.float64 import as_float64, in_float64
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -43,4 +43,4 @@ def reduce(
         # A smoothed loss has a sum even where every position weighs 0, and would have an infinite mean.
         return jnp.where(jnp.any(weights != 0), summed / jnp.sum(weights), jnp.nan)
 
-    return float64_scalars(reduced, dtypes={dtype})[dtype]
+    return in_float64(reduced, dtype=dtype)

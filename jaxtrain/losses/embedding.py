@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.losses._arguments import as_floats, check_same_shape
 from jaxtrain.losses._elementwise import EPSILON, absolute, clamp_min
 from jaxtrain.losses._reduction import check_reduction, reduce

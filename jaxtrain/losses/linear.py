@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.losses._arguments import as_floats
 from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies
 from jaxtrain.losses._reduction import check_reduction, reduce

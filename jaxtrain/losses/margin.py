@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Real
 
-from jaxtrain._checks import check_choice
+from jaxtrain._ground.checks import check_choice
 from jaxtrain.losses._arguments import (
     as_class_weight,
     as_classes,

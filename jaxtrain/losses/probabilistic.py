@@ -7,7 +7,7 @@ from jax import lax
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._checks import check_choice, check_range
+from jaxtrain._ground.checks import check_choice, check_range
 from jaxtrain.losses._arguments import as_floats, check_same_shape
 from jaxtrain.losses._elementwise import product_or_zero
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce

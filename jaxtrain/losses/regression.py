@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.losses._arguments import as_floats, check_same_shape
 from jaxtrain.losses._elementwise import absolute, root
 from jaxtrain.losses._reduction import check_reduction, reduce

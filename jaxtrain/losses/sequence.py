@@ -6,7 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._checks import check_integer, check_range, is_concrete
+from jaxtrain._ground.checks import check_integer, check_range, is_concrete
 from jaxtrain.losses._arguments import as_classes, as_floats
 from jaxtrain.losses._reduction import check_reduction, reduce
 

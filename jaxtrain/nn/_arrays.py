@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.dtypes import at_least_float32
+
 
 def as_floating(where: str, input: ArrayLike) -> jax.Array:
     """`input` as an array; raise `TypeError` unless it holds floating-point numbers."""
@@ -18,7 +20,7 @@ def as_floating(where: str, input: ArrayLike) -> jax.Array:
 
 def compute_dtype(input: jax.Array) -> jnp.dtype:
     """The dtype to compute in: that of `input`, but float32 for float16 and bfloat16."""
-    return jnp.promote_types(input.dtype, jnp.float32)
+    return at_least_float32(input.dtype)
 
 
 def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
@@ -74,7 +76,7 @@ def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.
     if bias is None:
         return output
     dtype = jnp.promote_types(output.dtype, bias.dtype)
-    wide = jnp.promote_types(dtype, jnp.float32)
+    wide = at_least_float32(dtype)
     total = output.astype(wide) + along_axis(bias.astype(wide), axis % output.ndim, output.ndim)
     return total.astype(dtype)
 

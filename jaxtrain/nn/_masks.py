@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64
 
 
 def keep_mask(
@@ -25,7 +26,7 @@ def keep_mask(
         rounded = jnp.minimum(jnp.round(as_float64(p) * 2.0**32), 2.0**32 - 1)
         return rounded.astype(jnp.uint32), as_float64(p) < 1
 
-    dropped_words, any_kept = float64_scalars(threshold, p, dtypes={default_float()})[default_float()]
+    dropped_words, any_kept = in_float64(threshold, p, dtype=default_float())
     words = jax.random.bits(key, tuple(1 if axis in shared else size for axis, size in enumerate(shape)), jnp.uint32)
     return (words >= dropped_words) & any_kept
 

@@ -6,7 +6,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 
 
 class RandomLayer(nnx.Module):

@@ -10,7 +10,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_integer, check_range
+from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain.nn._arrays import check_channels, value
 
 Normalized = tuple[jax.Array, jax.Array | None, jax.Array | None]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn._arrays import channel_axis, check_channels
 
 

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
-from jaxtrain._checks import check_integer, check_range
+from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain.nn._arrays import as_floating, compute_dtype
 from jaxtrain.nn.linear import Linear
 

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
-from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.nn._arrays import as_floating, channel_axis, compute_dtype
 from jaxtrain.nn._masks import keep_mask, other_positions
 from jaxtrain.nn._random_layer import RandomLayer
@@ -184,6 +184,6 @@ def _saturate(
         shift = -scale * p * SATURATION
         return scale, shift, scale * SATURATION + shift
 
-    scale, shift, dropped = float64_scalars(coefficients, p, dtypes={dtype})[dtype]
+    scale, shift, dropped = in_float64(coefficients, p, dtype=dtype)
     mask = keep_mask(where, key, p, input.shape, shared)
     return jnp.where(mask, input.astype(dtype) * scale + shift, dropped).astype(input.dtype)

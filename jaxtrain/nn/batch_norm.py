@@ -9,7 +9,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.nn._arrays import along_axis, as_floating, canonical_axis, check_size, compute_dtype
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import standardize

@@ -13,7 +13,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_choice
+from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, value, with_bias
 from jaxtrain.nn._spatial import (

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
-from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.nn._arrays import as_floating, compute_dtype
 from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
@@ -54,7 +54,7 @@ def drop(
     """`input` under a mask drawn once along the axes `shared`, and scaled by 1/(1 - p)."""
     dtype = compute_dtype(input)
     # Where everything is dropped, the scale is of no account but for being finite.
-    scale = float64_scalars(lambda p: 1 / jnp.where(p < 1, 1 - as_float64(p), 1), p, dtypes={dtype})[dtype]
+    scale = in_float64(lambda p: 1 / jnp.where(p < 1, 1 - as_float64(p), 1), p, dtype=dtype)
     mask = keep_mask(where, key, p, input.shape, shared)
     return jnp.where(mask, input.astype(dtype) * scale, 0).astype(input.dtype)
 

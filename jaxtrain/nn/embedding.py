@@ -7,7 +7,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
-from jaxtrain._checks import check_integer, check_range
+from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import compute_dtype
 

@@ -4,7 +4,7 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.nn._arrays import as_floating, channel_axis
 from jaxtrain.nn._masks import other_positions
 from jaxtrain.nn._random_layer import RandomLayer

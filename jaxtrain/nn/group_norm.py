@@ -5,7 +5,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_integer, check_range
+from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain.nn._arrays import along_axis, as_floating, channel_axis, check_channels, check_size, compute_dtype, value
 from jaxtrain.nn._standardize import standardize
 

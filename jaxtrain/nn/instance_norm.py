@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.nn._arrays import along_axis, as_floating, channel_axis, check_size, compute_dtype
 from jaxtrain.nn._masks import other_positions
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved

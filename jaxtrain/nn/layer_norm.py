@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype, value
 from jaxtrain.nn._standardize import standardize
 

@@ -9,7 +9,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, value, with_bias
 

@@ -15,7 +15,8 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
 
 Schedule = Callable[[jax.Array], jax.Array]
 Hyperparameter = ArrayLike | Schedule
@@ -61,7 +62,7 @@ def per_parameter(
         return state_type(
             count=count,
             step=jnp.zeros(len(leaves), jnp.int32),
-            lr=float64_scalars(at, count, dtypes={default_float()})[default_float()]["lr"],
+            lr=in_float64(at, count, dtype=default_float())["lr"],
             **_transposed(fresh, structure),
         )
 
@@ -89,7 +90,7 @@ def per_parameter(
 
         # A parameter without a gradient neither moves nor counts the step.
         step = state.step + np.array([gradient is not None for gradient in gradient_leaves], np.int32)
-        rounded = float64_scalars(scalars_at, state.count, step, dtypes={*dtypes, default_float()})
+        rounded = in_float64_for({*dtypes, default_float()}, scalars_at, state.count, step)
 
         changes, new = [], []
         for index, (gradient, parameter, dtype) in enumerate(

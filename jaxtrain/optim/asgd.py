@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_scalar, is_zero
+from jaxtrain._ground.checks import check_scalar, is_zero
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 
@@ -96,7 +97,7 @@ def asgd(
     decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:
-        scalar = jnp.ones((), jnp.promote_types(parameter.dtype, jnp.float32))
+        scalar = jnp.ones((), at_least_float32(parameter.dtype))
         return {"eta": 0 * scalar, "mu": scalar, "ax": jnp.zeros_like(parameter)}
 
     def scalars(step, lr, lambd, alpha, t0, weight_decay):

@@ -9,8 +9,9 @@ from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
-from jaxtrain._checks import check_range
-from jaxtrain._float64 import as_float64, float64_scalars
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.optim._lerp import lerp
 
 AverageFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -145,7 +146,7 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
 
     def update_parameters(state: AveragedModelState, params: PyTree, buffers: PyTree = None) -> AveragedModelState:
         def averaged(old: jax.Array, new: jax.Array) -> jax.Array:
-            working = jnp.promote_types(old.dtype, jnp.float32)
+            working = at_least_float32(old.dtype)
             mean = average(old.astype(working), new.astype(working), state.n_averaged)
             return jnp.where(state.n_averaged == 0, new.astype(old.dtype), mean.astype(old.dtype))
 
@@ -224,4 +225,4 @@ def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
 
 def _scalar(function: Callable[[], jax.Array], dtype: jnp.dtype) -> jax.Array:
     """The function's result, computed in float64."""
-    return float64_scalars(function, dtypes={dtype})[dtype]
+    return in_float64(function, dtype=dtype)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import at_least_float32
 
 
 def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.GradientTransformation:
@@ -49,9 +50,7 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
         leaves = jax.tree.leaves(updates)
         if not leaves:
             return updates, state
-        norms = jnp.stack(
-            [_norm(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), norm_type) for leaf in leaves]
-        )
+        norms = jnp.stack([_norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type) for leaf in leaves])
         scale = jnp.minimum(max_norm / (_norm(norms, norm_type) + 1e-6), 1.0)
         return jax.tree.map(lambda gradient: (gradient * scale).astype(gradient.dtype), updates), state
 

@@ -9,8 +9,9 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxtrain._checks import check_choice, check_integer, check_scalar
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain._ground.checks import check_choice, check_integer, check_scalar
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
 from jaxtrain.optim._per_parameter import Hyperparameter, check_floating, check_gradients
 from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
 
@@ -163,7 +164,7 @@ def lbfgs(
         flat = _flat(jax.tree.leaves(params))
         zeros, number = jnp.zeros_like(flat), jnp.zeros((), jnp.int32)
         history = jnp.zeros((history_size, len(flat)), flat.dtype)
-        rate = float64_scalars(at, number, dtypes={default_float()})[default_float()][0]
+        rate = in_float64(at, number, dtype=default_float())[0]
         return LBFGSState(
             count=number,
             lr=rate,
@@ -202,7 +203,7 @@ def lbfgs(
         check_gradients(gradient_leaves, leaves, structure)
         start = _flat(leaves)
         dtype = start.dtype
-        rounded = float64_scalars(at, state.count, dtypes={dtype, default_float()})
+        rounded = in_float64_for({dtype, default_float()}, at, state.count)
         rate, smallest_gradient, smallest_change = rounded[dtype]
 
         def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:

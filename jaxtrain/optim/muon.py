@@ -8,7 +8,7 @@ import optax
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxtrain._checks import check_choice, check_integer, check_length, check_scalar, is_zero
+from jaxtrain._ground.checks import check_choice, check_integer, check_length, check_scalar, is_zero
 from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 

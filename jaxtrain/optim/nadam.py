@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_length, check_scalar, is_zero
+from jaxtrain._ground.checks import check_length, check_scalar, is_zero
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
@@ -97,7 +98,7 @@ def nadam(
 
     def buffers(parameter: jax.Array) -> Buffers:
         return {
-            "mu_product": jnp.ones((), jnp.promote_types(parameter.dtype, jnp.float32)),
+            "mu_product": jnp.ones((), at_least_float32(parameter.dtype)),
             "exp_avg": jnp.zeros_like(parameter),
             "exp_avg_sq": jnp.zeros_like(parameter),
         }

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from jaxtrain._labels import label_parameters
+from jaxtrain._ground.labels import label_parameters
 
 
 def param_groups(

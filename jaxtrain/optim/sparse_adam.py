@@ -8,7 +8,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._checks import check_length, check_scalar
+from jaxtrain._ground.checks import check_length, check_scalar
 from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
 
 

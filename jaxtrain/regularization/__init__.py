@@ -1,6 +1,6 @@
 """Penalties for the loss, masks for weight decay, and constraints on the updated parameters."""
 
-from jaxtrain._labels import label_parameters as label_parameters
+from jaxtrain._ground.labels import label_parameters as label_parameters
 from jaxtrain.regularization.constraints import max_norm as max_norm
 from jaxtrain.regularization.constraints import non_negative as non_negative
 from jaxtrain.regularization.constraints import unit_norm as unit_norm

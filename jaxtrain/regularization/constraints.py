@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._checks import check_range
-from jaxtrain._paths import map_with_path
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.paths import map_with_path
 
 
 def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> optax.GradientTransformation:
@@ -141,7 +142,7 @@ def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: 
     def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:
         if update is None:
             return None
-        working = jnp.promote_types(parameter.dtype, jnp.float32)
+        working = at_least_float32(parameter.dtype)
         old, change = parameter.astype(working), update.astype(working)
         new = project(old + change)
         # What is allowed already keeps its update to the last bit.

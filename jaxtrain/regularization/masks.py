@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from jaxtrain._labels import label_parameters
-from jaxtrain._paths import map_with_path
+from jaxtrain._ground.labels import label_parameters
+from jaxtrain._ground.paths import map_with_path
 
 
 def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = None) -> PyTree[bool]:

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxtrain._checks import check_range
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
-from jaxtrain._paths import parameters_only
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.paths import parameters_only
 
 Mask = PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]]
 
@@ -146,7 +147,7 @@ def _penalty(
         numbers = [as_float64(coefficient) for coefficient in coefficients]
         return sum((jnp.sum(measure(as_float64(leaf), *numbers)) for leaf in leaves), start=jnp.zeros(()))
 
-    return float64_scalars(total, *coefficients, dtypes={dtype})[dtype]
+    return in_float64(total, *coefficients, dtype=dtype)
 
 
 def _absolute(x: jax.Array) -> jax.Array:

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxtrain._checks import check_range
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.schedules._affine import Affine
 
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -52,7 +53,7 @@ class Schedule:
     def __call__(self, count: ArrayLike) -> Float[Array, "*count"]:
         check_range("a schedule", "count", count, 0)
         dtype = default_float()
-        return float64_scalars(jnp.vectorize(self._value), count, dtypes={dtype})[dtype]
+        return in_float64(jnp.vectorize(self._value), count, dtype=dtype)
 
     def _value(self, count: jax.Array) -> jax.Array:
         count = as_float64(count)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxtrain._checks import check_integer, is_concrete
-from jaxtrain._float64 import as_float64
+from jaxtrain._ground.checks import check_integer, is_concrete
+from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._affine import Affine, fold
 from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule
 

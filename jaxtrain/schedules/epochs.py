@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jax.typing import ArrayLike
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.schedules._schedule import Schedule, as_schedule
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxtrain._float64 import as_float64
+from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._affine import Affine, fold
 from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
 

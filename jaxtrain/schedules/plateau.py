@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._checks import check_choice, check_integer
-from jaxtrain._float64 import as_float64, default_float, float64_scalars
+from jaxtrain._ground.checks import check_choice, check_integer
+from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.schedules._schedule import check_number
 
 
@@ -152,13 +153,13 @@ def reduce_lr_on_plateau(
         dtype = default_float()
         worst = jnp.asarray(jnp.inf if mode == "min" else -jnp.inf, dtype)
         zero = jnp.zeros((), jnp.int32)
-        return PlateauState(float64_scalars(reduced, zero, dtypes={dtype})[dtype], worst, zero, zero, zero)
+        return PlateauState(in_float64(reduced, zero, dtype=dtype), worst, zero, zero, zero)
 
     def update(state: PlateauState, metrics: ArrayLike) -> PlateauState:
         if jnp.ndim(metrics):
             raise ValueError(f"{where}: the metric must be a scalar, got shape {jnp.shape(metrics)}")
         dtype = default_float()
         metric = jnp.asarray(metrics, dtype)
-        return float64_scalars(after, state, metric, dtypes={dtype})[dtype]
+        return in_float64(after, state, metric, dtype=dtype)
 
     return Plateau(init, update)

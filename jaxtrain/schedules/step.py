@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxtrain._checks import check_integer
-from jaxtrain._float64 import as_float64
+from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._schedule import Schedule, check_number, scaling
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 
 
 class Batches:

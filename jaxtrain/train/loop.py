@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jaxtyping import PyTree
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches
 from jaxtrain.train.history import History, learning_rates
 from jaxtrain.train.metrics import Totals

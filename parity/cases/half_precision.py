@@ -8,9 +8,9 @@ import numpy as np
 
 from parity.case import Case
 from parity.cases import losses, nn, optim
-from parity.kinds.layer import LayerCase
-from parity.kinds.loss import LossCase
-from parity.kinds.optimizer import STEPS, Leaf, OptimizerCase
+from parity.subjects.layer import LayerCase
+from parity.subjects.loss import LossCase
+from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
 
 
 def leaves_for_float16() -> dict[str, Leaf]:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 
 from jaxtrain import optim, regularization
 from parity.case import Case
-from parity.kinds.loss import LossCase
-from parity.kinds.optimizer import Leaf, OptimizerCase, live_leaves
+from parity.subjects.loss import LossCase
+from parity.subjects.optimizer import Leaf, OptimizerCase, live_leaves
 
 STRENGTH, RATIO = 0.03, 0.25
 MATRIX = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)

@@ -21,7 +21,7 @@ with install_import_hook(["jaxtrain.losses", "jaxtrain.nn", "jaxtrain.regulariza
 import jax
 import jax.numpy as jnp
 import pytest
-from parity.kinds import LossCase
+from parity.subjects import LossCase
 
 with pytest.raises(Exception, match="Type-check error"):
     jaxtrain.losses.mse_loss("no array", jnp.ones(3))

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from parity.cases import all_cases
-from parity.kinds._compilation import full_optimization
 from parity.runner import run
+from parity.subjects._compilation import full_optimization
 
 
 @pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)

@@ -8,8 +8,8 @@ from jaxtrain import optim
 from parity import __main__ as command
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
-from parity.databases import __main__ as databases_command
 from parity.runner import run_all
+from parity.torch_inputs import __main__ as databases_command
 
 
 def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxtrain import losses
-from parity.compare import Arrays
-from parity.kinds._arrays import cotangent
-from parity.kinds.loss import LossCase
+from parity.subjects._arrays import cotangent
+from parity.subjects.loss import LossCase
+from parity.verdicts import Arrays
 
 # Few, because each is compiled.
 SHAPES = [(), (2, 3), (0, 3)]

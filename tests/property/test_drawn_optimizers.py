@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jaxtrain import optim
 from parity.cases.optim.matrix import TorchMuon, matrices
 from parity.cases.optim.sparse_adam import tables
-from parity.compare import FORMULA_LIMIT, Arrays, errors
-from parity.kinds.optimizer import OptimizerCase, live_leaves
+from parity.subjects.optimizer import OptimizerCase, live_leaves
+from parity.verdicts import FORMULA_LIMIT, Arrays, errors
 
 STEPS = 15
 

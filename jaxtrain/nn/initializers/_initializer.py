@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from jaxtrain._float64 import default_float
+from jaxtrain._ground.dtypes import at_least_float32, default_float
 
 
 def initializer(draw: Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]) -> Initializer:
@@ -18,7 +18,7 @@ def initializer(draw: Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Arra
 
     def init(key: jax.Array, shape: Sequence[Any], dtype: Any = None, out_sharding: Any = None) -> jax.Array:
         dtype = default_float() if dtype is None else jnp.dtype(dtype)
-        values = draw(key, tuple(shape), jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+        values = draw(key, tuple(shape), at_least_float32(dtype)).astype(dtype)
         return values if out_sharding is None else jax.sharding.reshard(values, out_sharding)
 
     return init

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from jaxtrain._checks import check_integer
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn.initializers._initializer import initializer
 
 

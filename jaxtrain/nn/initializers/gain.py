@@ -3,7 +3,7 @@
 import math
 from typing import Literal, get_args
 
-from jaxtrain._checks import check_choice
+from jaxtrain._ground.checks import check_choice
 
 Nonlinearity = Literal[
     "linear",

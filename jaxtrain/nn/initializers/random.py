@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jax.scipy.special import ndtr, ndtri
 
-from jaxtrain._checks import check_range
+from jaxtrain._ground.checks import check_range
 from jaxtrain.nn.initializers._initializer import initializer
 
 

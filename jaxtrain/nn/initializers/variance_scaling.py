@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from jaxtrain._checks import check_choice
+from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn.initializers._initializer import initializer
 from jaxtrain.nn.initializers.gain import Nonlinearity, calculate_gain
 

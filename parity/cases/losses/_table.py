@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from jaxtrain import losses
-from parity.kinds.loss import Inputs, LossCase
+from parity.subjects.loss import Inputs, LossCase
 
 EACH = ("mean", "sum", "none")
 """The values of `reduction` that every loss has."""

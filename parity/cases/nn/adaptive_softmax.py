@@ -12,7 +12,7 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase
+from parity.subjects.layer import LayerCase
 
 FEATURES, CLASSES, CUTOFFS = 64, 30, [4, 9, 20]
 TARGETS = np.array([0, 3, 4, 8, 9, 19, 20, 29, 1, 25, 12, 5])

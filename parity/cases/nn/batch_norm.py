@@ -12,8 +12,8 @@ from jax import lax
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import MOMENTS, normal
-from parity.kinds.layer import LayerCase, channels_last, channels_second
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, channels_last, channels_second
+from parity.subjects.loss import LossCase
 
 CHANNELS = 16
 

@@ -12,8 +12,8 @@ from jaxtrain import nn
 from parity._quiet import quietly
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase, Variables, channels_last, channels_second
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, Variables, channels_last, channels_second
+from parity.subjects.loss import LossCase
 
 IN, OUT = 4, 6
 CENTRED = [(0.0, 1.0)]

@@ -19,8 +19,8 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase
+from parity.subjects.loss import LossCase
 
 TorchFunction = Callable[..., torch.Tensor]
 KEY = jax.random.key(0)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase, Variables
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, Variables
+from parity.subjects.loss import LossCase
 
 ROWS, WIDTH = 7, 48
 INDICES = [np.array(index) for index in ([[0, 3, 3, 6], [1, 3, 0, 0]], [[2, 2, 2, 2], [5, 4, 1, 6]])]

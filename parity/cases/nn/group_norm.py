@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import MOMENTS, normal
-from parity.kinds.layer import LayerCase, channels_last, channels_second
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, channels_last, channels_second
+from parity.subjects.loss import LossCase
 
 GROUPS, CHANNELS = 4, 16
 

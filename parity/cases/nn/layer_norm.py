@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase, Variables
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, Variables
+from parity.subjects.loss import LossCase
 
 
 class UnbiasedVariance(nn.LayerNorm):

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase
+from parity.subjects.loss import LossCase
 
 
 class AddsBiasFirst(nn.Linear):

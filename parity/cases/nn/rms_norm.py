@@ -11,8 +11,8 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
-from parity.kinds.layer import LayerCase, Variables
-from parity.kinds.loss import LossCase
+from parity.subjects.layer import LayerCase, Variables
+from parity.subjects.loss import LossCase
 
 LARGE = ((0.0, 1.0), (3.0, 2.0), (0.0, 100.0))
 """Deviations beside which the default epsilon of float32 is nothing: it is another one in float64, the truth."""

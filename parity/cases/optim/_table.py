@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from parity.case import Case
-from parity.kinds.optimizer import OptimizerCase
+from parity.subjects.optimizer import OptimizerCase
 
 Factory = Callable[[], optax.GradientTransformation]
 

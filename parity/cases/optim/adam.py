@@ -9,7 +9,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import case, halving, torch_halving
-from parity.kinds.optimizer import STEPS, Leaf
+from parity.subjects.optimizer import STEPS, Leaf
 
 
 def float32_bias_corrections() -> optax.GradientTransformation:

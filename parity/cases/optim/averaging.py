@@ -9,7 +9,7 @@ from torch.optim import swa_utils
 from jaxtrain import optim
 from jaxtrain.optim.averaging import AveragedModel
 from parity.case import Case
-from parity.kinds.averaging import AveragingCase, UpdateBnCase
+from parity.subjects.averaging import AveragingCase, UpdateBnCase
 
 
 def case(component: str, configuration: str, **options: Any) -> Case:

@@ -11,7 +11,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.kinds.optimizer import Leaf, OptimizerCase, live_leaves
+from parity.subjects.optimizer import Leaf, OptimizerCase, live_leaves
 
 
 def before_sgd(clip: optax.GradientTransformation) -> Callable[[], optax.GradientTransformation]:

@@ -13,7 +13,7 @@ from jaxtrain.regularization import label_parameters
 from parity.case import Case
 from parity.cases.optim._table import Factory, case
 from parity.cases.optim.matrix import TorchMuon, muon
-from parity.kinds.optimizer import STEPS, Leaf, live_leaves
+from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
 Parameters = list[torch.Tensor]
 

@@ -11,7 +11,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory
-from parity.kinds.closure import ClosureCase
+from parity.subjects.closure import ClosureCase
 
 PROBLEMS = 100
 

@@ -14,7 +14,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory, case, halving, torch_halving
-from parity.kinds.optimizer import STEPS, Leaf, live_leaves
+from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
 
 def stacked_leaves() -> dict[str, Leaf]:

@@ -12,7 +12,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory, case, halving, torch_halving
-from parity.kinds.optimizer import STEPS, Leaf
+from parity.subjects.optimizer import STEPS, Leaf
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from torch.optim import Optimizer
 
-from parity.kinds.schedule import ScheduleCase
+from parity.subjects.schedule import ScheduleCase
 
 Schedule = Callable[[jax.Array], jax.Array]
 Reference = Callable[[Optimizer], Any]

@@ -7,7 +7,7 @@ from torch.optim import lr_scheduler
 
 from jaxtrain import schedules
 from parity.case import Case
-from parity.kinds.plateau import PlateauCase
+from parity.subjects.plateau import PlateauCase
 
 EPOCHS = 20_000
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxtrain import schedules
-from jaxtrain._float64 import float64_scalars
+from jaxtrain._ground.float64 import in_float64
 
 COUNTS = (0, 1, 2, 7, 30, 99)
 
@@ -137,7 +137,7 @@ def test_inside_another_float64_evaluation_nothing_is_rounded():
         seen.append(schedule(count))
         return seen[-1]
 
-    rounded = float64_scalars(remember, 20, dtypes={jnp.float32})[jnp.float32]
+    rounded = in_float64(remember, 20, dtype=jnp.float32)
     assert (seen[0].dtype, rounded.dtype) == (jnp.float64, jnp.float32)
     assert abs(float(seen[0]) / (0.1 * 0.95**20) - 1) < 1e-15
 

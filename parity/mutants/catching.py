@@ -12,8 +12,8 @@ from types import ModuleType
 
 import jax
 
-from parity.mutation.mutants import Mutant
-from parity.mutation.reach import components_of, path_of
+from parity.mutants.mutants import Mutant
+from parity.mutants.reach import components_of, path_of
 
 SECONDS = 400
 """A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
@@ -71,7 +71,7 @@ def caught_by(mutant: Mutant) -> str | None:
 
 def _forgotten() -> dict[str, ModuleType]:
     """Make the next import load this package and its cases anew; the modules as they were."""
-    prefixes = ("jaxtrain", "parity.cases", "parity.kinds", "parity.check")
+    prefixes = ("jaxtrain", "parity.cases", "parity.subjects", "parity.check")
     names = [name for name in sys.modules if any(name == p or name.startswith(f"{p}.") for p in prefixes)]
     return {name: sys.modules.pop(name) for name in sorted(names)}
 

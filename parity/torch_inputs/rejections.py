@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import torch
 
 from jaxtrain import optim
-from parity.databases import torch_databases
-from parity.databases.torch_databases import OptimizerInput
-from parity.databases.verdict import Verdict
+from parity.torch_inputs import torch_databases
+from parity.torch_inputs.torch_databases import OptimizerInput
+from parity.torch_inputs.verdict import Verdict
 
 NO_COUNTERPART = {
     "invalid param type": "a single array is a pytree of parameters here",

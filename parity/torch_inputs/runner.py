@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
-from parity.databases import optimizers, registry, torch_databases
-from parity.databases.verdict import Verdict, judge
 from parity.runner import workers
+from parity.torch_inputs import optimizers, registry, torch_databases
+from parity.torch_inputs.verdict import Verdict, judge
 
 
 def all_names() -> list[str]:

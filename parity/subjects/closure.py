@@ -12,10 +12,10 @@ import optax
 import torch
 
 from parity.case import Case
-from parity.compare import Arrays
-from parity.kinds._arrays import to_torch
-from parity.kinds._compilation import compiled
-from parity.kinds.program import Program, program
+from parity.subjects._arrays import to_torch
+from parity.subjects._compilation import compiled
+from parity.subjects.program import Program, program
+from parity.verdicts import Arrays
 
 Objective = Callable[[Mapping[str, Any], Any], Any]
 """The loss of parameters on some problem, in operators that tensors and JAX's arrays share."""

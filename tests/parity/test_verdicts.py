@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from parity.compare import errors, formula_verdict, precision_verdict, ulp_distance, within_range
+from parity.verdicts import errors, formula_verdict, precision_verdict, ulp_distance, within_range
 
 UNIT = np.ones(2)
 

@@ -13,11 +13,11 @@ from parity.cases.optim import lbfgs
 from parity.cases.optim._table import case
 from parity.cases.optim.matrix import TorchMuon, muon, muon_case
 from parity.cases.optim.sparse_adam import tables
-from parity.databases import rejections, torch_databases
-from parity.databases.torch_databases import OptimizerInput
-from parity.databases.verdict import Verdict
 from parity.report import limits
 from parity.runner import run
+from parity.torch_inputs import rejections, torch_databases
+from parity.torch_inputs.torch_databases import OptimizerInput
+from parity.torch_inputs.verdict import Verdict
 
 CHAOTIC = {
     "precision_factor": 3.0,

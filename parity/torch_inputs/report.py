@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from parity.databases.verdict import Verdict
+from parity.torch_inputs.verdict import Verdict
 
 
 def line(verdict: Verdict) -> str:

@@ -1,4 +1,4 @@
-"""`python -m parity.databases [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
+"""`python -m parity.torch_inputs [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
 
 import argparse
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 import jax
 import torch
 
-from parity.databases import report
-from parity.databases.runner import all_names, verdicts
 from parity.report import write_markdown
 from parity.runner import add_processes
+from parity.torch_inputs import report
+from parity.torch_inputs.runner import all_names, verdicts
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity.databases", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m parity.torch_inputs", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="only components whose name contains this")
     add_processes(parser, "components")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, or between its markers")

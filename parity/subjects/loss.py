@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from parity.case import Case
-from parity.compare import Arrays
-from parity.kinds._arrays import cotangent, to_jax, to_numpy, to_torch
-from parity.kinds._compilation import compiler_options
+from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.subjects._compilation import compiler_options
+from parity.verdicts import Arrays
 
 Inputs = tuple[Any, ...]
 

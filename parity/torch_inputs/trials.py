@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from parity._quiet import quietly
-from parity.compare import Arrays
-from parity.databases.torch_databases import Call, ModuleInput
-from parity.kinds._arrays import cotangent, to_jax, to_numpy, to_torch
-from parity.kinds._compilation import compiled
-from parity.names import arguments as parameters_of
+from parity.counterparts import arguments as parameters_of
+from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.subjects._compilation import compiled
+from parity.torch_inputs.torch_databases import Call, ModuleInput
+from parity.verdicts import Arrays
 
 NOT_OURS = {"options", "size_average", "reduce", "device", "dtype"}
 """Arguments of PyTorch that are deprecated, or choose among its kernels."""

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from parity import names
+from parity import counterparts
 from parity.cases import all_cases
-from parity.databases.registry import component_of
+from parity.torch_inputs.registry import component_of
 
-PUBLIC = dict(names.public_names())
-COMPARED = [name for name in PUBLIC if names.counterpart(name) is not None]
+PUBLIC = dict(counterparts.public_names())
+COMPARED = [name for name in PUBLIC if counterparts.counterpart(name) is not None]
 SYNONYMS = {"SyncBatchNorm": "nn.BatchNorm", "AdaptiveLogSoftmaxWithLoss": "nn.AdaptiveLogSoftmaxWithLoss"} | {
     f"Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)
 }
 
 
 def test_everything_public_has_a_case_or_a_reason():
-    covered = {case.component for case in all_cases()} | names.WITHOUT_CASE.keys()
+    covered = {case.component for case in all_cases()} | counterparts.WITHOUT_CASE.keys()
     assert sorted(PUBLIC.keys() - covered) == []
 
 
@@ -28,7 +28,7 @@ def test_every_case_is_about_something_public():
 
 
 def test_everything_public_has_a_counterpart_or_a_reason():
-    assert sorted(PUBLIC.keys() - set(COMPARED) - names.WITHOUT_COUNTERPART.keys()) == []
+    assert sorted(PUBLIC.keys() - set(COMPARED) - counterparts.WITHOUT_COUNTERPART.keys()) == []
 
 
 def classes(module, ending, base):
@@ -47,23 +47,27 @@ def test_nothing_of_torch_is_missing():
     losses = classes(torch.nn, "Loss$", torch.nn.Module)
     layers = classes(torch.nn, r"(Norm|Dropout)(\dd)?$", torch.nn.Module)
     assert [len(optimizers), len(schedulers), len(losses), len(layers)] == [15, 16, 23, 17]
-    stood_for = {getattr(names.counterpart(name), "__name__", "") for name in PUBLIC}
+    stood_for = {getattr(counterparts.counterpart(name), "__name__", "") for name in PUBLIC}
     assert set(optimizers + schedulers) <= stood_for
     assert {SYNONYMS.get(name) or component_of(f"nn.{name}") for name in losses + layers} <= PUBLIC.keys()
 
 
 def test_no_reason_outlives_its_name():
-    reasons = names.WITHOUT_CASE.keys() | names.WITHOUT_COUNTERPART.keys() | {name for name, _ in names.OTHER_ARGUMENTS}
+    reasons = (
+        counterparts.WITHOUT_CASE.keys()
+        | counterparts.WITHOUT_COUNTERPART.keys()
+        | {name for name, _ in counterparts.OTHER_ARGUMENTS}
+    )
     assert sorted(reasons - PUBLIC.keys()) == []
-    assert sorted(names.WITHOUT_COUNTERPART.keys() & set(COMPARED)) == []
+    assert sorted(counterparts.WITHOUT_COUNTERPART.keys() & set(COMPARED)) == []
 
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_arguments_are_those_of_torch(name):
-    ours, theirs = names.arguments(PUBLIC[name]), names.arguments(names.counterpart(name))
-    excused = {argument for component, argument in names.OTHER_ARGUMENTS if component == name}
-    assert sorted(ours.keys() - theirs.keys() - names.JAX_ONLY.keys() - excused) == [], "ours alone"
-    assert sorted(theirs.keys() - ours.keys() - names.NOT_OURS.keys() - excused) == [], "torch's alone"
+    ours, theirs = counterparts.arguments(PUBLIC[name]), counterparts.arguments(counterparts.counterpart(name))
+    excused = {argument for component, argument in counterparts.OTHER_ARGUMENTS if component == name}
+    assert sorted(ours.keys() - theirs.keys() - counterparts.JAX_ONLY.keys() - excused) == [], "ours alone"
+    assert sorted(theirs.keys() - ours.keys() - counterparts.NOT_OURS.keys() - excused) == [], "torch's alone"
 
     def positional(parameters):
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

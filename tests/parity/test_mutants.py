@@ -6,8 +6,8 @@ import sys
 from collections import Counter
 from functools import cache
 
-from parity.mutation import mutants, reach
-from parity.mutation.equivalent import EQUIVALENT
+from parity.mutants import mutants, reach
+from parity.mutants.equivalent import EQUIVALENT
 
 SOURCE = '''
 def f(x, step, scale=2.0):
@@ -87,7 +87,7 @@ def test_components_of_a_file_and_of_a_private_helper():
 
 def test_a_mutant_is_caught():
     # In a process of its own, because it imports the package twice.
-    command = [sys.executable, "-m", "parity.mutation", "optim/clipping.py", "--number", "1"]
+    command = [sys.executable, "-m", "parity.mutants", "optim/clipping.py", "--number", "1"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert "1 of 1 mutants caught" in run.stdout, run.stdout + run.stderr
     assert run.returncode == 0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from parity.compare import FORMULA_LIMIT, PRECISION_FACTOR, Arrays, errors
-from parity.databases.trials import Trial
+from parity.torch_inputs.trials import Trial
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Arrays, errors
 
 ULP = float(np.finfo(np.float32).eps)
 """What PyTorch's float32 error counts at least: many of these inputs are a handful of numbers, which round by luck."""

@@ -14,9 +14,9 @@ import optax
 import torch
 
 from parity.case import Case
-from parity.compare import Arrays
-from parity.kinds._compilation import compiled
-from parity.kinds.program import Program, program
+from parity.subjects._compilation import compiled
+from parity.subjects.program import Program, program
+from parity.verdicts import Arrays
 
 STEPS = 300
 

@@ -7,13 +7,13 @@ from functools import partial, wraps
 import pytest
 
 from jaxtrain import optim
-from parity.databases import __main__ as command
-from parity.databases import optimizers, registry, rejections, runner, torch_databases
-from parity.databases.verdict import judge
 from parity.runner import run
+from parity.torch_inputs import __main__ as command
+from parity.torch_inputs import optimizers, registry, rejections, runner, torch_databases
+from parity.torch_inputs.verdict import judge
 
 SPREAD = 2
-"""About how many inputs of a component run here; `python -m parity.databases` runs all."""
+"""About how many inputs of a component run here; `python -m parity.torch_inputs` runs all."""
 
 COMPONENTS = registry.components()
 OPTIMIZERS = list(torch_databases.optimizers())

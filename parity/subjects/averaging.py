@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from jaxtrain import nn
 from jaxtrain.optim import averaging
 from parity.case import Case
-from parity.compare import Arrays
-from parity.kinds._arrays import to_jax, to_numpy
-from parity.kinds._compilation import compiler_options
+from parity.subjects._arrays import to_jax, to_numpy
+from parity.subjects._compilation import compiler_options
+from parity.verdicts import Arrays
 
 STEPS = 300
 

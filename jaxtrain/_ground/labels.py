@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from jaxtyping import Array, PyTree
 
-from jaxtrain._paths import map_with_path
+from jaxtrain._ground.paths import map_with_path
 
 Label = TypeVar("Label", bound=Hashable)
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from parity.case import Case
-from parity.compare import Arrays
-from parity.kinds._compilation import compiler_options
+from parity.subjects._compilation import compiler_options
+from parity.verdicts import Arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

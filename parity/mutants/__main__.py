@@ -1,17 +1,17 @@
-"""`python -m parity.mutation [NAME]`: how many small bugs in the source would the cases catch?"""
+"""`python -m parity.mutants [NAME]`: how many small bugs in the source would the cases catch?"""
 
 import argparse
 import resource
 import sys
 
-from parity.mutation.catching import verdicts
-from parity.mutation.equivalent import EQUIVALENT
-from parity.mutation.mutants import mutants_of, spread
-from parity.mutation.reach import modules, path_of
+from parity.mutants.catching import verdicts
+from parity.mutants.equivalent import EQUIVALENT
+from parity.mutants.mutants import mutants_of, spread
+from parity.mutants.reach import modules, path_of
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity.mutation", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m parity.mutants", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="only mutants of files whose path contains this")
     parser.add_argument("--number", type=int, default=100, help="how many mutants, from each file in turn; 0 for all")
     options = parser.parse_args(arguments)

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from jaxtrain import losses, nn
 from parity._quiet import quietly
 from parity.cases.nn.dropout import masks_of, seeded
-from parity.databases import torch_databases
-from parity.databases.torch_databases import Call, ModuleInput
-from parity.databases.trials import FunctionTrial, LayerTrial, Trial
+from parity.torch_inputs import torch_databases
+from parity.torch_inputs.torch_databases import Call, ModuleInput
+from parity.torch_inputs.trials import FunctionTrial, LayerTrial, Trial
 
 FUNCTIONS = "nn.functional."
 """How the names of functions begin in `op_db`."""

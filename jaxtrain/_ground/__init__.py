@@ -1,0 +1,1 @@
+"""What every room stands on: checks, precision, axes, paths and labels of parameters."""
