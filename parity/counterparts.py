@@ -20,6 +20,7 @@ ROOMS: dict[str, ModuleType] = {
 
 WITHOUT_CASE = {
     "optim.SparseRows": "the gradients of `sparse_adam`",
+    "optim.separate_steps": "reshapes a state; it computes nothing",
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the type of what `reduce_lr_on_plateau` returns",
     "regularization.label_parameters": "labels parameters; it computes nothing",
@@ -30,6 +31,7 @@ WITHOUT_CASE = {
 WITHOUT_COUNTERPART = {
     "losses.rmse_loss": "the root of `mse_loss`, which PyTorch leaves to its user",
     "optim.param_groups": "the `params` of every optimizer, a list of dicts in PyTorch",
+    "optim.separate_steps": "every parameter counts its own steps in PyTorch",
     "optim.SparseRows": "the layout of `torch.sparse_coo_tensor`, a builtin",
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",

@@ -4,15 +4,20 @@ An optimizer's file says four things: which hyper-parameters it has, which buffe
 scalars a step needs (computed once a step, in float64), and how a parameter moves. The rest is here: hyper-parameters
 that are numbers, traced arrays or schedules; parameters that have no gradient in a step; precision; the Optax
 interface.
+
+A program's cost must not depend on how many parameters share a step number. While every parameter has had a gradient
+in every step, `step` is one number and the float64 scalars are computed once, for all parameters. From the first
+missing gradient on it is a vector, one number for each parameter, and so are the scalars that depend on it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.dtypes import default_float
@@ -21,6 +26,8 @@ from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
 Schedule = Callable[[jax.Array], jax.Array]
 Hyperparameter = ArrayLike | Schedule
 Buffers = dict[str, jax.Array]
+COMMON = ("count", "step", "lr")
+"""The first fields of every state; the others are buffers."""
 Structure: TypeAlias = jax.tree_util.PyTreeDef  # pyright: ignore[reportInvalidTypeForm] JAX's stub has it as a variable.
 
 
@@ -40,7 +47,7 @@ def per_parameter(
             of updates so far, in float64.
         buffers: a parameter's buffers before the first step, by field name.
         scalars: `scalars(step, **hyperparameters)`, in float64, of the number of this step, counted from one.
-            The results that depend on `step` hold one value a parameter.
+            Where `step` is a vector, the results that depend on it hold one value a parameter.
         update: `update(gradient, parameter, **buffers, **scalars)` gives the parameter's change and its new
             buffers. All but the parameter, which comes as it is, have its working dtype.
         needs_parameters: what needs the parameters' values, for the error if the caller does not hand them over.
@@ -54,6 +61,19 @@ def per_parameter(
         current = at(count)
         return current["lr"], scalars(as_float64(step), **current)
 
+    @jax.jit  # Traced once for all parameters of one shape and dtype.
+    def moved(
+        gradient: jax.Array, parameter: jax.Array | None, buffers: Buffers, scalars: dict[str, jax.Array]
+    ) -> tuple[jax.Array, Buffers]:
+        """The change of one parameter and its new buffers, computed in the working dtype, stored in their own."""
+        dtype = _working_dtype(gradient, parameter)
+        wide = {name: buffer.astype(dtype) for name, buffer in buffers.items()}
+        change, new = update(gradient.astype(dtype), parameter, **wide, **scalars)
+        return (
+            change.astype(gradient.dtype if parameter is None else parameter.dtype),
+            {name: buffer.astype(buffers[name].dtype) for name, buffer in new.items()},
+        )
+
     def init(params: optax.Params) -> Any:
         check_floating(params)
         leaves, structure = jax.tree.flatten(params)
@@ -61,7 +81,7 @@ def per_parameter(
         fresh = [buffers(leaf) for leaf in leaves]
         return state_type(
             count=count,
-            step=jnp.zeros(len(leaves), jnp.int32),
+            step=jnp.zeros((), jnp.int32),
             lr=in_float64(at, count, dtype=default_float())["lr"],
             **_transposed(fresh, structure),
         )
@@ -71,16 +91,13 @@ def per_parameter(
             raise ValueError(f"{needs_parameters} needs the parameters: call update(gradients, state, params)")
         structure = jax.tree.structure(updates if params is None else params)
         gradient_leaves = structure.flatten_up_to(updates)
-        if len(gradient_leaves) != len(state.step):
-            raise ValueError(
-                f"got {len(gradient_leaves)} gradients for {len(state.step)} parameters; where a parameter has no "
-                "gradient, put None in its place and call update(gradients, state, params)"
-            )
+        trees = {name: getattr(state, name) for name in state._fields if name not in COMMON}
+        check_number(len(gradient_leaves), state.step, trees.values())
         parameter_leaves: list[Any] = (
             [None] * len(gradient_leaves) if params is None else structure.flatten_up_to(params)
         )
-        old = _per_leaf({name: getattr(state, name) for name in state._fields[3:]}, structure)
-        # Of a parameter that is not handed over, the first buffer knows the shape.
+        old = _per_leaf(trees, structure)
+        # Without the parameter, take the shape from its first buffer.
         like = [
             next(iter(buffers.values()), None) if parameter is None else parameter
             for parameter, buffers in zip(parameter_leaves, old, strict=True)
@@ -89,7 +106,8 @@ def per_parameter(
         dtypes = [_working_dtype(*pair) for pair in zip(gradient_leaves, parameter_leaves, strict=True)]
 
         # A parameter without a gradient neither moves nor counts the step.
-        step = state.step + np.array([gradient is not None for gradient in gradient_leaves], np.int32)
+        present = [gradient is not None for gradient in gradient_leaves]
+        step = state.step + (1 if all(present) else np.array(present, np.int32))
         rounded = in_float64_for({*dtypes, default_float()}, scalars_at, state.count, step)
 
         changes, new = [], []
@@ -100,15 +118,10 @@ def per_parameter(
                 changes.append(jnp.zeros_like(parameter))
                 new.append(old[index])
                 continue
-            own = {name: value[index] if value.ndim else value for name, value in rounded[dtype][1].items()}
-            change, fresh = update(
-                gradient.astype(dtype),
-                parameter,
-                **{name: buffer.astype(dtype) for name, buffer in old[index].items()},
-                **own,
-            )
-            changes.append(change.astype(gradient.dtype if parameter is None else parameter.dtype))
-            new.append({name: buffer.astype(old[index][name].dtype) for name, buffer in fresh.items()})
+            own = {name: _own(value, index) for name, value in rounded[dtype][1].items()}
+            change, fresh = moved(gradient, parameter, old[index], own)
+            changes.append(change)
+            new.append(fresh)
 
         state = state_type(
             count=optax.safe_increment(state.count),
@@ -119,6 +132,64 @@ def per_parameter(
         return structure.unflatten(changes), state
 
     return optax.GradientTransformation(init, apply)
+
+
+def separate_steps(state: optax.OptState) -> optax.OptState:
+    """Let each parameter count its own steps from now on, as if a gradient had already been missing.
+
+    An update in which a gradient is None does this by itself, which changes the shape of the state's `step`. Where a
+    state must keep its shape, as in the carry of `lax.scan`, call this before.
+
+    Args:
+        state: state of an optimizer of this package, or any state that contains such states.
+
+    Returns:
+        The same state, with a vector `step` that has one number for each parameter.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
+        >>> state = optim.adam().init({"a": jnp.ones(2), "b": jnp.ones(3)})
+        >>> state.step.shape, optim.separate_steps(state).step.shape
+        ((), (2,))
+
+    PyTorch: none; there every parameter has its own step number.
+    """
+
+    def separated(node: Any) -> Any:
+        trees = [] if not _is_ours(node) else [tree for name, tree in node._asdict().items() if name not in COMMON]
+        number = _number_of_leaves(trees)
+        if number is None:
+            return node
+        return node._replace(step=jnp.broadcast_to(node.step, (number,)))
+
+    return jax.tree.map(separated, state, is_leaf=_is_ours)
+
+
+def check_number(gradients: int, step: jax.Array, trees: Iterable[Any]) -> None:
+    """Raise `ValueError` unless there are as many gradients as parameters, as far as a state knows their number."""
+    parameters = len(step) if step.ndim else _number_of_leaves(trees)
+    if parameters not in (None, gradients):
+        raise ValueError(
+            f"got {gradients} gradients for {parameters} parameters; where a parameter has no "
+            "gradient, put None in its place and call update(gradients, state, params)"
+        )
+
+
+def _number_of_leaves(trees: Iterable[Any]) -> int | None:
+    """The number of parameters, from the trees of their buffers; None where there are none."""
+    # Where a parameter lacks a buffer that others have, its place in the tree holds None.
+    numbers = [len(jax.tree.leaves(tree, is_leaf=lambda node: node is None)) for tree in trees if tree is not None]
+    return max(numbers, default=None)
+
+
+def _is_ours(node: Any) -> bool:
+    return getattr(node, "_fields", ())[:3] == COMMON
+
+
+def _own(value: jax.Array, index: int) -> jax.Array:
+    """A parameter's element of a vector of scalars, or the scalar that all share."""
+    return lax.index_in_dim(value, index, keepdims=False) if value.ndim else value
 
 
 def check_floating(params: optax.Params) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import torch
 
+from jaxtrain import optim
 from parity.case import Case
 from parity.subjects._compilation import compiled
 from parity.subjects.program import Program, program
@@ -185,7 +186,10 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
         parameters = optax.apply_updates(parameters, updates)
         return (parameters, state), {"parameter": parameters} | _states(state, gradient.keys())
 
-    return jax.lax.scan(step, (parameters, optimizer.init(parameters) if state is None else state), gradients)
+    state = optimizer.init(parameters) if state is None else state
+    if None in gradients.values():
+        state = optim.separate_steps(state)
+    return jax.lax.scan(step, (parameters, state), gradients)
 
 
 def _states(state: Any, names: KeysView[str]) -> dict[str, dict[str, jax.Array]]:

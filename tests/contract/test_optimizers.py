@@ -1,6 +1,7 @@
 """What every optimizer promises beside its numbers, checked on one table."""
 
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -173,11 +174,41 @@ def test_parameters_without_gradient_stand_still_and_keep_their_step(name):
     updates, skipped = optimizer.update({**gradient, "bias": None}, state, parameters(name))
     assert not updates["bias"].any()
     assert skipped.step.tolist() == [1, 2]
-    assert_same(
-        [tree["bias"] for tree in skipped[3:] if tree is not None],
-        [tree["bias"] for tree in state[3:] if tree is not None],
-        0,
+    buffers = [field for field in state._fields if field not in ("count", "step", "lr") and getattr(state, field)]
+    assert buffers
+    for field in buffers:
+        assert_same(getattr(skipped, field)["bias"], getattr(state, field)["bias"], 0)
+
+
+def test_steps_that_differ_and_steps_that_are_shared_give_the_same_numbers(name, plain):
+    optimizer = OPTIMIZERS[name](0.1)
+
+    def separated(params):
+        return optim.separate_steps(optimizer.init(params))
+
+    assert separated(parameters(name)).step.shape == (2,)
+    apart = jax.jit(train, static_argnums=0)(
+        optax.GradientTransformation(separated, optimizer.update), parameters(name), gradients(name)
     )
+    assert_same(apart, plain[name])
+
+
+@pytest.mark.parametrize("init", ["shared", "separate"])
+def test_float64_work_does_not_grow_with_the_number_of_parameters(name, init):
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5**count)
+
+    def float64_values(number):
+        params = {f"{index:02d}": jnp.ones((4, 2)) for index in range(number)}
+        rows = optim.SparseRows(jnp.arange(3), jnp.ones((3, 2)))
+        given = jax.tree.map(lambda p: rows if name == "sparse_adam" else p, params)
+        state = optimizer.init(params)
+        state = optim.separate_steps(state) if init == "separate" else state
+        text = jax.jit(optimizer.update).lower(given, state, params).as_text()
+        if init == "shared":
+            assert not re.search(r"tensor<\d+x[^>]*f64>", text), "one number serves all parameters"
+        return sum(bool(re.search(r" = stablehlo.*f64>", line)) for line in text.splitlines())
+
+    assert 0 < float64_values(2) == float64_values(12)
 
 
 def test_sharded_state_gives_the_same_numbers(name, plain):
@@ -210,6 +241,7 @@ def test_every_elementwise_optimizer_keeps_the_contract():
         "get_swa_avg_fn": "no optimizer",
         "lbfgs": "needs the loss as a function of the parameters: test_lbfgs_contract.py",
         "param_groups": "composes optimizers",
+        "separate_steps": "reshapes a state",
         "update_bn": "no optimizer",
     }
     public = {name for name, value in vars(optim).items() if inspect.isfunction(value)}

@@ -268,7 +268,7 @@ def test_missing_parameters_say_what_to_do(name):
 
 
 def test_missing_gradients_without_parameters_say_what_to_do():
-    optimizer = optim.sgd()
+    optimizer = optim.sgd(momentum=0.9)
     state = optimizer.init({"a": jnp.ones(2), "b": jnp.ones(2)})
     with pytest.raises(ValueError, match=r"got 1 gradients for 2 parameters; where a parameter has no gradient"):
         optimizer.update({"a": jnp.ones(2), "b": None}, state)
