@@ -193,6 +193,15 @@ def test_steps_that_differ_and_steps_that_are_shared_give_the_same_numbers(name,
     assert_same(apart, plain[name])
 
 
+def test_without_buffers_a_missing_gradient_keeps_the_state_as_it_is():
+    optimizer, params = optim.sgd(0.1), {"a": jnp.ones(2), "b": jnp.ones(2)}
+    updates, state = optimizer.update(
+        {"a": jnp.ones(2), "b": None}, optim.separate_steps(optimizer.init(params)), params
+    )
+    assert jax.tree.map(lambda update: update.tolist(), updates) == {"a": [np.float32(-0.1)] * 2, "b": [0.0, 0.0]}
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, optimizer.init(params))
+
+
 @pytest.mark.parametrize("init", ["shared", "separate"])
 def test_float64_work_does_not_grow_with_the_number_of_parameters(name, init):
     optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5**count)

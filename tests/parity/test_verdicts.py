@@ -51,29 +51,53 @@ def test_formula_verdict_names_the_first_step_and_its_worst_element():
     assert str(difference).startswith("p[1] at step 1: ours 5e-12, torch 0.0,")
 
 
-def test_precision_verdict_allows_twice_the_error_of_torch():
-    truth, torch = {"p": np.array([1.0, 1.0])}, {"p": np.array([1.0, 1.0 + 1e-6])}
-    units = {"p": UNIT}
-    assert precision_verdict({"p": np.array([1.0 - 1.9e-6, 1.0])}, torch, truth, units, 2.0, "float32")[2] is None
-    difference = precision_verdict({"p": np.array([1.0, 1.0 + 3e-6])}, torch, truth, units, 2.0, "float32")[2]
-    assert difference.step == 1
-    assert difference.limit == pytest.approx(2e-6)
+def noisy(size, scale=1e-5, seed=0):
+    """A truth of ones, and PyTorch's result with normal errors."""
+    errors = np.random.default_rng(seed).normal(size=size) * scale
+    return {"p": np.ones(size)}, {"p": 1 + errors}, {"p": np.ones(size)}, errors
+
+
+@pytest.mark.parametrize(("multiple", "passes"), [(1.4, True), (1.6, False)])
+def test_precision_verdict_allows_a_multiple_of_the_root_mean_square_of_torch(multiple, passes):
+    truth, torch, units, errors = noisy(10_000)
+    ours, theirs, difference = precision_verdict(
+        {"p": 1 - multiple * errors[::-1]}, torch, truth, units, 1.5, "float32"
+    )
+    assert ours / theirs == pytest.approx(multiple)
+    assert (difference is None) is passes
+    if difference:
+        assert difference.limit == pytest.approx(1.5 * theirs)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_precision_verdict_is_not_moved_by_the_largest_error_of_a_draw(seed):
+    truth, torch, units, _ = noisy(300)
+    *_, difference = precision_verdict(noisy(300, seed=seed + 1)[1], torch, truth, units, 1.5, "float32")
+    assert difference is None
+
+
+def test_one_wrong_element_of_many_cannot_hide():
+    truth, torch, units, errors = noisy(100_000)
+    ours = 1 - errors[::-1]
+    ours[70_000] = 1 + 2e-4
+    *_, difference = precision_verdict({"p": ours}, torch, truth, units, 1.5, "float32")
+    assert difference.step == 70_000
 
 
 def test_precision_verdict_never_asks_for_more_than_the_rounded_truth():
     truth = {"p": np.array([1 / 3, 1.0])}
     rounded = {"p": truth["p"].astype(np.float32).astype(np.float64)}
-    ours, theirs, difference = precision_verdict(rounded, truth, truth, {"p": UNIT}, 2.0, "float32")
+    ours, theirs, difference = precision_verdict(rounded, truth, truth, {"p": UNIT}, 1.5, "float32")
     assert (theirs, difference) == (0.0, None)
-    assert ours == abs(float(np.float32(1 / 3)) - 1 / 3)
+    assert ours == pytest.approx(abs(float(np.float32(1 / 3)) - 1 / 3) / math.sqrt(2))
 
 
 def test_an_overflow_of_torch_excuses_nothing_else():
     truth = {"p": np.array([[1.0, 1.0]])}
     torch = {"p": np.array([[np.inf, 1.001]])}
     ours, units = {"p": np.array([[1.0, 1.01]])}, {"p": UNIT[:1]}
-    _, theirs, difference = precision_verdict(ours, torch, truth, units, 2.0, "float16")
-    assert theirs == pytest.approx(1e-3)
+    _, theirs, difference = precision_verdict(ours, torch, truth, units, 1.5, "float16")
+    assert theirs == pytest.approx(1e-3 / math.sqrt(2))
     assert difference.index == (1,)
 
 
@@ -88,12 +112,12 @@ def test_each_unit_has_its_own_precision_limit():
     truth = {"p": np.ones((1, 2, 1))}
     torch = {"p": np.array([[[1.1], [1.0]]])}
     ours = {"p": np.array([[[1.1], [1.1]]])}
-    *_, difference = precision_verdict(ours, torch, truth, {"p": np.ones((1, 2, 1))}, 2.0, "float32")
+    *_, difference = precision_verdict(ours, torch, truth, {"p": np.ones((1, 2, 1))}, 1.5, "float32")
     assert difference.index == (1, 0)
 
 
 def test_what_is_no_normal_number_counts_against_the_smallest():
     truth, lost = {"p": np.array([1e-9])}, {"p": np.array([0.0])}
-    ours, theirs, difference = precision_verdict(lost, lost, truth, truth, 2.0, "float16")
+    ours, theirs, difference = precision_verdict(lost, lost, truth, truth, 1.5, "float16")
     assert ours == theirs == pytest.approx(1e-9 / 2.0**-14)
     assert difference is None
