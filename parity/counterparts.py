@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from jaxtrain import losses, nn, optim, regularization, schedules
+from jaxtrain import losses, nn, optim, regularization, schedules, train
 
 ROOMS: dict[str, ModuleType] = {
     "losses": losses,
@@ -58,10 +58,10 @@ COUNTERPARTS: dict[str, Any] = {
     "optim.averaged_model": torch.optim.swa_utils.AveragedModel,
     "optim.get_ema_avg_fn": torch.optim.swa_utils.get_ema_avg_fn,
     "optim.get_swa_avg_fn": torch.optim.swa_utils.get_swa_avg_fn,
-    "optim.update_bn": torch.optim.swa_utils.update_bn,
     "nn.FeatureDropout": torch.nn.Dropout1d,
     "nn.feature_dropout": F.dropout1d,
     "schedules.swa_lr": torch.optim.swa_utils.SWALR,
+    "train.update_bn": torch.optim.swa_utils.update_bn,
 }
 """Where the rule of names does not lead to the counterpart."""
 
@@ -118,11 +118,12 @@ OTHER_ARGUMENTS = {
 
 
 def public_names() -> Iterator[tuple[str, Callable]]:
-    """Every function and class that the five rooms export, but the state types."""
+    """What the five rooms export, functions and classes except the state types, and the function `update_bn`."""
     for room, module in ROOMS.items():
         for name, value in vars(module).items():
             if callable(value) and not name.startswith("_") and not name.endswith("State"):
                 yield f"{room}.{name}", value
+    yield "train.update_bn", train.update_bn
 
 
 def counterpart(name: str) -> Any:

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -20,7 +21,17 @@ class RandomLayer(nnx.Module):
 
     def __call__(self, input: Float[Array, "*shape"], *, deterministic: bool | None = None) -> Float[Array, "*shape"]:
         deterministic = self.deterministic if deterministic is None else deterministic
-        return self._masked(input, training=not deterministic, key=None if deterministic else self.rngs())
+        return self._masked(input, training=not deterministic, key=None if deterministic else self._next_key())
+
+    def _next_key(self) -> jax.Array:
+        """The key of this call: the stream's key, counted up by the calls before, as seeds 0, 1, 2, … count up theirs.
+
+        `self.rngs()` would hash the count instead, at the price of a chain of scalar instructions a layer on a TPU.
+        """
+        key, calls = self.rngs.key[...], self.rngs.count[...]
+        self.rngs.count[...] = calls + 1
+        words = jax.random.key_data(key)
+        return jax.random.wrap_key_data(words + calls * (jnp.arange(words.size) == 1), impl=jax.random.key_impl(key))
 
     @abstractmethod
     def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:

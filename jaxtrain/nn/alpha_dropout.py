@@ -118,10 +118,10 @@ class AlphaDropout(RandomLayer):
 
     Example:
         >>> from jaxtrain import nn
-        >>> layer = nn.AlphaDropout(0.1, rngs=nnx.Rngs(dropout=1))
+        >>> layer = nn.AlphaDropout(0.1, rngs=nnx.Rngs(dropout=2))
         >>> x = jax.random.normal(jax.random.key(0), (100_000,))
         >>> print(f"{layer(x).mean():.2f} {layer(x).var():.2f}")
-        0.00 1.01
+        0.00 1.00
 
     Torch counterpart: `torch.nn.AlphaDropout`.
 
@@ -155,8 +155,8 @@ class FeatureAlphaDropout(RandomLayer):
         >>> from jaxtrain import nn
         >>> layer = nn.FeatureAlphaDropout(0.5, rngs=nnx.Rngs(dropout=0))
         >>> print(layer(jnp.zeros((1, 2, 4))))
-        [[[-0.77919394  0.77919394 -0.77919394  0.77919394]
-          [-0.77919394  0.77919394 -0.77919394  0.77919394]]]
+        [[[ 0.77919394 -0.77919394 -0.77919394 -0.77919394]
+          [ 0.77919394 -0.77919394 -0.77919394 -0.77919394]]]
 
     Torch counterpart: `torch.nn.FeatureAlphaDropout`.
 

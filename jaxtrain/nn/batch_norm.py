@@ -181,6 +181,16 @@ class BatchNorm(RunningNorm):
         )
         self.axis_name = axis_name
 
+    def reset_running_stats(self) -> None:
+        """Start the running statistics again, from mean 0 and variance 1, if the layer keeps them.
+
+        PyTorch: the method of the same name.
+        """
+        if self.running_mean is not None:
+            self.running_mean[...] = jnp.zeros_like(self.running_mean[...])
+            self.running_var[...] = jnp.ones_like(self.running_var[...])
+            self.num_batches_tracked[...] = jnp.zeros_like(self.num_batches_tracked[...])
+
     def _normalized(
         self,
         input: jax.Array,

@@ -80,7 +80,7 @@ class Dropout(RandomLayer):
         >>> from flax import nnx
         >>> layer = nn.Dropout(0.75, rngs=nnx.Rngs(dropout=0))
         >>> print(layer(jnp.ones(8)))
-        [0. 4. 0. 4. 0. 0. 0. 0.]
+        [4. 0. 0. 0. 0. 0. 4. 0.]
         >>> layer.eval()
         >>> print(layer(jnp.ones(3)))
         [1. 1. 1.]

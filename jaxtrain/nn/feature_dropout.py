@@ -80,8 +80,8 @@ class FeatureDropout(RandomLayer):
         >>> from jaxtrain import nn
         >>> layer = nn.FeatureDropout(0.5, rngs=nnx.Rngs(dropout=1))
         >>> print(layer(jnp.ones((1, 2, 5))))
-        [[[0. 0. 2. 2. 2.]
-          [0. 0. 2. 2. 2.]]]
+        [[[2. 0. 2. 0. 0.]
+          [2. 0. 2. 0. 0.]]]
 
     Torch counterpart: `torch.nn.Dropout1d`, `torch.nn.Dropout2d` and `torch.nn.Dropout3d`. Of these, the first and the
     last take an example without a batch axis, too; here the first axis always counts examples.

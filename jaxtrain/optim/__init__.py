@@ -18,7 +18,6 @@ from jaxtrain.optim.averaging import AveragedModelState as AveragedModelState
 from jaxtrain.optim.averaging import averaged_model as averaged_model
 from jaxtrain.optim.averaging import get_ema_avg_fn as get_ema_avg_fn
 from jaxtrain.optim.averaging import get_swa_avg_fn as get_swa_avg_fn
-from jaxtrain.optim.averaging import update_bn as update_bn
 from jaxtrain.optim.clipping import clip_grad_norm as clip_grad_norm
 from jaxtrain.optim.clipping import clip_grad_value as clip_grad_value
 from jaxtrain.optim.lbfgs import LBFGSState as LBFGSState

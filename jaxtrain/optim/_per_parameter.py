@@ -105,7 +105,7 @@ def per_parameter(
         check_gradients(gradient_leaves, like, structure)
         dtypes = [_working_dtype(*pair) for pair in zip(gradient_leaves, parameter_leaves, strict=True)]
 
-        # A parameter without a gradient neither moves nor counts the step; nothing depends on the count without buffers.
+        # A parameter without a gradient neither moves nor counts the step. Without buffers the count is not used.
         present = [gradient is not None for gradient in gradient_leaves]
         shared = all(present) or _number_of_leaves(trees.values()) is None
         step = state.step + (1 if shared else np.array(present, np.int32))

@@ -1,11 +1,10 @@
 """Averages of a model's parameters on their way: stochastic weight averaging and exponential moving averages."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
@@ -157,70 +156,6 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         )
 
     return AveragedModel(init, update_parameters)
-
-
-def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
-    """Compute the running statistics of a model's batch norms anew, for parameters that it was not trained with.
-
-    The statistics start afresh and become the mean over all batches of the loader, which the model sees in training
-    mode; parameters, modes and momenta stay as they are. Without tracked statistics nothing happens.
-
-    Args:
-        loader: batches; of a tuple or list, the first element is the model's input.
-        model: a module with `jaxtrain.nn.BatchNorm` layers, whose variables are changed in place.
-
-    Raises:
-        ValueError: if the loader is empty.
-        TypeError: if a batch norm of the model is not one of `jaxtrain.nn`.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxtrain import nn
-        >>> model = nn.BatchNorm(1)
-        >>> update_bn([jnp.array([[1.0], [3.0]]), jnp.array([[5.0], [9.0]])], model)
-        >>> print(model.running_mean[...], model.running_var[...])
-        [4.5] [5.]
-
-    PyTorch: `torch.optim.swa_utils.update_bn`, which accepts an empty loader and leaves means of 0 and variances of 1.
-
-    Source: Izmailov et al., `Averaging Weights Leads to Wider Optima and Better Generalization
-    <https://arxiv.org/abs/1803.05407>`_, 2018.
-    """
-    copy = nnx.clone(model)
-    copy.train()
-    tracked = False
-    module: Any
-    for path, module in nnx.iter_modules(copy):
-        # The rooms of this package do not know each other; a batch norm is known by its name.
-        if not any(kind.__name__ == "BatchNorm" for kind in type(module).__mro__):
-            continue
-        if not hasattr(module, "running_mean"):
-            raise TypeError(
-                f"update_bn: expected a batch norm of jaxtrain.nn, got {type(module).__module__}."
-                f"{type(module).__name__} at {'.'.join(map(str, path)) or 'the top'}"
-            )
-        if module.running_mean is not None:
-            module.momentum = None
-            module.running_mean[...] = jnp.zeros_like(module.running_mean[...])
-            module.running_var[...] = jnp.ones_like(module.running_var[...])
-            module.num_batches_tracked[...] = jnp.zeros_like(module.num_batches_tracked[...])
-            tracked = True
-    if not tracked:
-        return
-    graph, state = nnx.split(copy)
-
-    @jax.jit
-    def see(state: nnx.State, batch: jax.Array) -> nnx.State:
-        module = nnx.merge(graph, state)
-        module(batch)
-        return nnx.state(module)
-
-    fresh = state
-    for batch in loader:
-        state = see(state, batch[0] if isinstance(batch, tuple | list) else batch)
-    if state is fresh:
-        raise ValueError("update_bn: the loader is empty; statistics need at least one batch")
-    nnx.update(model, state)
 
 
 def _scalar(function: Callable[[], jax.Array], dtype: jnp.dtype) -> jax.Array:

@@ -1,5 +1,6 @@
 """The train step, compiled once, and the loop around it."""
 
+from jaxtrain.train.batch_statistics import update_bn as update_bn
 from jaxtrain.train.data import Batches as Batches
 from jaxtrain.train.history import History as History
 from jaxtrain.train.history import learning_rates as learning_rates

@@ -1,6 +1,7 @@
 """The state of a training run: one pytree of plain arrays, and the module that it belongs to."""
 
 import dataclasses
+import math
 from typing import Any, Self
 
 import jax
@@ -31,18 +32,24 @@ class Blueprint:
         self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
     ) -> nnx.Module:
         """Build the NNX module around these values, its random streams restarted for this step."""
-        key = jax.random.fold_in(key, step)
-        streams = []
-        for index, (path, kind, shape) in enumerate(self.streams):
-            if issubclass(kind, nnx.RngKey):
-                # The index tells streams apart: layers of one shape draw masks of their own.
-                stream = jax.random.fold_in(key, index)
-                streams.append((path, jax.random.split(stream, shape) if shape else stream))
-            else:
-                streams.append((path, jnp.zeros(shape, jnp.uint32)))
-        model = nnx.merge(self.graphdef, params, model_state, nnx.from_flat_state(streams))
+        streams = nnx.from_flat_state(self._streams_at(key, step))
+        model = nnx.merge(self.graphdef, params, model_state, streams)
         model.train() if train else model.eval()
         return model
+
+    def _streams_at(self, key: Key[Array, ""], step: Int[Array, ""]) -> list[tuple[Any, Array]]:
+        """The variables of the random streams at a step: slices of one vector of keys, and counts of zero.
+
+        Keys derived one by one would cost a TPU a chain of scalar instructions for every layer.
+        """
+        if not self.streams:
+            return []
+        sizes = [math.prod(shape) for _, kind, shape in self.streams if issubclass(kind, nnx.RngKey)]
+        keys = iter(jnp.split(jax.random.split(jax.random.fold_in(key, step), sum(sizes)), np.cumsum(sizes[:-1])))
+        return [
+            (path, next(keys).reshape(shape) if issubclass(kind, nnx.RngKey) else jnp.zeros(shape, jnp.uint32))
+            for path, kind, shape in self.streams
+        ]
 
 
 @jax.tree_util.register_dataclass
@@ -53,9 +60,9 @@ class TrainState:
     The leaves are plain arrays in plain dicts, so a state can be mapped over, saved, sharded, donated and scanned like
     any pytree. The NNX module itself is taken apart by `create` and put together again inside the compiled step.
 
-    Random numbers (dropout masks, say) are not part of the state that changes: at every step each random stream of the
-    module restarts from `fold_in(fold_in(key, step), index of the stream)`. A run resumed at step k therefore draws
-    what the uninterrupted run drew.
+    Random numbers, such as dropout masks, are not part of the state that changes: at every step the random streams of
+    the module restart from `jax.random.split(jax.random.fold_in(key, step), number of streams)`. A run resumed at
+    step k therefore draws what the uninterrupted run drew.
 
     Attributes:
         step: how many updates were made, int32 scalar.

@@ -5,7 +5,7 @@ from importlib import import_module
 
 from parity.case import Case
 
-ROOMS = ("losses", "optim", "schedules", "regularization", "nn", "half_precision")
+ROOMS = ("losses", "optim", "schedules", "regularization", "nn", "train", "half_precision")
 
 
 @cache

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from parity.case import Case
-from parity.cases import losses, nn, optim
+from parity.cases import losses, nn, optim, train
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
@@ -86,7 +86,7 @@ def in_half_precision(case: Case, precision: str) -> Case:
     )
 
 
-FULL = [*optim.CASES, *losses.CASES, *nn.CASES]
+FULL = [*optim.CASES, *losses.CASES, *nn.CASES, *train.CASES]
 CASES: list[Case] = [
     in_half_precision(next(case for case in FULL if case.component == component), precision)
     for component in dict.fromkeys(case.component for case in FULL)

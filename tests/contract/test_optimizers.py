@@ -251,7 +251,6 @@ def test_every_elementwise_optimizer_keeps_the_contract():
         "lbfgs": "needs the loss as a function of the parameters: test_lbfgs_contract.py",
         "param_groups": "composes optimizers",
         "separate_steps": "reshapes a state",
-        "update_bn": "no optimizer",
     }
     public = {name for name, value in vars(optim).items() if inspect.isfunction(value)}
     assert public - OPTIMIZERS.keys() == others.keys()

@@ -9,7 +9,7 @@ from torch.optim import swa_utils
 from jaxtrain import optim
 from jaxtrain.optim.averaging import AveragedModel
 from parity.case import Case
-from parity.subjects.averaging import AveragingCase, UpdateBnCase
+from parity.subjects.averaging import AveragingCase
 
 
 def case(component: str, configuration: str, **options: Any) -> Case:
@@ -38,12 +38,6 @@ def debiased(decay: float) -> AveragedModel:
         return (decay * averaged * correction + (1 - decay) * current) / (1 - jnp.float32(decay) ** (number + 1))
 
     return optim.averaged_model(average)
-
-
-def see_all(loader, model):
-    """What a training loop would do."""
-    for batch in loader:
-        model(batch)
 
 
 CASES: list[Case] = [
@@ -106,16 +100,6 @@ CASES: list[Case] = [
             "integers rounded to the nearest": lambda: optim.averaged_model(
                 lambda a, c, _: jnp.where(a == jnp.round(a), jnp.round(a + (c - a) / 8), a + (c - a) / 8), True
             ),
-        },
-    ),
-    UpdateBnCase(
-        component="optim.update_bn",
-        ours=optim.update_bn,
-        defects={
-            "keeps the momentum": see_all,
-            "sees the first batch twice": lambda loader, model: optim.update_bn([*loader[:1], *loader], model),
-            "sees one batch": lambda loader, model: optim.update_bn(loader[:1], model),
-            "one batch of all": lambda loader, model: optim.update_bn([jnp.concatenate(loader)], model),
         },
     ),
 ]
