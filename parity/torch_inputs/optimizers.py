@@ -1,7 +1,6 @@
 """Every configuration of an optimizer that PyTorch's own tests run on a CPU, as a case."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,12 +8,14 @@ import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim import lbfgs
-from parity.cases.optim._table import case
-from parity.cases.optim.matrix import TorchMuon, muon, muon_case
-from parity.cases.optim.sparse_adam import tables
+from parity.cases import optim as own_cases
+from parity.references import objectives
+from parity.references.muon import TorchMuon, matrices, muon
+from parity.references.sparse_tables import tables
 from parity.report import limits
 from parity.runner import run
+from parity.subjects.closure import ClosureCase
+from parity.subjects.optimizer import OptimizerCase, live_leaves
 from parity.torch_inputs import rejections, torch_databases
 from parity.torch_inputs.torch_databases import OptimizerInput
 from parity.torch_inputs.verdict import Verdict
@@ -33,7 +34,7 @@ SHORT = {
     "reason": "steps of a thousandth: the differences of gradients that make the direction lose four digits; and an "
     "iteration multiplies every rounding, so that the largest float32 error is one of few",
 }
-WIDER: Mapping[tuple[str, str], Mapping[str, Any]] = {
+WIDER: dict[tuple[str, str], dict[str, Any]] = {
     ("nadam", "weight_decay"): CHAOTIC,
     ("nadam", "weight_decay, momentum_decay"): CHAOTIC,
     ("nadam", "maximize"): CHAOTIC,
@@ -69,11 +70,7 @@ def judge(torch_name: str) -> Verdict:
 
 def cases(torch_name: str) -> list[Case]:
     """A case a configuration."""
-    name = our_name(torch_name)
-    return [
-        replace(configured(torch_name, found), **WIDER.get((name, found.description), {}))
-        for found in torch_databases.optimizer_inputs(torch_name)
-    ]
+    return [configured(torch_name, found) for found in torch_databases.optimizer_inputs(torch_name)]
 
 
 def configured(torch_name: str, found: OptimizerInput) -> Case:
@@ -84,18 +81,32 @@ def configured(torch_name: str, found: OptimizerInput) -> Case:
     arguments = {key: plain(value) for key, value in found.kwargs.items()}
     rate = plain(kind([torch.nn.Parameter(torch.zeros(1, 1))]).defaults["lr"])
     defects = {"without these arguments": ours} if arguments else {"half the rate": partial(ours, lr=rate / 2)}
-    subject, configuration = partial(ours, **arguments), f"optim_db: {found.description}"
-
-    def torch_optimizer(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
-        return reference(parameters, **arguments)
-
-    if name == "muon":
-        return muon_case(configuration, subject, torch_optimizer, defects=defects)
+    common: dict[str, Any] = {
+        "component": component_of(torch_name),
+        "configuration": f"optim_db: {found.description}",
+        "ours": partial(ours, **arguments),
+        "reference": lambda parameters: reference(parameters, **arguments),
+        "defects": defects,
+        **_limits(name, found.description),
+    }
     if name == "lbfgs":
-        objective = lbfgs.steep if "line_search_fn" in arguments else lbfgs.smooth
-        return lbfgs.case(configuration, subject, torch_optimizer, objective, defects, size=6)
-    leaves = {"leaves": tables()} if name == "sparse_adam" else {}
-    return case(name, configuration, subject, torch_optimizer, defects=defects, **leaves)
+        return ClosureCase(
+            objective=objectives.steep if "line_search_fn" in arguments else objectives.smooth,
+            start=objectives.start(6),
+            problems=objectives.problems(6),
+            updates=3,
+            states=("d", "prev_flat_grad", "prev_loss"),
+            **common,
+        )
+    leaves = {"muon": matrices, "sparse_adam": tables}.get(name, live_leaves)
+    return OptimizerCase(leaves=leaves(), **common)
+
+
+def _limits(name: str, description: str) -> dict[str, Any]:
+    """The limits of a configuration: its own, else those of the component's first case."""
+    own = next(case for case in own_cases.CASES if case.component == f"optim.{name}")
+    usual = {key: getattr(own, key) for key in ("formula_limit", "precision_factor", "reason")}
+    return usual | WIDER.get((name, description), {})
 
 
 def plain(value: Any) -> Any:

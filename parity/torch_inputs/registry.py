@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from jaxtrain import losses, nn
 from parity._quiet import quietly
-from parity.cases.nn.dropout import masks_of, seeded
+from parity.references.masks import masks_of, seeded
 from parity.torch_inputs import torch_databases
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.torch_inputs.trials import FunctionTrial, LayerTrial, Trial

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxtrain import optim
-from parity.cases.optim.matrix import TorchMuon, matrices
-from parity.cases.optim.sparse_adam import tables
+from parity.references.muon import TorchMuon, matrices
+from parity.references.sparse_tables import tables
 from parity.subjects.optimizer import OptimizerCase, live_leaves
 from parity.verdicts import FORMULA_LIMIT, Arrays, errors
 

@@ -4,14 +4,11 @@ The two frameworks draw different random numbers, and so ours get PyTorch's mask
 That each element is dropped with the right probability is a matter of statistics, and of the tests.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import torch
 import torch.nn.functional as F
 from flax import nnx
@@ -19,29 +16,11 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
+from parity.references.masks import TorchFunction, masks_of, seeded
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 
-TorchFunction = Callable[..., torch.Tensor]
 KEY = jax.random.key(0)
-
-
-def seeded(reference: TorchFunction, *arguments: Any, **options: Any) -> torch.Tensor:
-    """PyTorch's function with the same random numbers at each call."""
-    torch.manual_seed(5)
-    return reference(*arguments, **options)
-
-
-@contextmanager
-def masks_of(reference: TorchFunction, p: float) -> Iterator[None]:
-    """Inside, JAX draws the random words that lead to the mask of `reference`."""
-
-    def words(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        kept = seeded(reference, torch.ones(shape), p, training=True) > 0.9
-        return jnp.asarray(np.where(kept.numpy(), np.iinfo(np.uint32).max, 0), dtype)
-
-    with mock.patch.object(jax.random, "bits", words):
-        yield
 
 
 def function_case(

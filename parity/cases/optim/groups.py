@@ -12,7 +12,7 @@ from jaxtrain import optim
 from jaxtrain.regularization import label_parameters
 from parity.case import Case
 from parity.cases.optim._table import Factory, case
-from parity.cases.optim.matrix import TorchMuon, muon
+from parity.references.muon import TorchMuon, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
 Parameters = list[torch.Tensor]

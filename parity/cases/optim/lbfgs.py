@@ -11,49 +11,8 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory
+from parity.references.objectives import level, plateau, problems, smooth, start, steep, valley
 from parity.subjects.closure import ClosureCase
-
-PROBLEMS = 100
-
-
-def smooth(parameters, problem):
-    """A convex loss that steps of fixed length can follow."""
-    residual, shift = parameters["weight"] - problem[0], parameters["bias"] - problem[2, 0]
-    loss = (problem[1] * residual**2).sum() / 2 + ((1 + residual**2) ** 0.5).sum()
-    return loss + 0.1 * (residual.sum() + shift) ** 2 + shift**2
-
-
-def steep(parameters, problem):
-    """A convex loss that grows with the fourth power."""
-    residual, shift = parameters["weight"] - problem[0], parameters["bias"] - problem[2, 0]
-    loss = (problem[1] * residual**2).sum() / 2 + 0.05 * (residual**4).sum()
-    return loss + 0.1 * (residual.sum() - shift) ** 2 + shift**2
-
-
-def valley(parameters, problem):
-    """Rosenbrock's valley in more dimensions, bent by the problem."""
-    x = parameters["weight"]
-    loss = ((1 + problem[0] / 5 - x) ** 2).sum() + 10 * problem[1].mean() * ((x[1:] - x[:-1] ** 2) ** 2).sum()
-    return loss + (parameters["bias"] - x[0] ** 2) ** 2
-
-
-def level(parameters, problem):
-    """From 1 at 0, downhill at first, to a gentle slope at 1 that lies from 3e-4 below to 3e-4 above."""
-    x, drop = parameters["weight"], 3e-5 * problem
-    return (1 - x + (1.75 - 3 * drop) * x**2 + (2 * drop - 0.75) * x**3).sum()
-
-
-def plateau(parameters, problem):
-    """From 0, downhill for a hundredth of the first trial's way at most, and up to a plateau that no cubic follows."""
-    x = parameters["weight"]
-    return (-x + (5 + problem) * x**2 / (1e-4 + x**2)).sum()
-
-
-def problems(size: int) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    shape = (PROBLEMS, size)
-    parts = [rng.normal(size=shape), np.exp(rng.uniform(-1.5, 1.5, shape)), rng.normal(size=shape)]
-    return np.stack(parts, axis=1).astype(np.float32)
 
 
 def case(
@@ -65,7 +24,7 @@ def case(
     size: int = 12,
     **options,
 ) -> Case:
-    given = {"start": {"weight": -np.ones(size), "bias": np.array(3.0)}, "problems": problems(size), "updates": 3}
+    given = {"start": start(size), "problems": problems(size), "updates": 3}
     return ClosureCase(
         component="optim.lbfgs",
         configuration=configuration,

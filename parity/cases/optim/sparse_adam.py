@@ -1,47 +1,15 @@
 """Cases of `jaxtrain.optim`: gradients of single rows."""
 
-from dataclasses import dataclass
 from functools import partial
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import torch
 
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory, case, halving, torch_halving
-from parity.subjects.optimizer import STEPS, Leaf
-
-
-@dataclass(frozen=True, kw_only=True)
-class SparseLeaf(Leaf):
-    """A table, whose gradients are rows at `indices`, -1 for none."""
-
-    indices: np.ndarray
-
-    def torch_gradient(self, gradients: torch.Tensor, step: int) -> torch.Tensor:
-        given = self.indices[step] >= 0
-        indices = self.indices[step][None, given]
-        return torch.sparse_coo_tensor(indices, gradients[step][given], self.initial.shape, check_invariants=True)
-
-    def jax_gradients(self, gradients: jax.Array) -> optim.SparseRows:
-        return optim.SparseRows(jnp.asarray(self.indices), gradients)
-
-
-def tables(steps: int = STEPS) -> dict[str, Leaf]:
-    """Rows that are touched often, seldom, twice at once and never; steps with few rows and with none."""
-    rng = np.random.default_rng(4)
-
-    def leaf(rows: int, touched: int, row: tuple[int, ...]) -> Leaf:
-        indices = (rows * rng.random((steps, touched)) ** 2).astype(int) % (rows - 1)
-        indices[rng.random(indices.shape) < 0.2] = -1
-        indices[steps // 6 : steps // 6 + 5] = -1
-        gradients = rng.normal(size=(steps, touched, *row)) * 10 ** rng.uniform(-6, 1, (steps, touched, *row))
-        return SparseLeaf(initial=rng.normal(size=(rows, *row)), gradients=gradients, indices=indices)
-
-    return {"table": leaf(7, 4, (3,)), "vector": leaf(5, 2, ())}
+from parity.references.sparse_tables import tables
 
 
 def dense(make: Factory) -> Factory:
