@@ -6,6 +6,7 @@ from jax import Array
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.sums import float64_sum
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -33,14 +34,14 @@ def reduce(
     """
     if reduction == "none":
         return (losses / share).astype(dtype)
-    divisor = losses.size if total is None else total
 
     def reduced() -> Array:
-        summed = jnp.sum(as_float64(losses)) / share
+        summed = float64_sum(losses) / share
         if reduction == "sum":
             return summed
-        weights = as_float64(divisor)
+        if not isinstance(total, Array):
+            return summed / as_float64(losses.size if total is None else total)
         # A smoothed loss has a sum even where every position weighs 0, and would have an infinite mean.
-        return jnp.where(jnp.any(weights != 0), summed / jnp.sum(weights), jnp.nan)
+        return jnp.where(jnp.any(total != 0), summed / float64_sum(total), jnp.nan)
 
     return in_float64(reduced, dtype=dtype)

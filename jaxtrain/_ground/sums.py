@@ -1,0 +1,33 @@
+"""Sums as accurate as in float64, without a float64 array as large as what they sum."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxtrain._ground.float64 import as_float64
+
+_FEW = 4096
+"""An array of at most so many elements is summed in float64 alone."""
+
+_SHORT = 64
+"""Rows of fewer elements are not worth a partial sum each."""
+
+
+def float64_sum(values: jax.Array) -> jax.Array:
+    """The sum of all elements as a float64 scalar; inside `in_float64` only.
+
+    A large array is summed in two stages: the rows (all elements that share an index of the first axis) in the dtype of
+    `values`, then their sums in float64. XLA sums a row in a tree, which errs by about one rounding, and the errors of
+    the rows average out. Where rows are short, as in a vector, the whole array is one row. No axis is split or merged,
+    so that a sharded array is summed where it lies.
+    """
+    if not _is_below(_FEW + 1, values.size):
+        first = 0 if _is_below(_SHORT, math.prod(values.shape[1:])) else 1
+        values = jnp.sum(values, range(first, values.ndim))
+    return jnp.sum(as_float64(values))
+
+
+def _is_below(limit: int, size: int) -> bool:
+    """Whether `size` is known to be less than `limit`; a symbolic dimension of `jax.export` is not."""
+    return isinstance(size, int) and size < limit
