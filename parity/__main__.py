@@ -1,4 +1,4 @@
-"""`python -m parity [NAME]`: prove every component against PyTorch, here and now."""
+"""`python -m parity [run | inputs | mutants] [NAME]`: prove every component against PyTorch, here and now."""
 
 import argparse
 import sys
@@ -11,11 +11,28 @@ from rich.progress import track
 
 from parity import deviations, report
 from parity.cases import matching
+from parity.mutants import __main__ as mutants_command
 from parity.runner import add_processes, run_all
+from parity.torch_inputs import __main__ as torch_inputs_command
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
+    """Run the subcommand that the first argument names; without one, `run`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    name, rest = "".join(given[:1]), given[1:]
+    if name == "inputs":
+        return torch_inputs_command.main(rest)
+    if name == "mutants":
+        return mutants_command.main(rest)
+    return run(rest if name == "run" else given)
+
+
+def run(arguments: list[str]) -> int:
+    """Compare every case, or those whose name contains the argument."""
+    parser = argparse.ArgumentParser(
+        prog="python -m parity run",
+        description="Compare jaxtrain with PyTorch, executed. Other subcommands: inputs, mutants.",
+    )
     parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
     add_processes(parser, "cases")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")

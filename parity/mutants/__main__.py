@@ -1,4 +1,4 @@
-"""`python -m parity.mutants [NAME]`: how many small bugs in the source would the cases catch?"""
+"""`python -m parity mutants [NAME]`: how many small bugs in the source would the cases catch?"""
 
 import argparse
 import resource
@@ -11,7 +11,7 @@ from parity.mutants.reach import modules, path_of
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m parity mutants", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="only mutants of files whose path contains this")
     parser.add_argument("--number", type=int, default=100, help="how many mutants, from each file in turn; 0 for all")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`python -m parity.torch_inputs [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
+"""`python -m parity inputs [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from parity.torch_inputs.runner import all_names, verdicts
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity.torch_inputs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m parity inputs", description=__doc__)
     parser.add_argument("name", nargs="?", default="", help="only components whose name contains this")
     add_processes(parser, "components")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, or between its markers")
