@@ -1,4 +1,4 @@
-"""`python -m parity [run | inputs | mutants] [NAME]`: prove every component against PyTorch, here and now."""
+"""`python -m parity [run | inputs | mutants | speed] [NAME]`: prove every component against PyTorch, here and now."""
 
 import argparse
 import sys
@@ -13,6 +13,7 @@ from parity import deviations, report
 from parity.cases import matching
 from parity.mutants import __main__ as mutants_command
 from parity.runner import add_processes, run_all
+from parity.speed import command as speed_command
 from parity.torch_inputs import __main__ as torch_inputs_command
 
 
@@ -24,14 +25,23 @@ def main(arguments: list[str] | None = None) -> int:
         return torch_inputs_command.main(rest)
     if name == "mutants":
         return mutants_command.main(rest)
+    if name == "speed":
+        return speed(rest)
     return run(rest if name == "run" else given)
+
+
+def speed(arguments: list[str]) -> int:
+    """Measure every component beside its counterpart."""
+    parser = argparse.ArgumentParser(prog="python -m parity speed", description=speed_command.main.__doc__)
+    speed_command.add_arguments(parser)
+    return speed_command.main(parser.parse_args(arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Compare every case, or those whose name contains the argument."""
     parser = argparse.ArgumentParser(
         prog="python -m parity run",
-        description="Compare jaxtrain with PyTorch, executed. Other subcommands: inputs, mutants.",
+        description="Compare jaxtrain with PyTorch, executed. Other subcommands: inputs, mutants, speed.",
     )
     parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
     add_processes(parser, "cases")

@@ -1,0 +1,118 @@
+"""`python -m parity speed [NAME ...]`: measure each component beside its counterpart."""
+
+import datetime
+import platform
+import sys
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+from rich.console import Console
+from rich.progress import Progress
+
+from parity.markdown import write_markdown
+from parity.speed import report
+from parity.speed.compiling import check_h100_compiler
+from parity.speed.measure import QUICK, Effort, measure, measure_ahead_of_time, one_core, warm_up
+from parity.speed.scenario import Scenario
+from parity.speed.scenarios import all_scenarios
+from parity.speed.scenarios.registry import PARAMETERS
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+
+    def number(text: str) -> int:
+        if int(text) < 1:
+            raise ArgumentTypeError(f"must be at least 1, got {text}")
+        return int(text)
+
+    parser.add_argument("name", nargs="*", help="only scenarios whose names contain one of these, such as optim.adamw")
+    parser.add_argument(
+        "--parameters",
+        type=number,
+        nargs="+",
+        default=list(PARAMETERS),
+        metavar="N",
+        help="how many parameter arrays the optimizers get (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--for",
+        dest="device",
+        choices=["h100"],
+        help="compile for a device that is not here, and count kernels and temporaries instead of taking times",
+    )
+    parser.add_argument("--quick", action="store_true", help="small batches and few rounds: try the instrument")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the tables to FILE, or between its markers"
+    )
+
+
+def main(options: Namespace) -> int:
+    """Measure optimizers, layers and losses beside Optax, Flax and plain JAX."""
+    found = [
+        scenario
+        for scenario in all_scenarios(options.parameters, small=options.quick)
+        if not options.name or any(name in scenario.name for name in options.name)
+    ]
+    if not found:
+        print(f"speed: expected part of a scenario's name, such as optim.adamw, got {options.name}", file=sys.stderr)
+        return 2
+    # Compile seconds are those of the compiler.
+    jax.config.update("jax_enable_compilation_cache", False)
+    if options.device:
+        try:
+            check_h100_compiler()
+        except RuntimeError as missing:
+            print(f"speed: {missing}", file=sys.stderr)
+            return 2
+        jax.config.update("jax_platforms", "cpu")  # The plugin only compiles; it is not to look for a GPU.
+        note = _note("an H100, ahead of time")
+        results = [measure_ahead_of_time(scenario) for scenario in _track(found)]
+        tables = report.sections_ahead_of_time(results, note)
+    else:
+        effort = QUICK if options.quick else Effort()
+        with one_core() as (clock, how):
+            warm_up()
+            note = _note(f"{_processor()}, {how}")
+            results = [measure(scenario, effort, clock) for scenario in _track(found)]
+        tables = report.sections(results, note)
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for table in tables:
+        console.print(report.rich_table(table))
+    console.print(report.summary(tables))
+    if options.json:
+        options.json.write_text(report.as_json(results, note))
+    if options.markdown:
+        write_markdown(options.markdown, **{table.key: report.markdown(table) for table in tables})
+    return 0
+
+
+def _track(scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
+    """One by one, with a progress bar that is drawn only between them: a thread of its own would be measured, too."""
+    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+        task = progress.add_task("", total=len(scenarios))
+        for scenario in scenarios:
+            progress.update(task, description=scenario.name, refresh=True)
+            yield scenario
+            progress.advance(task)
+
+
+def _note(device: str) -> str:
+    """Where and when, with which versions."""
+    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("JAX", "Flax", "Optax"))
+    return f"{datetime.date.today()}: {device}; {versions}."
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
