@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.dtypes import at_least_float32
 
 
@@ -16,11 +17,6 @@ def as_floating(where: str, input: ArrayLike) -> jax.Array:
     if not jnp.issubdtype(input.dtype, jnp.floating):
         raise TypeError(f"{where}: input must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
     return input
-
-
-def compute_dtype(input: jax.Array) -> jnp.dtype:
-    """The dtype to compute in: that of `input`, but float32 for float16 and bfloat16."""
-    return at_least_float32(input.dtype)
 
 
 def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
@@ -66,9 +62,9 @@ def value(variable: nnx.Variable | None) -> jax.Array | None:
     return None if variable is None else variable[...]
 
 
-def along_axis(vector: jax.Array, axis: int, ndim: int) -> jax.Array:
-    """Reshape `vector` to broadcast along `axis` of an array with `ndim` dimensions."""
-    return jnp.expand_dims(vector, tuple(other for other in range(ndim) if other != axis))
+def per_channel(vector: jax.Array | None, x: jax.Array, axis: int) -> jax.Array | None:
+    """`vector`, where given, in the dtype of `x` and reshaped to broadcast along its `axis`."""
+    return None if vector is None else along_axis(vector, axis, x.ndim).astype(x.dtype)
 
 
 def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.Array:

@@ -29,8 +29,3 @@ def keep_mask(
     dropped_words, any_kept = in_float64(threshold, p, dtype=default_float())
     words = jax.random.bits(key, tuple(1 if axis in shared else size for axis, size in enumerate(shape)), jnp.uint32)
     return (words >= dropped_words) & any_kept
-
-
-def other_positions(input: jax.Array, axis: int) -> tuple[int, ...]:
-    """The axes along which a channel of an example extends: all but the first and `axis`."""
-    return tuple(other for other in range(1, input.ndim) if other != axis)

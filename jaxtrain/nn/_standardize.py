@@ -1,19 +1,28 @@
 """Centring and scaling by an array's own mean and variance, the heart of all norms but RMSNorm."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 AxisName = str | tuple[str, ...] | None
+Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])
 
 
 class Standardized(NamedTuple):
-    """(x - mean) / √(variance + eps) · scale, and the statistics, with the reduced axes kept at size one."""
+    """(x - mean) / √(variance + eps) · scale + bias, and the statistics, with the reduced axes kept at size one."""
 
     output: jax.Array
+    mean: jax.Array
+    variance: jax.Array
+
+
+class Moments(NamedTuple):
+    """The mean and variance of an array, and the array less its mean."""
+
+    centred: jax.Array
     mean: jax.Array
     variance: jax.Array
 
@@ -24,22 +33,23 @@ def standardize(
     eps: float,
     *,
     scale: jax.Array | None = None,
+    bias: jax.Array | None = None,
     axis_name: AxisName = None,
 ) -> Standardized:
-    """Bring `x` to mean 0 and deviation `scale` over `axes`, and over the mapped axes `axis_name`.
+    """Bring `x` to mean 0 and variance 1 over `axes`, and over the mapped axes `axis_name`; then scale it and add.
 
-    `scale` must be constant over `axes`. None stands for 1.
+    `scale` and `bias` have as many dimensions as `x`. None stands for 1 and for 0.
     """
-    return _standardize(x, jnp.ones((), x.dtype) if scale is None else scale, axes, eps, axis_name)
+    one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
+    return _standardize(x, one if scale is None else scale, zero if bias is None else bias, axes, eps, axis_name)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
 def _standardize(
-    x: jax.Array, scale: jax.Array, axes: tuple[int, ...], eps: float, axis_name: AxisName
+    x: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...], eps: float, axis_name: AxisName
 ) -> Standardized:
-    """As `standardize`."""
-    centred, mean, variance = _centred(x, axes, axis_name)
-    return Standardized(centred * (scale / jnp.sqrt(variance + eps)), mean, variance)
+    centred, mean, variance = _moments(x, axes, axis_name)
+    return Standardized(centred * (scale / jnp.sqrt(variance + eps)) + bias, mean, variance)
 
 
 @_standardize.defjvp
@@ -47,45 +57,48 @@ def _standardize_jvp(
     axes: tuple[int, ...],
     eps: float,
     axis_name: AxisName,
-    primals: tuple[jax.Array, jax.Array],
-    tangents: tuple[jax.Array, jax.Array],
+    primals: tuple[jax.Array, ...],
+    tangents: tuple[jax.Array, ...],
 ) -> tuple[Standardized, Standardized]:
-    """The derivative that autodiff would find, in the order whose transpose rounds least.
+    """The derivative that autodiff would find, written so that its transpose is short.
 
-    Backwards, a gradient is first centred, then freed of its part along the output, and scaled last. In autodiff's
-    order, large parts are scaled and rounded before they cancel, which costs two digits more than one would like:
-    up to six times PyTorch's error, which sums in float64.
+    What is constant over the reduced axes is put together before it meets an array of full size. Transposed, that is
+    two sums over the gradient g, Σg and Σ(g · normalized), in one pass over the arrays: they are the gradients of bias
+    and scale, and all that the gradient of `x` needs.
     """
-    (x, scale), (x_tangent, scale_tangent) = primals, tangents
-    result = _standardize(x, scale, axes, eps, axis_name)
-    centred, _, variance = _centred(x, axes, axis_name)
+    (x, scale, bias), (x_tangent, scale_tangent, bias_tangent) = primals, tangents
+    centred, mean, variance = _moments(x, axes, axis_name)
     deviation = jnp.sqrt(variance + eps)
-    # Divided, not multiplied by an inverse: that would be rounded once for all, an error that no sum averages out.
-    unscaled = centred / deviation
+    normalized = centred * (1 / deviation)
+    slope = scale / deviation
 
-    scaled = x_tangent * (scale / deviation)
-    across = scaled - unscaled * _average(unscaled * scaled, axes, axis_name)
-    return result, Standardized(
-        output=across - _average(across, axes, axis_name) + unscaled * scale_tangent,
-        mean=_average(x_tangent, axes, axis_name),
-        variance=2 * deviation * _average(unscaled * x_tangent, axes, axis_name),
+    mean_tangent, along = _average((x_tangent, normalized * x_tangent), axes, axis_name)
+    output_tangent = (
+        x_tangent * slope + (bias_tangent - slope * mean_tangent) + normalized * (scale_tangent - slope * along)
+    )
+    return (
+        Standardized(centred * slope + bias, mean, variance),
+        Standardized(output_tangent, mean_tangent, 2 * deviation * along),
     )
 
 
-def _centred(x: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The data less their mean, the mean, and the variance.
+def _moments(x: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> Moments:
+    """Mean and variance in two passes, as exact as they are in three.
 
-    The variance is the mean square of the centred data, never E[x²] - E[x]², which loses all digits where the mean
-    is large beside the deviation. The data are centred twice, because the first mean is itself rounded: at mean 1000
-    by 3e-5, which the second mean still finds in the differences.
+    The first mean is itself rounded: at mean 1000 by 3e-5, which the second pass finds in the differences. It also
+    sums their squares, of which the square of that small correction is taken off. E[x²] - E[x]² would save a pass, and
+    lose all digits where the mean is large beside the deviation.
     """
     rounded_mean = _average(x, axes, axis_name)
     shifted = x - rounded_mean
-    correction = _average(shifted, axes, axis_name)
-    centred = shifted - correction
-    return centred, rounded_mean + correction, _average(jnp.square(centred), axes, axis_name)
+    correction, mean_square = _average((shifted, jnp.square(shifted)), axes, axis_name)
+    variance = mean_square - jnp.square(correction)
+    # Beside a larger deviation, the rounding of the differences, which is the same for many, outweighs the correction.
+    is_far = jnp.square(rounded_mean) > variance
+    mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
+    return Moments(shifted - correction, mean, variance)
 
 
-def _average(values: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> jax.Array:
-    local = jnp.mean(values, axis=axes, keepdims=True)
+def _average(values: Arrays, axes: tuple[int, ...], axis_name: AxisName) -> Arrays:
+    local = jax.tree.map(lambda array: jnp.mean(array, axis=axes, keepdims=True), values)
     return local if axis_name is None else lax.pmean(local, axis_name)

@@ -11,7 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
 from jaxtrain._ground.checks import check_integer, check_range
-from jaxtrain.nn._arrays import as_floating, compute_dtype
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating
 from jaxtrain.nn.linear import Linear
 
 
@@ -151,12 +152,12 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
     def _head_log_prob(self, input: jax.Array) -> jax.Array:
         scores = self.head(input)
-        return jax.nn.log_softmax(scores.astype(compute_dtype(scores)))
+        return jax.nn.log_softmax(scores.astype(at_least_float32(scores.dtype)))
 
     def _tail_log_prob(self, input: jax.Array, number: int) -> jax.Array:
         to_bottleneck, to_classes = self.tail[number]
         scores = to_classes(to_bottleneck(input))
-        return jax.nn.log_softmax(scores.astype(compute_dtype(scores)))
+        return jax.nn.log_softmax(scores.astype(at_least_float32(scores.dtype)))
 
 
 def _pick(values: jax.Array, index: jax.Array) -> jax.Array:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.nn._arrays import as_floating, channel_axis, compute_dtype
-from jaxtrain.nn._masks import keep_mask, other_positions
+from jaxtrain.nn._arrays import as_floating, channel_axis
+from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
 
 SATURATION = -1.7580993408473766
@@ -95,7 +97,7 @@ def feature_alpha_dropout(
     """
     input = as_floating("feature_alpha_dropout", input)
     check_range("feature_alpha_dropout", "p", p, 0.0, 1.0)
-    shared = other_positions(input, channel_axis("feature_alpha_dropout", input, axis))
+    shared = other_axes(input.ndim, 0, channel_axis("feature_alpha_dropout", input, axis))
     return _saturate("feature_alpha_dropout", input, p, key, shared) if training else input
 
 
@@ -175,7 +177,7 @@ def _saturate(
     where: str, input: jax.Array, p: float | jax.Array, key: jax.Array | None, shared: Collection[int] = ()
 ) -> jax.Array:
     """`input` with saturation under a mask drawn once along the axes `shared`, brought back to mean 0, variance 1."""
-    dtype = compute_dtype(input)
+    dtype = at_least_float32(input.dtype)
 
     def coefficients(p: float | jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         p = as_float64(p)

@@ -9,8 +9,10 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxtrain._ground.axes import along_axis, other_axes
 from jaxtrain._ground.checks import check_range
-from jaxtrain.nn._arrays import along_axis, as_floating, canonical_axis, check_size, compute_dtype
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, canonical_axis, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import standardize
 
@@ -88,12 +90,12 @@ def batch_norm(
     ):
         check_size("batch_norm", name, vector, input, axis)
 
-    x = input.astype(compute_dtype(input))
-    scale = None if weight is None else along_axis(weight, axis, input.ndim).astype(x.dtype)
+    x = input.astype(at_least_float32(input.dtype))
+    scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
     if training:
-        others = tuple(other for other in range(input.ndim) if other != axis)
+        others = other_axes(x.ndim, axis)
         count = _count_per_channel(input, others, axis_name)
-        output, mean, variance = standardize(x, others, eps, scale=scale, axis_name=axis_name)
+        output, mean, variance = standardize(x, others, eps, scale=scale, bias=shift, axis_name=axis_name)
         running_mean = moved(running_mean, mean, momentum)
         running_var = moved(running_var, variance, momentum, count / (count - 1))
     elif running_mean is None or running_var is None:
@@ -102,11 +104,9 @@ def batch_norm(
             "the statistics of the batch"
         )
     else:
-        mean = along_axis(running_mean, axis, input.ndim).astype(x.dtype)
-        variance = along_axis(running_var, axis, input.ndim).astype(x.dtype)
+        mean, variance = (along_axis(v, axis, x.ndim).astype(x.dtype) for v in (running_mean, running_var))
         output = (x - mean) * ((1 if scale is None else scale) / jnp.sqrt(variance + eps))
-    if bias is not None:
-        output += along_axis(bias, axis, input.ndim)
+        output = output if shift is None else output + shift
     return output.astype(input.dtype), running_mean, running_var
 
 
@@ -204,7 +204,7 @@ class BatchNorm(RunningNorm):
         tracks = training and running_mean is not None
         momentum = self.momentum
         if momentum is None:
-            momentum = 1 / (self.num_batches_tracked[...] + 1).astype(compute_dtype(input)) if tracks else 1.0
+            momentum = 1 / (self.num_batches_tracked[...] + 1).astype(at_least_float32(input.dtype)) if tracks else 1.0
         result = batch_norm(
             input,
             running_mean,

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.nn._arrays import as_floating, compute_dtype
+from jaxtrain.nn._arrays import as_floating
 from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
 
@@ -52,7 +53,7 @@ def drop(
     where: str, input: jax.Array, p: float | jax.Array, key: jax.Array | None, shared: Collection[int] = ()
 ) -> jax.Array:
     """`input` under a mask drawn once along the axes `shared`, and scaled by 1/(1 - p)."""
-    dtype = compute_dtype(input)
+    dtype = at_least_float32(input.dtype)
     # Where everything is dropped, the scale is of no account but for being finite.
     scale = in_float64(lambda p: 1 / jnp.where(p < 1, 1 - as_float64(p), 1), p, dtype=dtype)
     mask = keep_mask(where, key, p, input.shape, shared)

@@ -8,8 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
 from jaxtrain._ground.checks import check_integer, check_range
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import compute_dtype
 
 
 def embedding(
@@ -68,7 +68,7 @@ def embedding(
     if max_norm is not None:
         check_range("embedding", "max_norm", max_norm, 0.0)
         check_range("embedding", "norm_type", norm_type, 0.0, open_low=True)
-        norm = jnp.linalg.norm(rows.astype(compute_dtype(rows)), norm_type, axis=-1, keepdims=True)
+        norm = jnp.linalg.norm(rows.astype(at_least_float32(rows.dtype)), norm_type, axis=-1, keepdims=True)
         returned = (rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)).astype(rows.dtype)
     if scale_grad_by_freq:
         look_ups = jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop")

@@ -1,12 +1,15 @@
 """Group normalization."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_integer, check_range
-from jaxtrain.nn._arrays import along_axis, as_floating, channel_axis, check_channels, check_size, compute_dtype, value
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, channel_axis, check_channels, check_size, per_channel, value
 from jaxtrain.nn._standardize import standardize
 
 
@@ -67,15 +70,17 @@ def group_norm(
             "groups; use fewer groups or more examples"
         )
 
-    grouped_shape = (*input.shape[:axis], num_groups, channels // num_groups, *input.shape[axis + 1 :])
-    grouped = input.astype(compute_dtype(input)).reshape(grouped_shape)
-    within_group = tuple(other for other in range(1, grouped.ndim) if other != axis)
-    output = standardize(grouped, within_group, eps).output.reshape(input.shape)
-    if weight is not None:
-        output *= along_axis(weight, axis, input.ndim)
-    if bias is not None:
-        output += along_axis(bias, axis, input.ndim)
-    return output.astype(input.dtype)
+    def grouped(array: jax.Array | None) -> jax.Array | None:
+        """With the channel axis split in two: groups, and the channels of a group."""
+        if array is None:
+            return None
+        return array.reshape(*array.shape[:axis], num_groups, channels // num_groups, *array.shape[axis + 1 :])
+
+    x = input.astype(at_least_float32(input.dtype))
+    scale, shift = grouped(per_channel(weight, x, axis)), grouped(per_channel(bias, x, axis))
+    x = grouped(x)
+    output = standardize(x, other_axes(x.ndim, 0, axis), eps, scale=scale, bias=shift).output
+    return output.reshape(input.shape).astype(input.dtype)
 
 
 class GroupNorm(nnx.Module):

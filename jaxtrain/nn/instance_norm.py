@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_range
-from jaxtrain.nn._arrays import along_axis, as_floating, channel_axis, check_size, compute_dtype
-from jaxtrain.nn._masks import other_positions
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, channel_axis, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import standardize
 from jaxtrain.nn.batch_norm import batch_norm
@@ -80,7 +81,7 @@ def instance_norm(
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for name, vector in named.items():
         check_size("instance_norm", name, vector, input, axis)
-    positions = other_positions(input, axis)
+    positions = other_axes(input.ndim, 0, axis)
     count = math.prod(input.shape[position] for position in positions)
     if count < 2:
         raise ValueError(
@@ -88,11 +89,9 @@ def instance_norm(
             f"channels along axis {axis}"
         )
 
-    x = input.astype(compute_dtype(input))
-    scale = None if weight is None else along_axis(weight, axis, input.ndim).astype(x.dtype)
-    output, mean, variance = standardize(x, positions, eps, scale=scale)
-    if bias is not None:
-        output += along_axis(bias, axis, input.ndim)
+    x = input.astype(at_least_float32(input.dtype))
+    scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
+    output, mean, variance = standardize(x, positions, eps, scale=scale, bias=shift)
     return (
         output.astype(input.dtype),
         moved(running_mean, jnp.mean(mean, 0), momentum),

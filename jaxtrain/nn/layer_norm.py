@@ -8,7 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
-from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype, value
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
 from jaxtrain.nn._standardize import standardize
 
 
@@ -49,7 +50,7 @@ def layer_norm(
     input = as_floating("layer_norm", input)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     check_range("layer_norm", "eps", eps, 0.0)
-    output = standardize(input.astype(compute_dtype(input)), tuple(range(-len(shape), 0)), eps).output
+    output = standardize(input.astype(at_least_float32(input.dtype)), tuple(range(-len(shape), 0)), eps).output
     if weight is not None:
         output *= weight
     if bias is not None:

@@ -6,7 +6,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.nn._arrays import as_floating, channel_axis, compute_dtype
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, channel_axis
 
 
 def local_response_norm(
@@ -57,7 +58,7 @@ def local_response_norm(
             f"local_response_norm: expected examples, positions and channels, at least three dimensions, got shape "
             f"{input.shape}"
         )
-    x = input.astype(compute_dtype(input))
+    x = input.astype(at_least_float32(input.dtype))
     window, padding = [1] * x.ndim, [(0, 0)] * x.ndim
     window[axis], padding[axis] = size, (size // 2, (size - 1) // 2)
     energy = lax.reduce_window(jnp.square(x), 0.0, lax.add, window, [1] * x.ndim, padding)

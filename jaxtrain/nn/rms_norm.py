@@ -8,7 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
-from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, compute_dtype, value
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
 
 
 def rms_norm(
@@ -46,7 +47,7 @@ def rms_norm(
     """
     input = as_floating("rms_norm", input)
     shape = check_trailing_shape("rms_norm", input, normalized_shape, weight=weight)
-    x = input.astype(compute_dtype(input))
+    x = input.astype(at_least_float32(input.dtype))
     if eps is None:
         eps = float(jnp.finfo(x.dtype).eps)
     check_range("rms_norm", "eps", eps, 0.0)
