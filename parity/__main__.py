@@ -1,79 +1,22 @@
-"""`python -m parity [run | inputs | mutants | speed] [NAME]`: prove every component against PyTorch, here and now."""
+"""`python -m parity [run | inputs | mutants | speed]`: one command, whose subcommands import only what they need."""
 
-import argparse
 import sys
-from pathlib import Path
+from importlib import import_module
 
-import jax
-import torch
-from rich.console import Console
-from rich.progress import track
-
-from parity import deviations, report
-from parity.cases import matching
-from parity.mutants import __main__ as mutants_command
-from parity.runner import add_processes, run_all
-from parity.speed import command as speed_command
-from parity.torch_inputs import __main__ as torch_inputs_command
+SUBCOMMANDS = {
+    "run": "parity.command",
+    "inputs": "parity.torch_inputs.command",
+    "mutants": "parity.mutants.command",
+    "speed": "parity.speed.command",
+}
+"""The module of each subcommand, whose `main(arguments)` returns the exit status."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the subcommand that the first argument names; without one, `run`."""
-    given = sys.argv[1:] if arguments is None else arguments
-    name, rest = "".join(given[:1]), given[1:]
-    if name == "inputs":
-        return torch_inputs_command.main(rest)
-    if name == "mutants":
-        return mutants_command.main(rest)
-    if name == "speed":
-        return speed(rest)
-    return run(rest if name == "run" else given)
-
-
-def speed(arguments: list[str]) -> int:
-    """Measure every component beside its counterpart."""
-    parser = argparse.ArgumentParser(prog="python -m parity speed", description=speed_command.main.__doc__)
-    speed_command.add_arguments(parser)
-    return speed_command.main(parser.parse_args(arguments))
-
-
-def run(arguments: list[str]) -> int:
-    """Compare every case, or those whose name contains the argument."""
-    parser = argparse.ArgumentParser(
-        prog="python -m parity run",
-        description="Compare jaxtrain with PyTorch, executed. Other subcommands: inputs, mutants, speed.",
-    )
-    parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
-    add_processes(parser, "cases")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the tables of components and of deviations to FILE, or between its markers",
-    )
-    options = parser.parse_args(arguments)
-
-    cases = matching(options.name)
-    if not cases:
-        parser.error(f"no case's name contains {options.name!r}; without a name all cases run")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    running = run_all(cases, options.processes)
-    results = list(
-        track(running, "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
-    )
-    console.print(report.table(results))
-    for reason in report.reasons(results):
-        console.print(reason, markup=False)
-    console.print(
-        f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
-    )
-    if options.json:
-        options.json.write_text(report.as_json(results))
-    if options.markdown:
-        report.write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
-    return 0 if all(result.passed for result in results) else 1
+def main(arguments: list[str]) -> int:
+    """Run the subcommand that the first argument names; `run`, if it names none."""
+    named = arguments[0] if arguments and arguments[0] in SUBCOMMANDS else ""
+    return import_module(SUBCOMMANDS[named or "run"]).main(arguments[1:] if named else arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,7 +3,7 @@
 import datetime
 import platform
 import sys
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -51,8 +51,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def main(options: Namespace) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Measure optimizers, layers and losses beside Optax, Flax and plain JAX."""
+    parser = ArgumentParser(prog="python -m parity speed", description=main.__doc__)
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
     found = [
         scenario
         for scenario in all_scenarios(options.parameters, small=options.quick)

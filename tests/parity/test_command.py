@@ -5,11 +5,12 @@ import json
 import pytest
 
 from jaxtrain import optim
-from parity import __main__ as command
+from parity import __main__ as one_command
+from parity import command
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
 from parity.runner import run_all
-from parity.torch_inputs import __main__ as databases_command
+from parity.torch_inputs import command as inputs_command
 
 
 def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
@@ -47,9 +48,27 @@ def test_a_name_that_matches_nothing_is_an_error(capsys):
     assert "no case's name contains 'optim.adamm'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("main", [command.main, databases_command.main])
+@pytest.mark.parametrize("main", [command.main, inputs_command.main])
 def test_fewer_than_one_process_is_refused(main, capsys):
     with pytest.raises(SystemExit) as refused:
         main(["--processes", "0"])
     assert refused.value.code == 2
     assert "argument --processes: must be at least 1, got 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "module", "rest"),
+    [
+        ([], "parity.command", []),
+        (["optim.adam", "--processes", "2"], "parity.command", ["optim.adam", "--processes", "2"]),
+        (["run", "inputs"], "parity.command", ["inputs"]),
+        (["inputs", "losses.mse_loss"], "parity.torch_inputs.command", ["losses.mse_loss"]),
+        (["mutants"], "parity.mutants.command", []),
+        (["speed", "--quick"], "parity.speed.command", ["--quick"]),
+    ],
+)
+def test_subcommands(given, module, rest, monkeypatch):
+    called = []
+    monkeypatch.setattr(f"{module}.main", lambda arguments: called.append(arguments) or 7)
+    assert one_command.main(given) == 7
+    assert called == [rest]

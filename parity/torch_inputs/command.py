@@ -1,7 +1,6 @@
 """`python -m parity inputs [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
 
 import argparse
-import sys
 from pathlib import Path
 
 import jax
@@ -32,7 +31,3 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         write_markdown(options.markdown, databases=report.markdown(found, versions))
     return 1 if any(verdict.failures for verdict in found) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

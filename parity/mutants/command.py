@@ -2,7 +2,6 @@
 
 import argparse
 import resource
-import sys
 
 from parity.mutants.catching import verdicts
 from parity.mutants.equivalent import EQUIVALENT
@@ -42,7 +41,3 @@ def main(arguments: list[str] | None = None) -> int:
         f"in {sum(usage.ru_utime + usage.ru_stime for usage in used):.0f} s of CPU time"
     )
     return 1 if unexplained else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
