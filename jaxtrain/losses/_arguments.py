@@ -1,6 +1,6 @@
 """What every loss asks of its arrays, and the precision in which it computes."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,43 +11,35 @@ from jax.typing import ArrayLike
 from jaxtrain._ground.dtypes import at_least_float32
 
 
-def as_floats(where: str, *, integers: Collection[str] = (), **arrays: ArrayLike | None) -> tuple[Any, ...]:
-    """Check that each array holds floats, and bring all to the precision of the computation.
-
-    Args:
-        where: name of the loss, for the error message.
-        integers: names of the arrays that may hold integers as well.
-        **arrays: the arguments by name; None stays None.
-
-    Returns:
-        The dtype of the result (what the arguments promote to), then the arrays in the dtype of the computation:
-        the same, but float32 where it is narrower.
+def as_floats(where: str, name: str, value: ArrayLike) -> Array:
+    """`value` as an array.
 
     Raises:
-        TypeError: an array holds integers, booleans or complex numbers.
+        TypeError: if it does not hold floats.
     """
-    converted = {name: None if value is None else jnp.asarray(value) for name, value in arrays.items()}
-    given = {name: array for name, array in converted.items() if array is not None}
-    for name, array in given.items():
-        may_be_integers = name in integers
-        if not (_is(array, jnp.floating) or (may_be_integers and _is(array, jnp.integer))):
-            expected = "floats or integers" if may_be_integers else "floats"
-            raise TypeError(f"{where}: {name} must hold {expected}, got {array.dtype}; convert it with .astype")
-    dtype = jnp.result_type(*given.values())
-    working = working_dtype(dtype)
-    return dtype, *(None if array is None else array.astype(working) for array in converted.values())
+    array = jnp.asarray(value)
+    if not _is(array, jnp.floating):
+        raise TypeError(f"{where}: {name} must hold floats, got {array.dtype}; convert it with .astype")
+    return array
 
 
-def working_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype to compute in for a result of `dtype`: never narrower than float32."""
-    return at_least_float32(dtype)
+def as_numbers(where: str, name: str, value: ArrayLike) -> Array:
+    """`value` as an array.
+
+    Raises:
+        TypeError: if it holds neither floats nor integers.
+    """
+    array = jnp.asarray(value)
+    if not (_is(array, jnp.floating) or _is(array, jnp.integer)):
+        raise TypeError(f"{where}: {name} must hold floats or integers, got {array.dtype}; convert it with .astype")
+    return array
 
 
 def as_classes(where: str, name: str, value: ArrayLike) -> Array:
     """`value` as an array of class indices of at least 32 bits.
 
     Raises:
-        TypeError: it holds anything but signed integers or uint8.
+        TypeError: if it holds anything but signed integers or uint8.
     """
     classes = jnp.asarray(value)
     if not (_is(classes, jnp.signedinteger) or classes.dtype == jnp.uint8):
@@ -55,51 +47,59 @@ def as_classes(where: str, name: str, value: ArrayLike) -> Array:
     return classes.astype(jnp.promote_types(classes.dtype, jnp.int32))
 
 
-def as_coefficients(where: str, name: str, value: ArrayLike, shape: Sequence[int], dtype: np.dtype) -> Array:
-    """`value` as floats of `dtype` that broadcast to `shape` without enlarging it.
+def as_coefficients(where: str, name: str, value: ArrayLike, like: Array) -> Array:
+    """`value` as floats of the dtype of `like` that broadcast to its shape without enlarging it.
 
     Raises:
-        TypeError: it holds anything but floats.
-        ValueError: it does not broadcast to `shape`.
+        TypeError: if it does not hold floats.
+        ValueError: if it does not broadcast to the shape of `like`.
     """
-    _, coefficients = as_floats(where, integers=(), **{name: value})
-    try:
-        fits = np.broadcast_shapes(coefficients.shape, shape) == tuple(shape)
-    except ValueError:
-        fits = False
+    coefficients = as_floats(where, name, value)
+    meeting = zip(coefficients.shape[::-1], like.shape[::-1], strict=False)
+    fits = coefficients.ndim <= like.ndim and all(size in (1, full) for size, full in meeting)
     if not fits:
-        raise ValueError(f"{where}: {name} must broadcast to shape {tuple(shape)}, got shape {coefficients.shape}")
-    return coefficients.astype(dtype)
+        raise ValueError(f"{where}: {name} must broadcast to shape {like.shape}, got shape {coefficients.shape}")
+    return jnp.expand_dims(coefficients, range(like.ndim - coefficients.ndim)).astype(like.dtype)
 
 
 def as_class_weight(where: str, value: ArrayLike | None, classes: int, dtype: np.dtype) -> Array | None:
     """`value` as one float of `dtype` for each of the `classes`; None stays None.
 
     Raises:
-        TypeError: it holds anything but floats.
-        ValueError: its shape is not `(classes,)`.
+        TypeError: if it does not hold floats.
+        ValueError: if its shape is not `(classes,)`.
     """
     if value is None:
         return None
-    _, weight = as_floats(where, weight=value)
+    weight = as_floats(where, "weight", value)
     if weight.shape != (classes,):
         raise ValueError(f"{where}: weight must have one entry for each of {classes} classes, got shape {weight.shape}")
     return weight.astype(dtype)
 
 
+def promoted(*arrays: Array | None) -> tuple[np.dtype, list[Any]]:
+    """The dtype of the result, which is what `arrays` promote to, and the arrays in the dtype of the computation.
+
+    That dtype is the same, but float32 where it is narrower. None stays None.
+    """
+    dtype = jnp.result_type(*(array for array in arrays if array is not None))
+    working = at_least_float32(dtype)
+    return dtype, [None if array is None else array.astype(working) for array in arrays]
+
+
 def check_same_shape(where: str, **arrays: Array | None) -> None:
-    """Raise `ValueError` unless all arrays (None is no array) have one shape: nothing is broadcast silently."""
+    """Raise `ValueError` unless all arrays that are not None have one shape: nothing is broadcast silently."""
     shapes = {name: array.shape for name, array in arrays.items() if array is not None}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-        raise ValueError(f"{where}: expected arrays of one shape, got {listed}; broadcast them on purpose")
+        raise ValueError(f"{where}: expected arrays of one shape, got {listed}; broadcast them explicitly")
 
 
-def positive_axis(where: str, axis: int, shape: Sequence[int]) -> int:
+def class_axis(where: str, axis: int, shape: Sequence[int]) -> int:
     """`axis` counted from the front.
 
     Raises:
-        ValueError: `shape` has no such axis, or it is empty.
+        ValueError: if `shape` has no such axis, or its length is 0.
     """
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"{where}: axis {axis} is the class axis, but input has shape {tuple(shape)}")

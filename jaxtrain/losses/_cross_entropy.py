@@ -7,12 +7,45 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_range, is_zero
-from jaxtrain.losses._arguments import as_class_weight, as_classes, as_floats, positive_axis
+from jaxtrain.losses._arguments import as_class_weight, as_classes, as_floats, class_axis, promoted
 from jaxtrain.losses._elementwise import product_or_zero
 
 NO_CLASS = -100
 """The class that is ignored by default."""
+
+
+class CrossEntropies(NamedTuple):
+    """What `reduce` needs.
+
+    Attributes:
+        losses: the loss of each position.
+        weights: its weight in the mean; None where all weigh the same.
+        dtype: the dtype of the result.
+    """
+
+    losses: Array
+    weights: Array | None
+    dtype: np.dtype
+
+
+class Labels(NamedTuple):
+    """Integer targets.
+
+    Attributes:
+        safe: the class of each position, and 0 where it is out of range.
+        weight: its weight: 0 where it is ignored, and NaN where it is out of range.
+        is_ignored: whether it is ignored.
+    """
+
+    safe: Array
+    weight: Array
+    is_ignored: Array
+
+    def losses(self, log_probs: Array) -> Array:
+        """The loss of each position from the log-probability of its class."""
+        return jnp.where(self.is_ignored, 0, -product_or_zero(self.weight, log_probs))
 
 
 def cross_entropies(
@@ -23,10 +56,11 @@ def cross_entropies(
     ignore_index: int,
     label_smoothing: float,
     axis: int,
-) -> tuple[Array, Array, np.dtype]:
-    """The arguments of `cross_entropy` checked; the loss and the weight of each position, and the result's dtype."""
+) -> CrossEntropies:
+    """Check the arguments of `cross_entropy` and compute the loss of each position."""
     check_range(where, "label_smoothing", label_smoothing, low=0, high=1)
-    target = jnp.asarray(target)
+    input, target = as_floats(where, "input", input), jnp.asarray(target)
+    axis = class_axis(where, axis, input.shape)
     if not jnp.issubdtype(target.dtype, jnp.floating):
         return _of_classes(where, input, target, weight, ignore_index, label_smoothing, axis)
     if ignore_index != NO_CLASS:
@@ -42,25 +76,23 @@ def _of_classes(
     ignore_index: int,
     label_smoothing: float,
     axis: int,
-) -> tuple[Array, Array, np.dtype]:
-    dtype, input = as_floats(where, input=input)
-    axis = positive_axis(where, axis, input.shape)
+) -> CrossEntropies:
+    dtype, (input,) = promoted(input)
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     labels = labels_of(where, input, target, weight, ignore_index, axis)
     losses = labels.losses(_log_softmax(input, axis, labels.safe))
     if not is_zero(label_smoothing):
         log_probs = _log_softmax(input, axis)
-        weighted = log_probs if weight is None else product_or_zero(_along(axis, weight, input.ndim), log_probs)
+        weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
         smooth = jnp.where(labels.is_ignored, 0, -jnp.mean(weighted, axis))
         losses = (1 - label_smoothing) * losses + label_smoothing * smooth
-    return losses, labels.weight, dtype
+    return CrossEntropies(losses, labels.weight, dtype)
 
 
 def _of_probabilities(
     where: str, input: Array, target: Array, weight: Array | None, label_smoothing: float, axis: int
-) -> tuple[Array, Array, np.dtype]:
-    dtype, input, target = as_floats(where, input=input, target=target)
-    axis = positive_axis(where, axis, input.shape)
+) -> CrossEntropies:
+    dtype, (input, target) = promoted(input, target)
     if target.shape != input.shape:
         raise ValueError(
             f"{where}: probabilities must have the shape of input {input.shape}, got {target.shape};"
@@ -70,27 +102,9 @@ def _of_probabilities(
         target = (1 - label_smoothing) * target + label_smoothing / input.shape[axis]
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     if weight is not None:
-        target = target * _along(axis, weight, input.ndim)
+        target = target * along_axis(weight, axis, input.ndim)
     losses = -jnp.sum(product_or_zero(target, _log_softmax(input, axis)), axis)
-    return losses, jnp.ones_like(losses), dtype
-
-
-class Labels(NamedTuple):
-    """Integer targets.
-
-    Attributes:
-        safe: the class of each position, and 0 where that is out of range.
-        weight: its weight: 0 where it is ignored, and NaN where it is out of range.
-        is_ignored: where it is ignored.
-    """
-
-    safe: Array
-    weight: Array
-    is_ignored: Array
-
-    def losses(self, log_probs: Array) -> Array:
-        """The loss of each position from the log-probability of its class."""
-        return jnp.where(self.is_ignored, 0, -product_or_zero(self.weight, log_probs))
+    return CrossEntropies(losses, None, dtype)
 
 
 def labels_of(where: str, input: Array, target: Array, weight: Array | None, ignore_index: int, axis: int) -> Labels:
@@ -116,15 +130,10 @@ def pick(values: Array, labels: Array, axis: int) -> Array:
 
 
 def _log_softmax(logits: Array, axis: int, labels: Array | None = None) -> Array:
-    """The log-probabilities of all classes, or at each position that of its label."""
+    """The log-probabilities of all classes, or at each position the one of its label."""
     largest = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
     log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))
     if labels is None:
         return logits - largest - log_normalizer
     # Picked from the logits, so that the log-probabilities of all classes are never written: twice as fast.
     return pick(logits, labels, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
-
-
-def _along(axis: int, weight: Array, ndim: int) -> Array:
-    """A weight for each class, shaped to meet the classes of an array of `ndim` dimensions."""
-    return jnp.expand_dims(weight, [other for other in range(ndim) if other != axis])

@@ -6,22 +6,38 @@ import numpy as np
 from jax import Array
 
 EPSILON = float(np.float32(1e-12))
-"""What keeps PyTorch's divisors from 0: a float32, in float64 programs too."""
+"""Keeps PyTorch's divisors away from 0: a float32, in float64 programs too."""
 
 
+@jax.custom_jvp
 def absolute(x: Array) -> Array:
     """|x| with gradient 0 at 0, where `jnp.abs` has 1."""
-    return x * jnp.sign(x)
+    return jnp.abs(x)
 
 
-def clamp_min(x: Array, low: float) -> Array:
-    """The larger of x and `low`, with gradient 1 where they are equal, where `jnp.maximum` has ½."""
-    return jnp.where(x < low, low, x)
+absolute.defjvps(lambda tangent, _, x: jnp.sign(x) * tangent)
 
 
+@jax.custom_jvp
+def hinge(x: Array) -> Array:
+    """max(0, x) with gradient 1 at 0, where `jax.nn.relu` has 0 and `jnp.maximum` ½."""
+    return jnp.maximum(x, 0)
+
+
+hinge.defjvps(lambda tangent, _, x: jnp.where(x < 0, 0, tangent))
+
+
+@jax.custom_jvp
 def product_or_zero(p: Array, log_q: Array) -> Array:
     """p · log q with 0 · log 0 = 0 in value and gradient, where the plain product has NaN."""
-    return p * jnp.where((p == 0) & jnp.isneginf(log_q), 0, log_q)
+    return jnp.where((p == 0) & jnp.isneginf(log_q), 0, p * log_q)
+
+
+@product_or_zero.defjvp
+def _product_or_zero_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (p, log_q), (p_dot, log_q_dot) = primals, tangents
+    finite = jnp.where((p == 0) & jnp.isneginf(log_q), 0, log_q)
+    return product_or_zero(p, log_q), finite * p_dot + p * log_q_dot
 
 
 @jax.custom_jvp
@@ -39,7 +55,7 @@ def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), with the logistic function for its gradient: `jax.nn.softplus` loses digits there."""
+    """log(1 + exp(x)) with the logistic function as its gradient, where that of `jax.nn.softplus` loses digits."""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
@@ -48,7 +64,7 @@ softplus.defjvps(lambda tangent, _, x: jax.nn.sigmoid(x) * tangent)
 
 @jax.custom_jvp
 def logistic_entropy(input: Array, target: Array, pos_weight: Array | float = 1.0) -> Array:
-    """pos_weight · target · softplus(-input) + (1 - target) · softplus(input), with exact slopes near 0."""
+    """pos_weight · target · softplus(-input) + (1 - target) · softplus(input), with accurate slopes near 0."""
     return pos_weight * target * softplus(-input) + (1 - target) * softplus(input)
 
 

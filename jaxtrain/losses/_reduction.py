@@ -1,4 +1,4 @@
-"""From one loss an element to the loss that is asked for."""
+"""From the losses of all elements to the result."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,18 +19,18 @@ def check_reduction(where: str, reduction: str) -> None:
 def reduce(
     losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int | None = None, share: int = 1
 ) -> Array:
-    """Reduce `losses` and round the result to `dtype`.
+    """Reduce `losses` and round the result to `dtype`, once.
 
-    The sum runs in float64, so that the loss of a million elements is as near the truth as that of one.
+    Sums are as accurate as in float64, so that the mean of a million elements has the precision of one.
 
     Args:
-        losses: one loss an element.
+        losses: the loss of each element.
         reduction: `"mean"`, `"sum"` or `"none"`.
         dtype: the dtype of the result.
-        total: what `"mean"` divides the sum by: a number, or weights whose sum it is; by default the number of
-            losses. The mean over nothing is NaN.
-        share: what every loss is still to be divided by, such as the number of classes: in float64, too, because the
-            compiler multiplies with the rounded inverse of a constant, an error that no averaging removes.
+        total: the divisor of `"mean"`: a number, or weights, which are summed. Default the number of losses. Where it
+            is 0, the mean is NaN.
+        share: a further divisor of each loss, such as the number of classes. It divides in float64 as well, because
+            the compiler multiplies with the rounded inverse of a constant, an error that no averaging removes.
     """
     if reduction == "none":
         return (losses / share).astype(dtype)
@@ -39,9 +39,10 @@ def reduce(
         summed = float64_sum(losses) / share
         if reduction == "sum":
             return summed
-        if not isinstance(total, Array):
-            return summed / as_float64(losses.size if total is None else total)
-        # A smoothed loss has a sum even where every position weighs 0, and would have an infinite mean.
-        return jnp.where(jnp.any(total != 0), summed / float64_sum(total), jnp.nan)
+        divisor = (
+            float64_sum(total) if isinstance(total, Array) else as_float64(losses.size if total is None else total)
+        )
+        # The sum need not be 0 where the divisor is: a smoothed loss of positions that all weigh 0.
+        return jnp.where(divisor == 0, jnp.nan, summed / divisor)
 
     return in_float64(reduced, dtype=dtype)

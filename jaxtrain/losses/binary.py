@@ -1,16 +1,20 @@
 """Losses of independent yes-or-no decisions."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape
+from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape, promoted
 from jaxtrain.losses._elementwise import EPSILON, logistic_entropy
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _LOG_FLOOR = -100.0
 
 
+@jax.named_scope("binary_cross_entropy")
 def binary_cross_entropy(
     input: Float[Array, "*shape"],
     target: Float[Array, "*shape"],
@@ -19,45 +23,50 @@ def binary_cross_entropy(
 ) -> Float[Array, "..."]:
     """Cross-entropy between probabilities and targets in [0, 1].
 
-    `weight · -(target · log(input) + (1 - target) · log(1 - input))`, both logarithms at least -100. The gradient with
-    respect to `input` is `weight · (input - target) / max(input · (1 - input), 1e-12)`: it does not vanish where a
-    logarithm is at its floor, but is huge there. With logits at hand, `binary_cross_entropy_with_logits` is both
-    nearer the truth and safer.
+        weight · -(target · log(input) + (1 - target) · log(1 - input)),     both logarithms at least -100
+
+    The gradient by `input` is `weight · (input - target) / max(input · (1 - input), 1e-12)`: it does not vanish where a
+    logarithm is at its floor, but is huge there. If you have logits, `binary_cross_entropy_with_logits` is more
+    accurate and safer.
 
     Args:
-        input: probabilities of any shape; one outside [0, 1] makes loss and gradient NaN.
-        target: probabilities of the same shape; one outside [0, 1] makes loss and gradient NaN.
-        weight: weights that broadcast to that shape.
-        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`.
+        input: probabilities of any shape. One outside [0, 1] makes loss and gradient NaN.
+        target: probabilities of the same shape. One outside [0, 1] makes loss and gradient NaN.
+        weight: weights that broadcast to that shape. Default all 1.
+        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: an argument holds no floats.
-        ValueError: the shapes do not fit, or the reduction is unknown.
+        TypeError: if an argument does not hold floats.
+        ValueError: if the shapes do not fit, or the reduction is unknown.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.binary_cross_entropy(jnp.array([1.0, 0.0]), jnp.array([1.0, 1.0])))
         50.0
         >>> round(float(jax.grad(losses.binary_cross_entropy)(0.2, 1.0)), 5)
         -5.0
 
-    Counterpart: `torch.nn.functional.binary_cross_entropy`, which raises where a probability is outside [0, 1].
+    PyTorch: `torch.nn.functional.binary_cross_entropy`; it raises where a probability is outside [0, 1].
     """
     where = "binary_cross_entropy"
     check_reduction(where, reduction)
-    dtype, input, target = as_floats(where, input=input, target=target)
+    input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
+    dtype, (input, target) = promoted(input, target)
     # Added, not chosen, so that the NaN reaches the gradient as well.
     input, target = input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target)
     losses = _binary_entropy(input, target)
     if weight is not None:
-        losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
+        losses = as_coefficients(where, "weight", weight, like=losses) * losses
     return reduce(losses, reduction, dtype)
 
 
+@jax.named_scope("binary_cross_entropy_with_logits")
 def binary_cross_entropy_with_logits(
     input: Float[Array, "*shape"],
     target: Float[Array, "*shape"],
@@ -67,42 +76,43 @@ def binary_cross_entropy_with_logits(
 ) -> Float[Array, "..."]:
     """Cross-entropy between logits and targets in [0, 1], finite for every finite logit.
 
-    `weight · (pos_weight · target · softplus(-input) + (1 - target) · softplus(input))`.
+        weight · (pos_weight · target · softplus(-input) + (1 - target) · softplus(input))
 
     Args:
         input: logits of any shape.
         target: probabilities of the same shape.
-        weight: weights that broadcast to that shape.
-        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`.
+        weight: weights that broadcast to that shape. Default all 1.
+        reduction: `"mean"` (over the number of elements, weighted or not), `"sum"` or `"none"`. Default `"mean"`.
         pos_weight: weights of the positive part that broadcast to that shape: above 1 they raise recall, below 1
-            precision. One for each class meets the last axis.
+            precision. One for each class goes along the last axis. Default all 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: an argument holds no floats.
-        ValueError: the shapes do not fit, or the reduction is unknown.
+        TypeError: if an argument does not hold floats.
+        ValueError: if the shapes do not fit, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> logits, targets = jnp.array([0.0, 200.0]), jnp.array([1.0, 0.0])
         >>> losses.binary_cross_entropy_with_logits(logits, targets, reduction="none", pos_weight=2.0).tolist()
         [1.3862943649291992, 200.0]
 
-    Counterpart: `torch.nn.functional.binary_cross_entropy_with_logits`. For very negative logits with target 0 its
-    sum of two large terms leaves 0 in float32, where this keeps the small loss (-50: 1.9e-22).
+    PyTorch: `torch.nn.functional.binary_cross_entropy_with_logits`; for very negative logits with target 0 it subtracts
+    two large terms and gives 0 in float32, where the small loss is kept here (at -50: 1.9e-22).
     """
     where = "binary_cross_entropy_with_logits"
     check_reduction(where, reduction)
-    dtype, input, target = as_floats(where, input=input, target=target)
+    input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
-    pos_weight = as_coefficients(
-        where, "pos_weight", 1.0 if pos_weight is None else pos_weight, input.shape, input.dtype
+    dtype, (input, target) = promoted(input, target)
+    losses = logistic_entropy(
+        input, target, as_coefficients(where, "pos_weight", 1.0 if pos_weight is None else pos_weight, like=input)
     )
-    losses = logistic_entropy(input, target, pos_weight)
     if weight is not None:
-        losses = as_coefficients(where, "weight", weight, input.shape, input.dtype) * losses
+        losses = as_coefficients(where, "weight", weight, like=losses) * losses
     return reduce(losses, reduction, dtype)
 
 
@@ -117,9 +127,17 @@ def _binary_entropy(input: Array, target: Array) -> Array:
     return (target - 1) * log_rest - target * log_input
 
 
-@_binary_entropy.defjvp
-def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    (input, target), (input_dot, target_dot) = primals, tangents
-    slope = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
-    target_slope = jnp.log1p(-input) - jnp.log(input)
-    return _binary_entropy(input, target), slope * input_dot + target_slope * target_dot
+def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    input, target = primals
+    by_input = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
+    by_target = jnp.log1p(-input) - jnp.log(input)
+    # The slope by a target that does not change may be infinite, and infinity times 0 is NaN: it is left out.
+    terms = [slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot)]
+    return _binary_entropy(input, target), sum(terms[1:], terms[0])
+
+
+def _changes(tangent: Any) -> bool:
+    return not isinstance(tangent, SymbolicZero)
+
+
+_binary_entropy.defjvp(_binary_entropy_jvp, symbolic_zeros=True)

@@ -1,12 +1,14 @@
 """Losses of a choice among classes."""
 
+import jax
 from jaxtyping import Array, Float, Int, Num
 
-from jaxtrain.losses._arguments import as_class_weight, as_floats, positive_axis
+from jaxtrain.losses._arguments import as_class_weight, as_floats, class_axis, promoted
 from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, labels_of, pick
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 
+@jax.named_scope("cross_entropy")
 def cross_entropy(
     input: Float[Array, "..."],
     target: Num[Array, "..."],
@@ -19,30 +21,31 @@ def cross_entropy(
 ) -> Float[Array, "..."]:
     """Cross-entropy between logits and classes, or between logits and probabilities of classes.
 
-    With `log_p = log_softmax(input)`, C classes and ε = `label_smoothing`:
+        log p = log_softmax(input)
+        (1 - ε) · weight[y] · -log p[y] + ε / C · Σ_c weight[c] · -log p[c]     for a class y
+        Σ_c weight[c] · ((1 - ε) · t[c] + ε / C) · -log p[c]                    for probabilities t
 
-    - Integer `target` y: `(1 - ε) · weight[y] · -log_p[y] + ε / C · Σ_c weight[c] · -log_p[c]`; `"mean"` divides the
-      sum by `Σ weight[y]` over the targets that are not ignored (by their number without weights).
-    - Floating `target` t: `Σ_c weight[c] · ((1 - ε) · t[c] + ε / C) · -log_p[c]`; `"mean"` divides the sum by the
-      number of positions, weighted or not.
+    With classes, `"mean"` divides the sum by `Σ weight[y]` over the targets that are not ignored (by their number
+    without weights). With probabilities, it divides the sum by the number of positions, weighted or not.
 
     Args:
-        input: logits, one or more dimensions, with the classes along `axis`.
-        target: integers of the shape of `input` without `axis` are classes; floats of the shape of `input` are
-            probabilities. A class outside `[0, C)` that is not `ignore_index` makes loss and gradient NaN.
-        weight: a weight for each class.
-        ignore_index: the class whose positions count neither in the loss nor in the mean; for classes only.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        label_smoothing: ε, the share of the uniform distribution in the target, in [0, 1].
-        axis: the class axis of `input`; 1 is PyTorch's layout.
+        input: logits with one or more axes, the C classes along `axis`.
+        target: classes, as integers of the shape of `input` without `axis`, or probabilities, as floats of the shape of
+            `input`. A class outside [0, C) that is not `ignore_index` makes loss and gradient NaN.
+        weight: a weight for each class. Default all 1.
+        ignore_index: the class whose positions count neither in the loss nor in the mean; for classes only. Default
+            -100.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        label_smoothing: ε, the share of the uniform distribution in the target, in [0, 1]. Default 0.
+        axis: the class axis of `input`; 1 is PyTorch's layout. Default -1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input` without `axis`. The mean is NaN where everything is
+        A scalar, or with `"none"` an array of the shape of `input` without `axis`. The mean is NaN where everything is
         ignored (the gradient is 0 then) or the total weight is 0.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats, or `target` neither classes nor floats.
-        ValueError: the shapes do not fit, `label_smoothing` is out of range, `ignore_index` comes with
+        TypeError: if `input` or `weight` does not hold floats, or `target` holds neither classes nor floats.
+        ValueError: if the shapes do not fit, `label_smoothing` is out of range, `ignore_index` is given with
             probabilities, or the reduction is unknown.
 
     Example:
@@ -54,17 +57,19 @@ def cross_entropy(
         >>> round(float(losses.cross_entropy(logits, jnp.array([0, 1]), label_smoothing=0.3)), 6)
         1.074378
 
-    Counterpart: `torch.nn.functional.cross_entropy`, which has the classes along dimension 1, raises `IndexError` for
-    a class out of range, and gives NaN where a weight or a probability of 0 meets a logit of -inf (here that adds 0).
+    PyTorch: `torch.nn.functional.cross_entropy`; it has the classes along dimension 1, raises `IndexError` for a class
+    out of range, and gives NaN where a weight or a probability of 0 meets a logit of -inf, which adds 0 here.
 
-    Paper: Szegedy et al., Rethinking the Inception Architecture (2016), https://arxiv.org/abs/1512.00567 (smoothing).
+    Source: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (label smoothing), 2016,
+    https://arxiv.org/abs/1512.00567
     """
     where = "cross_entropy"
     check_reduction(where, reduction)
-    losses, weights, dtype = cross_entropies(where, input, target, weight, ignore_index, label_smoothing, axis)
-    return reduce(losses, reduction, dtype, total=weights)
+    each = cross_entropies(where, input, target, weight, ignore_index, label_smoothing, axis)
+    return reduce(each.losses, reduction, each.dtype, total=each.weights)
 
 
+@jax.named_scope("nll_loss")
 def nll_loss(
     input: Float[Array, "..."],
     target: Int[Array, "..."],
@@ -76,25 +81,27 @@ def nll_loss(
 ) -> Float[Array, "..."]:
     """Negative log-likelihood of classes, given log-probabilities.
 
-    `weight[y] · -input[y]` for each target y; `"mean"` divides the sum by `Σ weight[y]` over the targets that are not
-    ignored (by their number without weights). `cross_entropy` is this after `log_softmax`.
+        weight[y] · -input[y]     for a class y
+
+    `"mean"` divides the sum by `Σ weight[y]` over the targets that are not ignored (by their number without weights).
+    `cross_entropy` is `nll_loss` after a log-softmax.
 
     Args:
-        input: log-probabilities, one or more dimensions, with the classes along `axis`.
-        target: classes, of the shape of `input` without `axis`. A class outside `[0, C)` that is not `ignore_index`
-            makes loss and gradient NaN.
-        weight: a weight for each class.
-        ignore_index: the class whose positions count neither in the loss nor in the mean.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        axis: the class axis of `input`; 1 is PyTorch's layout.
+        input: log-probabilities with one or more axes, the C classes along `axis`.
+        target: classes, of the shape of `input` without `axis`. A class outside [0, C) that is not `ignore_index` makes
+            loss and gradient NaN.
+        weight: a weight for each class. Default all 1.
+        ignore_index: the class whose positions count neither in the loss nor in the mean. Default -100.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        axis: the class axis of `input`; 1 is PyTorch's layout. Default -1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `target`. The mean is NaN where everything is ignored (the
+        A scalar, or with `"none"` an array of the shape of `target`. The mean is NaN where everything is ignored (the
         gradient is 0 then) or the total weight is 0.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats, or `target` no classes.
-        ValueError: the shapes do not fit, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats, or `target` does not hold classes.
+        ValueError: if the shapes do not fit, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -103,13 +110,14 @@ def nll_loss(
         >>> float(losses.nll_loss(log_probs, jnp.array([0, 1]), weight=jnp.array([1.0, 3.0])))
         3.25
 
-    Counterpart: `torch.nn.functional.nll_loss`, which has the classes along dimension 1, raises `IndexError` for a
-    class out of range, and gives NaN where a weight of 0 meets a log-probability of -inf (here that adds 0).
+    PyTorch: `torch.nn.functional.nll_loss`; it has the classes along dimension 1, raises `IndexError` for a class out
+    of range, and gives NaN where a weight of 0 meets a log-probability of -inf, which adds 0 here.
     """
     where = "nll_loss"
     check_reduction(where, reduction)
-    dtype, input = as_floats(where, input=input)
-    axis = positive_axis(where, axis, input.shape)
+    input = as_floats(where, "input", input)
+    axis = class_axis(where, axis, input.shape)
+    dtype, (input,) = promoted(input)
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     labels = labels_of(where, input, target, weight, ignore_index, axis)
     return reduce(labels.losses(pick(input, labels.safe, axis)), reduction, dtype, total=labels.weight)

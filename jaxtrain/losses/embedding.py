@@ -9,53 +9,61 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_range
-from jaxtrain.losses._arguments import as_floats, check_same_shape
-from jaxtrain.losses._elementwise import EPSILON, absolute, clamp_min
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
+from jaxtrain.losses._elementwise import EPSILON, absolute, hinge
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _DISTANCE_EPS = 1e-6
 
 
+@jax.named_scope("hinge_embedding_loss")
 def hinge_embedding_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
     margin: float = 1.0,
     reduction: str = "mean",
 ) -> Float[Array, "..."]:
-    """Make distances of like pairs small and those of unlike pairs larger than a margin.
+    """Make the distances of like pairs small, and those of unlike pairs larger than a margin.
 
-    `input` where the target is 1, `max(0, margin - input)` where it is -1 (the sum of both for any other target). At
-    the hinge the gradient is that of the active side, -1.
+        input                     where the target is 1
+        max(0, margin - input)    where the target is -1
+        the sum of both           for any other target
+
+    At the hinge the gradient is the one of the active side, -1.
 
     Args:
         input: distances of pairs, of any shape.
         target: 1 for like pairs and -1 for unlike ones, of the same shape.
-        margin: the distance beyond which unlike pairs cost nothing.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        margin: the distance beyond which unlike pairs cost nothing. Default 1.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if `input` does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.hinge_embedding_loss(jnp.array([0.5, 0.25]), jnp.array([1, -1])))
         0.625
 
-    Counterpart: `torch.nn.functional.hinge_embedding_loss`, which broadcasts different shapes.
+    PyTorch: `torch.nn.functional.hinge_embedding_loss`; it broadcasts different shapes.
     """
     where = "hinge_embedding_loss"
     check_reduction(where, reduction)
-    dtype, input, target = as_floats(where, integers={"target"}, input=input, target=target)
+    input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
-    attraction = jnp.where(target == -1, 0, input)
-    repulsion = jnp.where(target == 1, 0, clamp_min(margin - input, 0))
-    return reduce(attraction + repulsion, reduction, dtype)
+    dtype, (input, target) = promoted(input, target)
+    repulsion = hinge(margin - input)
+    # One choice instead of a sum of two, which XLA would write to memory before it adds them.
+    losses = jnp.where(target == 1, input, jnp.where(target == -1, repulsion, input + repulsion))
+    return reduce(losses, reduction, dtype)
 
 
+@jax.named_scope("cosine_embedding_loss")
 def cosine_embedding_loss(
     input1: Float[Array, "*batch features"],
     input2: Float[Array, "*batch features"],
@@ -63,50 +71,56 @@ def cosine_embedding_loss(
     margin: float = 0,
     reduction: str = "mean",
 ) -> Float[Array, "..."]:
-    """Align vectors of like pairs and turn those of unlike pairs apart.
+    """Align the vectors of like pairs, and turn the vectors of unlike pairs away from each other.
 
-    `1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1 (0 for any other target), with
-    `cos = input1 · input2 / sqrt((|input1|² + ε) (|input2|² + ε))` and ε = 1e-12: a vector of zeros is orthogonal to
-    all others. At the hinge the gradient is that of the active side.
+        cos = input1 · input2 / √((|input1|² + ε) (|input2|² + ε)),     ε = 1e-12
+        1 - cos                   where the target is 1
+        max(0, cos - margin)      where the target is -1
+        0                         for any other target
+
+    A vector of zeros is orthogonal to all others. At the hinge the gradient is the one of the active side.
 
     Args:
         input1: vectors along the last axis, one or a batch.
         input2: vectors of the same shape.
-        target: 1 for like pairs and -1 for unlike ones, one each.
-        margin: the cosine below which unlike pairs cost nothing; between -1 and 1 it makes sense.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        target: 1 for like pairs and -1 for unlike ones, one for each pair.
+        margin: the cosine below which unlike pairs cost nothing; useful between -1 and 1. Default 0.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `target`; the mean of no pairs is NaN.
+        A scalar, or with `"none"` an array of the shape of `target`. The mean of no pairs is NaN.
 
     Raises:
-        TypeError: an input holds no floats.
-        ValueError: the shapes do not fit, or the reduction is unknown.
+        TypeError: if `input1` or `input2` does not hold floats.
+        ValueError: if the shapes do not fit, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> left, right = jnp.array([[3.0, 4.0], [1.0, 0.0]]), jnp.array([[4.0, 3.0], [1.0, 0.0]])
         >>> round(float(losses.cosine_embedding_loss(left, right, jnp.array([1, -1]))), 4)
         0.52
 
-    Counterpart: `torch.nn.functional.cosine_embedding_loss`, which broadcasts different shapes.
+    PyTorch: `torch.nn.functional.cosine_embedding_loss`; it broadcasts different shapes.
     """
     where = "cosine_embedding_loss"
     check_reduction(where, reduction)
-    dtype, input1, input2, target = as_floats(where, integers={"target"}, input1=input1, input2=input2, target=target)
+    input1, input2 = as_floats(where, "input1", input1), as_floats(where, "input2", input2)
+    target = as_numbers(where, "target", target)
     check_same_shape(where, input1=input1, input2=input2)
     if input1.ndim not in (1, 2) or target.shape != input1.shape[:-1]:
         raise ValueError(
             f"{where}: expected one vector or a batch of them, and a target for each, got inputs of shape"
             f" {input1.shape} and target of shape {target.shape}"
         )
+    dtype, (input1, input2, target) = promoted(input1, input2, target)
     squared1, squared2 = (jnp.sum(jnp.square(vector), -1) + EPSILON for vector in (input1, input2))
     cosine = jnp.sum(input1 * input2, -1) / jnp.sqrt(squared1 * squared2)
-    attraction = jnp.where(target == 1, 1 - cosine, 0)
-    repulsion = jnp.where(target == -1, clamp_min(cosine - margin, 0), 0)
-    return reduce(attraction + repulsion, reduction, dtype)
+    losses = jnp.where(target == 1, 1 - cosine, jnp.where(target == -1, hinge(cosine - margin), 0))
+    return reduce(losses, reduction, dtype)
 
 
+@jax.named_scope("triplet_margin_loss")
 def triplet_margin_loss(
     anchor: Float[Array, "*batch features"],
     positive: Float[Array, "*batch features"],
@@ -119,37 +133,40 @@ def triplet_margin_loss(
 ) -> Float[Array, "..."]:
     """Bring an anchor nearer to its positive than to its negative example, by a margin.
 
-    `max(0, margin + d(anchor, positive) - d(anchor, negative))` with the distance `d(x, y) = ‖x - y + eps‖_p`: `eps`
-    is added to every coordinate. With `swap` the negative distance is the smaller one of d(anchor, negative) and
-    d(positive, negative). At the hinge the gradient is that of the active side, at distance 0 it is 0.
+        max(0, margin + d(anchor, positive) - d(anchor, negative)),     d(x, y) = ‖x - y + eps‖_p
+
+    `eps` is added to every coordinate. With `swap` the negative distance is the smaller one of d(anchor, negative) and
+    d(positive, negative). At the hinge the gradient is the one of the active side; at distance 0 it is 0.
 
     Args:
         anchor: vectors along the last axis.
         positive: vectors of the same shape.
         negative: vectors of the same shape.
-        margin: greater than 0.
-        p: degree of the norm, greater than 0, infinity included.
-        eps: keeps the gradient of the root finite where vectors are equal.
-        swap: whether to compare with the positive example as well.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        margin: greater than 0. Default 1.
+        p: degree of the norm, greater than 0; may be infinity. Default 2.
+        eps: keeps the gradient of the root finite where vectors are equal. Default 1e-6.
+        swap: whether to compare with the positive example as well. Default False.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `anchor` without its last axis; the mean of no triplets
-        is NaN.
+        A scalar, or with `"none"` an array of the shape of `anchor` without its last axis. The mean of no triplets is
+        NaN.
 
     Raises:
-        TypeError: an input holds no floats.
-        ValueError: the shapes differ, a hyper-parameter is out of range, or the reduction is unknown.
+        TypeError: if an input does not hold floats.
+        ValueError: if the shapes differ, a hyper-parameter is out of range, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> anchor, positive, negative = jnp.array([0.0, 0.0]), jnp.array([3.0, 4.0]), jnp.array([0.0, 1.0])
         >>> round(float(losses.triplet_margin_loss(anchor, positive, negative)), 4)
         5.0
 
-    Counterpart: `torch.nn.functional.triplet_margin_loss`, which broadcasts different shapes, and lets p ≤ 0 pass.
+    PyTorch: `torch.nn.functional.triplet_margin_loss`; it broadcasts different shapes, and accepts p ≤ 0.
 
-    Paper: Balntas et al., Learning local feature descriptors with triplets (2016), https://doi.org/10.5244/C.30.119.
+    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural networks",
+    2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_loss"
     check_range(where, "p", p, low=0, open_low=True)
@@ -157,6 +174,7 @@ def triplet_margin_loss(
     return _triplet_loss(where, anchor, positive, negative, distance, margin, swap, reduction)
 
 
+@jax.named_scope("triplet_margin_with_distance_loss")
 def triplet_margin_with_distance_loss(
     anchor: Float[Array, "*batch features"],
     positive: Float[Array, "*batch features"],
@@ -167,29 +185,32 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Float[Array, "..."]:
-    """`triplet_margin_loss` with a distance of one's own.
+    """`triplet_margin_loss` with your own distance.
 
-    `max(0, margin + d(anchor, positive) - d(anchor, negative))`. With `swap` the negative distance is the smaller one
-    of d(anchor, negative) and d(positive, negative). At the hinge the gradient is that of the active side.
+        max(0, margin + d(anchor, positive) - d(anchor, negative))
+
+    With `swap` the negative distance is the smaller one of d(anchor, negative) and d(positive, negative). At the hinge
+    the gradient is the one of the active side.
 
     Args:
-        anchor: what `distance_function` takes, vectors along the last axis by default.
+        anchor: what `distance_function` takes; by default vectors along the last axis.
         positive: examples of the same shape.
         negative: examples of the same shape.
-        distance_function: d, any function of two batches that gives their distances, in any shape. The default is
-            the Euclidean distance `‖x - y + 1e-6‖`.
-        margin: greater than 0.
-        swap: whether to compare with the positive example as well.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        distance_function: d, any function of two batches that returns their distances, in any shape. Default the
+            Euclidean distance `‖x - y + 1e-6‖`.
+        margin: greater than 0. Default 1.
+        swap: whether to compare with the positive example as well. Default False.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of the distances.
+        A scalar, or with `"none"` an array of the shape of the distances.
 
     Raises:
-        TypeError: an input holds no floats.
-        ValueError: the shapes differ, `margin` is not positive, or the reduction is unknown.
+        TypeError: if an input does not hold floats.
+        ValueError: if the shapes differ, `margin` is not positive, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> def manhattan(x, y):
         ...     return jnp.sum(jnp.abs(x - y), axis=-1)
@@ -197,9 +218,10 @@ def triplet_margin_with_distance_loss(
         >>> float(losses.triplet_margin_with_distance_loss(anchor, positive, negative, distance_function=manhattan))
         7.0
 
-    Counterpart: `torch.nn.functional.triplet_margin_with_distance_loss`, which broadcasts different shapes.
+    PyTorch: `torch.nn.functional.triplet_margin_with_distance_loss`; it broadcasts different shapes.
 
-    Paper: Balntas et al., Learning local feature descriptors with triplets (2016), https://doi.org/10.5244/C.30.119.
+    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural networks",
+    2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_with_distance_loss"
     distance = partial(_distance, p=2, eps=_DISTANCE_EPS) if distance_function is None else distance_function
@@ -218,14 +240,16 @@ def _triplet_loss(
 ) -> Array:
     check_reduction(where, reduction)
     check_range(where, "margin", margin, low=0, open_low=True)
-    dtype, anchor, positive, negative = as_floats(where, anchor=anchor, positive=positive, negative=negative)
+    anchor, positive = as_floats(where, "anchor", anchor), as_floats(where, "positive", positive)
+    negative = as_floats(where, "negative", negative)
     check_same_shape(where, anchor=anchor, positive=positive, negative=negative)
+    dtype, (anchor, positive, negative) = promoted(anchor, positive, negative)
     if not anchor.ndim:
         raise ValueError(f"{where}: expected vectors along the last axis, got scalars")
     far = distance(anchor, negative)
     if swap:
         far = jnp.minimum(far, distance(positive, negative))
-    return reduce(clamp_min(margin + distance(anchor, positive) - far, 0), reduction, dtype)
+    return reduce(hinge(margin + distance(anchor, positive) - far), reduction, dtype)
 
 
 def _distance(x: Array, y: Array, p: float, eps: float) -> Array:

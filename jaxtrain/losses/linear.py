@@ -6,13 +6,14 @@ from jax import lax
 from jaxtyping import Array, Float, Num
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.losses._arguments import as_floats
+from jaxtrain.losses._arguments import as_floats, promoted
 from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _SMALLEST_CHUNK = 64
 
 
+@jax.named_scope("linear_cross_entropy")
 def linear_cross_entropy(
     input: Float[Array, "*batch in_features"],
     linear_weight: Float[Array, "classes *out in_features"],
@@ -27,59 +28,59 @@ def linear_cross_entropy(
 ) -> Float[Array, "..."]:
     """Cross-entropy of a linear layer, without ever holding the logits of the whole batch.
 
-    `cross_entropy(input @ linear_weight.T + linear_bias, target, ...)`, computed for `chunk_size` rows at a time. The
-    backward pass computes the logits of each chunk anew, so the memory needed is that of one chunk both ways: for a
-    large vocabulary it is the logits that fill it otherwise.
+        cross_entropy(input @ linear_weight.T + linear_bias, target, ...)
+
+    The logits are computed for `chunk_size` rows at a time, and again in the backward pass, so the memory needed is the
+    memory of one chunk both ways. With a large vocabulary the logits would fill it otherwise.
 
     Args:
         input: features of shape (batch, in_features), or (in_features,) for one row.
         linear_weight: the kernel, a row for each class. With more axes, (classes, *out, in_features), the loss is
-            K-dimensional, the logits have shape (batch, classes, *out), and are computed at once.
+            K-dimensional: the logits have shape (batch, classes, *out), and are computed at once.
         target: classes or probabilities, as in `cross_entropy` with the classes along axis 1.
-        linear_bias: of the shape of `linear_weight` without its last axis.
-        weight: a weight for each class.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        ignore_index: the class whose rows count neither in the loss nor in the mean; -100 by default, and for classes
-            only.
-        label_smoothing: the share of the uniform distribution in the target, in [0, 1].
-        chunk_size: number of rows a chunk, at least 1. By default as many as make a chunk's logits no larger than
-            `input`, but 64 at least.
+        linear_bias: of the shape of `linear_weight` without its last axis. Default none.
+        weight: a weight for each class. Default all 1.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        ignore_index: the class whose rows count neither in the loss nor in the mean; for classes only. Default -100.
+        label_smoothing: the share of the uniform distribution in the target, in [0, 1]. Default 0.
+        chunk_size: number of rows in a chunk, at least 1. Default as many as make the logits of a chunk no larger than
+            `input`, but at least 64.
 
     Returns:
-        A scalar, or for `"none"` the loss of each row, in the dtype of `input`. The mean is NaN where everything is
+        A scalar, or with `"none"` the loss of each row, in the dtype of `input`. The mean is NaN where everything is
         ignored or the total weight is 0.
 
     Raises:
-        TypeError: an argument holds no floats, or `target` neither classes nor floats.
-        ValueError: the shapes do not fit, a number is out of range, `ignore_index` comes with probabilities, or the
-            reduction is unknown.
+        TypeError: if an argument does not hold floats, or `target` holds neither classes nor floats.
+        ValueError: if the shapes do not fit, a number is out of range, `ignore_index` is given with probabilities, or
+            the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> features, kernel = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.log(jnp.array([[0.5, 0.25], [0.5, 0.75]]))
         >>> loss = losses.linear_cross_entropy(features, kernel, jnp.array([0, 1]), chunk_size=1)
         >>> round(float(loss), 4)  # The mean of log(2) and log(4 / 3).
         0.4904
 
-    Counterpart: `torch.nn.functional.linear_cross_entropy`. Its `options` choose chunks and the precision of sums;
-    here chunks are the rule, sums are at least float32, and unlike there the gradient of the gradient,
-    label smoothing and probabilities work in chunks as well.
+    PyTorch: `torch.nn.functional.linear_cross_entropy`; its `options` choose chunks and the precision of sums. Here
+    chunks are the rule and sums are at least float32, and second derivatives, label smoothing and probabilities work in
+    chunks as well.
     """
     where = "linear_cross_entropy"
     check_reduction(where, reduction)
-    dtype, input, linear_weight, linear_bias = as_floats(
-        where, input=input, linear_weight=linear_weight, linear_bias=linear_bias
-    )
+    input, linear_weight = as_floats(where, "input", input), as_floats(where, "linear_weight", linear_weight)
+    linear_bias = None if linear_bias is None else as_floats(where, "linear_bias", linear_bias)
     target = jnp.asarray(target)
     if ignore_index is not None and jnp.issubdtype(target.dtype, jnp.floating):
         raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
     _check_shapes(where, input, linear_weight, linear_bias)
-    # The cast to the precision of the computation lies outside the loop, so that the gradients of all chunks are
-    # summed in it.
+    # Converted outside the loop, so that the gradients of all chunks are summed in the precision of the computation.
+    dtype, (input, linear_weight, linear_bias) = promoted(input, linear_weight, linear_bias)
     bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
     options = (weight, NO_CLASS if ignore_index is None else ignore_index, label_smoothing)
 
-    def of_row(row: Array, row_target: Array) -> tuple[Array, Array]:
+    def of_row(row: Array, row_target: Array) -> tuple[Array, Array | None]:
         losses, weights, _ = cross_entropies(where, linear_weight @ row + bias, row_target, *options, axis=0)
         return losses, weights
 

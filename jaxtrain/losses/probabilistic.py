@@ -2,70 +2,78 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_choice, check_range
-from jaxtrain.losses._arguments import as_floats, check_same_shape
-from jaxtrain.losses._elementwise import product_or_zero
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce
 
 
+@jax.named_scope("kl_div")
 def kl_div(
     input: Float[Array, "*shape"],
     target: Float[Array, "*shape"],
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Float[Array, "..."]:
-    """Kullback-Leibler divergence KL(target ‖ input), `input` given as log-probabilities.
+    """Kullback-Leibler divergence KL(target ‖ input), with `input` given as log-probabilities.
 
-    `target · (log(target) - input)`, or with `log_target` `exp(target) · (target - input)`; a target probability of 0
-    adds 0. The reductions differ in what they divide the sum by:
+        target · (log(target) - input)
+        exp(target) · (target - input)     with `log_target`
 
-    - `"batchmean"`: the length of the first axis; this is the divergence of the textbooks, averaged over the batch.
-    - `"mean"`: the number of elements, so the divergence divided by the number of classes once more.
-    - `"sum"`: nothing. `"none"`: the terms as they are.
+    A target probability of 0 adds 0. The reductions differ in their divisor:
+
+    - `"batchmean"` divides by the length of the first axis: the divergence of the textbooks, averaged over the batch.
+    - `"mean"` divides by the number of elements: the same, divided by the number of classes once more.
+    - `"sum"` and `"none"` do not divide.
 
     Args:
         input: log-probabilities of any shape.
-        target: probabilities of the same shape (log-probabilities with `log_target`); a negative probability gives NaN.
-        reduction: `"mean"`, `"batchmean"`, `"sum"` or `"none"`.
-        log_target: whether `target` holds log-probabilities.
+        target: probabilities of the same shape (log-probabilities with `log_target`). A negative probability gives NaN.
+        reduction: `"mean"`, `"batchmean"`, `"sum"` or `"none"`. Default `"mean"`.
+        log_target: whether `target` holds log-probabilities. Default False.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: an argument holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if an argument does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> log_q, p = jnp.log(jnp.array([[0.5, 0.5]])), jnp.array([[0.0, 1.0]])
         >>> [round(float(losses.kl_div(log_q, p, reduction=reduction)), 6) for reduction in ("batchmean", "mean")]
         [0.693147, 0.346574]
 
-    Counterpart: `torch.nn.functional.kl_div`, which warns about `"mean"`, broadcasts different shapes, and gives NaN
-    where a target probability of 0 meets an input of -inf, or a log-target is -inf (here those add 0).
+    PyTorch: `torch.nn.functional.kl_div`; it warns about `"mean"`, broadcasts different shapes, and gives NaN where a
+    target probability of 0 meets an input of -inf, or a log-target is -inf, which add 0 here.
 
-    Paper: Kullback and Leibler, On Information and Sufficiency (1951), https://doi.org/10.1214/aoms/1177729694.
+    Source: Kullback and Leibler, "On Information and Sufficiency", 1951, https://doi.org/10.1214/aoms/1177729694
     """
     where = "kl_div"
     check_choice(where, "reduction", reduction, (*REDUCTIONS, "batchmean"))
-    dtype, input, target = as_floats(where, input=input, target=target)
+    input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
+    dtype, (input, target) = promoted(input, target)
     if log_target:
         is_impossible = jnp.isneginf(target) & ~jnp.isnan(input)
+        # The inner choice keeps the gradient finite; the outer one changes nothing, but makes XLA write one array to
+        # memory where it would write both factors.
         losses = jnp.exp(target) * jnp.where(is_impossible, 0, target - input)
+        losses = jnp.where(is_impossible, 0, losses)
     else:
-        losses = xlogy(target, target) - product_or_zero(target, input)
+        losses = jnp.where((target == 0) & (input < jnp.inf), 0, target * (jnp.log(target) - input))
     if reduction == "batchmean":
         return reduce(losses, "mean", dtype, total=input.shape[0] if input.ndim else 1)
     return reduce(losses, reduction, dtype)
 
 
+@jax.named_scope("poisson_nll_loss")
 def poisson_nll_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
@@ -76,40 +84,44 @@ def poisson_nll_loss(
 ) -> Float[Array, "..."]:
     """Negative log-likelihood of counts under a Poisson distribution.
 
-    `exp(input) - target · input`, or without `log_input` `input - target · log(input + eps)`. With `full` Stirling's
-    approximation of log(target!) is added where the target is above 1: `target · log(target) - target +
-    ½ log(2π · target)`.
+        exp(input) - target · input
+        input - target · log(input + eps)                         without `log_input`
+        + target · log(target) - target + ½ · log(2π · target)    with `full`, where the target is above 1
+
+    The last line is Stirling's approximation of log(target!).
 
     Args:
-        input: logarithms of the rate of any shape, or the rates themselves without `log_input`.
+        input: logarithms of the rates, of any shape, or without `log_input` the rates themselves.
         target: counts of the same shape.
-        log_input: whether `input` holds logarithms.
-        full: whether to add the term that depends on the target alone.
-        eps: keeps the logarithm of a rate of 0 finite; it is added inside the logarithm, without `log_input` only.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        log_input: whether `input` holds logarithms. Default True.
+        full: whether to add the term that depends on the target alone. Default False.
+        eps: keeps the logarithm of a rate of 0 finite; used without `log_input` only. Default 1e-8.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN, and so is the loss
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN, and so is the loss
         of a negative rate.
 
     Raises:
-        TypeError: `input` holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if `input` does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.poisson_nll_loss(jnp.array([0.0]), jnp.array([5])))
         1.0
         >>> round(float(losses.poisson_nll_loss(jnp.array([4.0]), jnp.array([4]), log_input=False, full=True)), 4)
         1.6121
 
-    Counterpart: `torch.nn.functional.poisson_nll_loss`, which broadcasts different shapes, and whose gradient with
-    respect to a target of 0 or less is NaN with `full` (here the term that is not added has none).
+    PyTorch: `torch.nn.functional.poisson_nll_loss`; it broadcasts different shapes, and with `full` its gradient by a
+    target of 0 or less is NaN, where here the missing term has no gradient.
     """
     where = "poisson_nll_loss"
     check_reduction(where, reduction)
-    dtype, input, target = as_floats(where, integers={"target"}, input=input, target=target)
+    input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
+    dtype, (input, target) = promoted(input, target)
     losses = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
     if full:
         above_one = jnp.where(target > 1, target, 1)
@@ -118,6 +130,7 @@ def poisson_nll_loss(
     return reduce(losses, reduction, dtype)
 
 
+@jax.named_scope("gaussian_nll_loss")
 def gaussian_nll_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "..."],
@@ -128,45 +141,49 @@ def gaussian_nll_loss(
 ) -> Float[Array, "..."]:
     """Negative log-likelihood of values under normal distributions.
 
-    `½ (log(v) + (input - target)² / v)` with `v = max(var, eps)`, and with `full` `½ log(2π)` more. The gradient with
-    respect to `var` ignores the maximum: it is that at v, so that a variance below `eps` is still pushed.
+        ½ · (log(v) + (input - target)² / v),     v = max(var, eps)
+        + ½ · log(2π)                             with `full`
+
+    The gradient by `var` ignores the maximum: it is the gradient at v, so that a variance below `eps` still changes.
 
     Args:
         input: means of any shape.
-        target: values of the same shape, or of one that broadcasts to it.
-        var: variances: of the shape of `input`, of that shape without its last axis, of that shape with one axis of
-            length 1, or one number. A negative variance in an array gives NaN.
-        full: whether to add the constant.
-        eps: the smallest variance.
-        reduction: `"mean"`, `"sum"` or `"none"`.
+        target: values of a shape that broadcasts to the shape of `input`.
+        var: variances: one number, or an array of the shape of `input`, of that shape without its last axis, or of that
+            shape with one axis of length 1. A negative variance in an array gives NaN.
+        full: whether to add the constant. Default False.
+        eps: the smallest variance. Default 1e-6.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` or `var` holds no floats.
-        ValueError: the shapes do not fit, a `var` that is one number is negative, or the reduction is unknown.
+        TypeError: if `input` or `var` does not hold floats.
+        ValueError: if the shapes do not fit, a `var` that is one number is negative, or the reduction is unknown.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.gaussian_nll_loss(jnp.array([3.0]), jnp.array([1.0]), var=1.0))
         2.0
-        >>> import jax
         >>> slope = jax.grad(losses.gaussian_nll_loss, argnums=2)
         >>> print(slope(jnp.array([3.0]), jnp.array([1.0]), jnp.array([0.1]), eps=0.5))
         [-7.]
 
-    Counterpart: `torch.nn.functional.gaussian_nll_loss`, which raises where an array holds a negative variance.
+    PyTorch: `torch.nn.functional.gaussian_nll_loss`; it raises where an array holds a negative variance.
 
-    Paper: Nix and Weigend, Estimating the mean and variance of the target probability distribution (1994),
-    https://doi.org/10.1109/ICNN.1994.374138.
+    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution", 1994,
+    https://doi.org/10.1109/ICNN.1994.374138
     """
     where = "gaussian_nll_loss"
     check_reduction(where, reduction)
+    input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     if isinstance(var, float):
         check_range(where, "var", var, low=0)
-        var = jnp.full(jnp.shape(input), var, jnp.result_type(input))
-    dtype, input, target, variance = as_floats(where, integers={"target"}, input=input, target=target, var=var)
+        var = jnp.full_like(input, var)
+    dtype, (input, target, variance) = promoted(input, target, as_floats(where, "var", var))
     target = _broadcast(where, target, input.shape)
     variance = _fitting(where, variance, input.shape)
     # In both branches the slope is 1, as if nothing were clamped.

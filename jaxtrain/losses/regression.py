@@ -2,16 +2,18 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_range
-from jaxtrain.losses._arguments import as_floats, check_same_shape
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
 from jaxtrain.losses._elementwise import absolute, root
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 
+@jax.named_scope("mse_loss")
 def mse_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
@@ -20,32 +22,36 @@ def mse_loss(
 ) -> Float[Array, "..."]:
     """Mean squared error.
 
-    `mean((input - target)²)`, or with weights `sum(weight · (input - target)²) / sum(weight)`.
+        (input - target)²
+
+    With weights, `"mean"` is `Σ weight · (input - target)² / Σ weight`.
 
     Args:
         input: predictions of any shape.
         target: true values of the same shape.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        weight: weights of the same shape; `"mean"` divides by their sum.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        weight: weights of the same shape. Default all 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.mse_loss(jnp.array([1.0, 4.0]), jnp.array([0.0, 2.0])))
         2.5
 
-    Counterpart: `torch.nn.functional.mse_loss`, which broadcasts different shapes with a warning.
+    PyTorch: `torch.nn.functional.mse_loss`; it broadcasts different shapes with a warning.
     """
-    dtype, input, target, weight = _arguments("mse_loss", input, target, reduction, weight)
+    dtype, (input, target, weight) = _checked("mse_loss", input, target, reduction, weight)
     return _weighted(jnp.square(input - target), weight, reduction, dtype)
 
 
+@jax.named_scope("rmse_loss")
 def rmse_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
@@ -54,71 +60,79 @@ def rmse_loss(
 ) -> Float[Array, "..."]:
     """Root of the mean squared error, with gradient 0 where the error is 0.
 
-    `sqrt(mse_loss(input, target, reduction, weight))`: no ε is added, so the value is exact. At zero error, where
-    the slope of the root is infinite, the gradient is the subgradient 0 instead of NaN.
+        √mse_loss(input, target, reduction, weight)
+
+    No ε is added, so the value is exact. At zero error, where the slope of the root is infinite, the gradient is the
+    subgradient 0 instead of NaN.
 
     Args:
         input: predictions of any shape.
         target: true values of the same shape.
-        reduction: `"mean"`, `"sum"` (the Euclidean norm of the error) or `"none"` (its absolute value).
-        weight: weights of the same shape; `"mean"` divides by their sum.
+        reduction: `"mean"`, `"sum"` (the Euclidean norm of the error) or `"none"` (its absolute value). Default
+            `"mean"`.
+        weight: weights of the same shape. Default all 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
         >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.rmse_loss(jnp.array([3.0, -1.0]), jnp.array([0.0, 0.0]), reduction="sum") ** 2)
         10.0
         >>> jax.grad(losses.rmse_loss)(jnp.array([7.0, 7.0]), jnp.array([7.0, 7.0])).tolist()
         [0.0, 0.0]
 
-    Counterpart: none by name; `torch.sqrt(torch.nn.functional.mse_loss(...))`, whose gradient at zero error is NaN.
+    PyTorch: none by this name; `torch.sqrt(torch.nn.functional.mse_loss(...))`, whose gradient at zero error is NaN.
     """
-    dtype, input, target, weight = _arguments("rmse_loss", input, target, reduction, weight)
+    dtype, (input, target, weight) = _checked("rmse_loss", input, target, reduction, weight)
     return root(_weighted(jnp.square(input - target), weight, reduction, input.dtype)).astype(dtype)
 
 
+@jax.named_scope("l1_loss")
 def l1_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
     reduction: str = "mean",
     weight: Float[Array, "*shape"] | None = None,
 ) -> Float[Array, "..."]:
-    """Mean absolute error.
+    """Mean absolute error, with gradient 0 where the error is 0.
 
-    `mean(|input - target|)`, or with weights `sum(weight · |input - target|) / sum(weight)`. The gradient is 0 where
-    the error is 0.
+        |input - target|
+
+    With weights, `"mean"` is `Σ weight · |input - target| / Σ weight`.
 
     Args:
         input: predictions of any shape.
         target: true values of the same shape.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        weight: weights of the same shape; `"mean"` divides by their sum.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        weight: weights of the same shape. Default all 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats.
-        ValueError: the shapes differ, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats.
+        ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> float(losses.l1_loss(jnp.array([1.0, 4.0]), jnp.array([0.0, 2.0]), weight=jnp.array([3.0, 1.0])))
         1.25
 
-    Counterpart: `torch.nn.functional.l1_loss`, which broadcasts different shapes with a warning.
+    PyTorch: `torch.nn.functional.l1_loss`; it broadcasts different shapes with a warning.
     """
-    dtype, input, target, weight = _arguments("l1_loss", input, target, reduction, weight)
+    dtype, (input, target, weight) = _checked("l1_loss", input, target, reduction, weight)
     return _weighted(absolute(input - target), weight, reduction, dtype)
 
 
+@jax.named_scope("smooth_l1_loss")
 def smooth_l1_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
@@ -127,39 +141,43 @@ def smooth_l1_loss(
 ) -> Float[Array, "..."]:
     """Absolute error, made quadratic below `beta`.
 
-    With `error = input - target`: `½ error² / beta` where `|error| < beta`, else `|error| - ½ beta`. This is
-    `huber_loss` with `delta = beta`, divided by `beta`; its slope is 1 far out, whatever `beta` is.
+        ½ · (input - target)² / β     where |input - target| < β
+        |input - target| - ½ · β      elsewhere
+
+    This is `huber_loss` with `delta = beta`, divided by `beta`: its slope far out is 1, whatever `beta` is.
 
     Args:
         input: predictions of any shape.
         target: true values of the same shape.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        beta: where the two pieces meet, at least 0; with 0 this is `l1_loss`.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        beta: β, where the two pieces meet, at least 0; with 0 this is `l1_loss`. Default 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` holds no floats.
-        ValueError: the shapes differ, `beta` is negative or NaN, or the reduction is unknown.
+        TypeError: if `input` does not hold floats.
+        ValueError: if the shapes differ, `beta` is negative or NaN, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> losses.smooth_l1_loss(jnp.array([1.0, 4.0]), jnp.array([0.0, 0.0]), reduction="none", beta=2.0).tolist()
         [0.25, 3.0]
 
-    Counterpart: `torch.nn.functional.smooth_l1_loss`, which broadcasts different shapes with a warning.
+    PyTorch: `torch.nn.functional.smooth_l1_loss`; it broadcasts different shapes with a warning.
 
-    Paper: Girshick, Fast R-CNN (2015), https://arxiv.org/abs/1504.08083.
+    Source: Girshick, "Fast R-CNN", 2015, https://arxiv.org/abs/1504.08083
     """
     check_range("smooth_l1_loss", "beta", beta, low=0)
-    dtype, input, target, _ = _arguments("smooth_l1_loss", input, target, reduction)
+    dtype, (input, target, _) = _checked("smooth_l1_loss", input, target, reduction)
     error = input - target
     is_small = absolute(error) < beta
     quadratic = 0.5 * jnp.square(jnp.where(is_small, error, 0)) / jnp.where(is_small, beta, 1)
     return reduce(jnp.where(is_small, quadratic, absolute(error) - 0.5 * beta), reduction, dtype)
 
 
+@jax.named_scope("huber_loss")
 def huber_loss(
     input: Float[Array, "*shape"],
     target: Real[Array, "*shape"],
@@ -169,33 +187,36 @@ def huber_loss(
 ) -> Float[Array, "..."]:
     """Squared error (halved), made linear above `delta`.
 
-    With `error = input - target`: `½ error²` where `|error| ≤ delta`, else `delta · (|error| - ½ delta)`.
+        ½ · (input - target)²               where |input - target| ≤ δ
+        δ · (|input - target| - ½ · δ)      elsewhere
 
     Args:
         input: predictions of any shape.
         target: true values of the same shape.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        delta: where the two pieces meet, greater than 0.
-        weight: weights of the same shape; unlike in `mse_loss`, `"mean"` divides by the number of elements.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        delta: δ, where the two pieces meet, greater than 0. Default 1.
+        weight: weights of the same shape; unlike in `mse_loss`, `"mean"` divides by the number of elements. Default
+            all 1.
 
     Returns:
-        A scalar, or for `"none"` an array of the shape of `input`; the mean of no elements is NaN.
+        A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: `input` or `weight` holds no floats.
-        ValueError: the shapes differ, `delta` is not positive, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats.
+        ValueError: if the shapes differ, `delta` is not positive, or the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> losses.huber_loss(jnp.array([1.0, 4.0]), jnp.array([0.0, 0.0]), reduction="none", delta=2.0).tolist()
         [0.5, 6.0]
 
-    Counterpart: `torch.nn.functional.huber_loss`, which broadcasts different shapes with a warning.
+    PyTorch: `torch.nn.functional.huber_loss`; it broadcasts different shapes with a warning.
 
-    Paper: Huber, Robust Estimation of a Location Parameter (1964), https://doi.org/10.1214/aoms/1177703732.
+    Source: Huber, "Robust Estimation of a Location Parameter", 1964, https://doi.org/10.1214/aoms/1177703732
     """
     check_range("huber_loss", "delta", delta, low=0, open_low=True)
-    dtype, input, target, weight = _arguments("huber_loss", input, target, reduction, weight)
+    dtype, (input, target, weight) = _checked("huber_loss", input, target, reduction, weight)
     error = input - target
     is_small = absolute(error) <= delta
     # Each piece sees only its own errors, so that an infinite error or delta cannot put a NaN in the other's gradient.
@@ -205,16 +226,19 @@ def huber_loss(
     return reduce(losses if weight is None else weight * losses, reduction, dtype)
 
 
-def _arguments(where: str, input: Array, target: Array, reduction: str, weight: Array | None = None) -> tuple[Any, ...]:
-    """The dtype of the result, then the checked arrays in the precision of the computation."""
+def _checked(
+    where: str, input: Array, target: Array, reduction: str, weight: Array | None = None
+) -> tuple[np.dtype, list[Any]]:
+    """The dtype of the result; `input`, `target` and `weight` checked, in the dtype of the computation."""
     check_reduction(where, reduction)
-    dtype, input, target, weight = as_floats(where, integers={"target"}, input=input, target=target, weight=weight)
+    input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
+    weight = None if weight is None else as_floats(where, "weight", weight)
     check_same_shape(where, input=input, target=target, weight=weight)
-    return dtype, input, target, weight
+    return promoted(input, target, weight)
 
 
 def _weighted(losses: Array, weight: Array | None, reduction: str, dtype: np.dtype) -> Array:
-    """Reduce with weights: their mean is over the weight, not over the elements."""
+    """Reduce with weights: the mean is over the weight, not over the elements."""
     if weight is None:
         return reduce(losses, reduction, dtype)
     return reduce(weight * losses, reduction, dtype, total=weight)

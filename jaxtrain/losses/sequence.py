@@ -7,10 +7,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.checks import check_integer, check_range, is_concrete
-from jaxtrain.losses._arguments import as_classes, as_floats
+from jaxtrain.losses._arguments import as_classes, as_floats, promoted
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 
+@jax.named_scope("ctc_loss")
 def ctc_loss(
     log_probs: Float[Array, "time *batch classes"],
     targets: Int[Array, "..."],
@@ -22,47 +23,50 @@ def ctc_loss(
 ) -> Float[Array, "..."]:
     """Connectionist temporal classification: minus the log-probability of all alignments of a label sequence.
 
-    An alignment emits one class a frame; it spells the labels once repeated classes are merged and blanks dropped.
-    The sum over all of them runs forward in time over the labels l with blanks around each,
-    `A[t, s] = log_probs[t, l[s]] + logsumexp(A[t-1, s], A[t-1, s-1], A[t-1, s-2])`, where the last term is for labels
-    that differ from their predecessor. `"mean"` divides each loss by its target length (at least 1) first, then
-    averages over the batch.
+        A[t, s] = log_probs[t, l[s]] + logsumexp(A[t-1, s], A[t-1, s-1], A[t-1, s-2])
+
+    An alignment emits one class in each frame; it spells the labels once repeated classes are merged and blanks
+    removed. The sum over all alignments runs forward in time over the labels l, with blanks around each. Its last term
+    is for labels that differ from their predecessor only. `"mean"` first divides each loss by its target length (at
+    least 1), then averages over the batch.
 
     Args:
-        log_probs: log-probabilities of shape (time, batch, classes), or (time, classes) for one sequence.
-        targets: labels of shape (batch, longest), what lies beyond a target's length being ignored, or all targets
-            one after the other; of shape (longest,) for one sequence. A label outside `[0, C)` makes loss and
-            gradient NaN.
+        log_probs: log-probabilities of shape (time, batch, classes), or (time, classes) for one sequence. Compute the
+            log-softmax in float32: in half precision its rounding is all the error that remains.
+        targets: labels of shape (batch, longest), or all targets one after the other, or of shape (longest,) for one
+            sequence. Whatever lies beyond a target's length is ignored. A label outside [0, C) makes loss and gradient
+            NaN.
         input_lengths: number of frames of each sequence, from 0 to time.
         target_lengths: number of labels of each sequence.
-        blank: the class of the blank.
-        reduction: `"mean"`, `"sum"` or `"none"`.
-        zero_infinity: whether a target that no alignment can spell, being too long for its frames, costs 0 with
-            gradient 0 instead of infinity with gradient NaN.
+        blank: the class of the blank. Default 0.
+        reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
+        zero_infinity: whether a target that no alignment can spell, because it is too long for its frames, costs 0 with
+            gradient 0 instead of infinity with gradient NaN. Default False.
 
     Returns:
-        A scalar, or for `"none"` one loss a sequence. Traced lengths out of range make it NaN.
+        A scalar, or with `"none"` the loss of each sequence. Traced lengths out of range make it NaN.
 
     Raises:
-        TypeError: `log_probs` holds no floats, or another argument no integers.
-        ValueError: the shapes do not fit, `blank` is no class, a length that is not traced is out of range, or the
-            reduction is unknown.
+        TypeError: if `log_probs` does not hold floats, or another argument does not hold integers.
+        ValueError: if the shapes do not fit, `blank` is not a class, a length that is not traced is out of range, or
+            the reduction is unknown.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import losses
         >>> uniform = jnp.full((3, 2), jnp.log(0.5))
         >>> round(float(jnp.exp(-losses.ctc_loss(uniform, jnp.array([1]), 3, 1, reduction="sum"))), 6)
         0.75
 
-    Counterpart: `torch.nn.functional.ctc_loss`. Its gradient with respect to `log_probs` contains that of a
-    log-softmax (`exp(log_probs) - posterior`), this is the derivative itself (`-posterior`): with respect to the
-    logits below a log-softmax both are equal. It reads labels out of range from another frame's memory.
+    PyTorch: `torch.nn.functional.ctc_loss`; its gradient by `log_probs` includes the gradient of a log-softmax
+    (`exp(log_probs) - posterior`), where here it is the derivative itself (`-posterior`): by the logits below a
+    log-softmax both are equal. It reads labels out of range from another frame's memory.
 
-    Paper: Graves et al., Connectionist temporal classification (2006), https://doi.org/10.1145/1143844.1143891.
+    Source: Graves et al., "Connectionist temporal classification", 2006, https://doi.org/10.1145/1143844.1143891
     """
     where = "ctc_loss"
     check_reduction(where, reduction)
-    dtype, log_probs = as_floats(where, log_probs=log_probs)
+    dtype, (log_probs,) = promoted(as_floats(where, "log_probs", log_probs))
     if log_probs.ndim not in (2, 3) or 0 in log_probs.shape:
         raise ValueError(
             f"{where}: log_probs must have shape (time, batch, classes) or (time, classes), none of them 0,"
