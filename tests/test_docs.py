@@ -161,5 +161,7 @@ def test_files_that_the_readme_names_exist(name):
 
 
 def test_changelog_knows_this_version():
-    version = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
-    assert re.search(rf"^## (\[?{re.escape(version)}\]?|\[?Unreleased\]?)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    sources = (ROOT / "pyproject.toml").read_text() + (ROOT / "jaxtrain/__init__.py").read_text()
+    version = re.search(r'^_*version_* = "(.*)"', sources, re.MULTILINE)[1]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == version
