@@ -8,7 +8,9 @@ import griffe
 class Reading(griffe.Extension):
     def on_instance(self, *, obj: griffe.Object, **_) -> None:
         if obj.docstring:
-            obj.docstring.value = re.sub(r"^(PyTorch|Source):", r"**\1:**", obj.docstring.value, flags=re.MULTILINE)
+            text = re.sub(r"^(PyTorch|Source):", r"**\1:**", obj.docstring.value, flags=re.MULTILINE)
+            # The section of Google's style that knows doctests has this title.
+            obj.docstring.value = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
 
     def on_module_members(self, *, mod: griffe.Module, **_) -> None:
         if mod.is_init_module:
