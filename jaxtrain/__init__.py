@@ -6,3 +6,5 @@ from jaxtrain import optim as optim
 from jaxtrain import regularization as regularization
 from jaxtrain import schedules as schedules
 from jaxtrain import train as train
+
+__version__ = "0.1.0"

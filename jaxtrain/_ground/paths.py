@@ -1,4 +1,4 @@
-"""Which leaves of a tree are parameters, and their names: their place in it, as in `encoder/0/kernel`."""
+"""Which leaves of a tree are parameters, and their paths, such as `encoder/0/kernel`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 
 def map_with_path(function: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
-    """`tree` with `function(path, leaf)` for every leaf, where an NNX variable is named, not the value in it."""
+    """`tree` with `function(path, leaf)` for every leaf. The path ends with the name of an NNX variable."""
 
     def at(path: tuple[Any, ...], node: Any) -> Any:
         name = keystr(path, simple=True, separator="/")
@@ -19,13 +19,21 @@ def map_with_path(function: Callable[[str, Any], Any], tree: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(at, tree, is_leaf=_is_variable)
 
 
-def parameters_only(tree: PyTree) -> PyTree:
-    """`tree` with None in place of NNX variables that are no parameters, such as running statistics."""
+def is_parameter(tree: PyTree) -> PyTree[bool]:
+    """For every leaf of `tree`, whether it is a parameter that did not come before.
 
-    def keep(node: Any) -> Any:
-        return None if _is_variable(node) and not isinstance(node, nnx.Param) else node
+    NNX variables that are not an `nnx.Param`, such as running statistics, are not. A variable comes twice where layers
+    share it.
+    """
+    seen = set()
 
-    return jax.tree.map(keep, tree, is_leaf=_is_variable)
+    def mark(node: Any) -> Any:
+        new = not _is_variable(node) or (isinstance(node, nnx.Param) and id(node) not in seen)
+        if _is_variable(node):
+            seen.add(id(node))
+        return jax.tree.map(lambda _: new, node)
+
+    return jax.tree.map(mark, tree, is_leaf=_is_variable)
 
 
 def _is_variable(node: Any) -> bool:

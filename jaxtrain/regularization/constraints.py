@@ -1,7 +1,7 @@
 """Constraints: Optax transformations that keep the updated parameters within a set.
 
-They come last in an `optax.chain`, because they see where the update would lead and change it so that the parameter
-lands on the nearest allowed value. `optax.masked` chooses the parameters:
+They come last in an `optax.chain`, because they change the update so that the updated parameter is an allowed value.
+`optax.masked` chooses the parameters:
 
     optax.chain(optim.sgd(0.1), optax.masked(max_norm(3.0), decay_mask))
 """
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.paths import map_with_path
@@ -20,22 +21,23 @@ from jaxtrain._ground.paths import map_with_path
 def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> optax.GradientTransformation:
     """Keep the norm of each unit's weights at or below a maximum.
 
-    w ← w · maxnorm / (‖w‖ + 1e-7) where ‖w‖ > maxnorm, after the update
+        w ← w · maxnorm / (‖w‖ + 1e-7)   where ‖w‖ > maxnorm, after the update
 
     Args:
         maxnorm: largest norm, at least 0.
         p: order of the norm, above 0; infinity for the largest magnitude. Default 2.
-        axis: axis that counts the units; the norm runs over all others. Default -1, the outputs of a kernel. 0 gives
-            the rows of an embedding.
+        axis: axis of the units; the norm is over all other axes. Default -1, the outputs of a kernel; 0 is for the
+            rows of an embedding.
 
     Returns:
         An `optax.GradientTransformation` without state, for parameters of at least two dimensions.
 
     Raises:
-        ValueError: if maxnorm or p is out of range; at `update`, if a parameter has fewer than two dimensions, or
-            the parameters are not handed over.
+        ValueError: if `maxnorm` or `p` is out of range; at `update`, if a parameter has fewer than two dimensions, or
+            the parameters are missing.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> kernel, update = jnp.array([[0.0, 3.0], [0.0, 0.0]]), jnp.array([[3.0, 0.0], [4.0, 0.0]])
         >>> constraint = regularization.max_norm(2.5)
@@ -44,10 +46,10 @@ def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> o
         [[1.5 2.5]
          [2.  0. ]]
 
-    Torch counterpart: `torch.renorm(weight, p, dim, maxnorm)` after each step, where `dim` is this `axis`: 0 in
+    PyTorch: `torch.renorm(weight, p, dim, maxnorm)` after each step, where `dim` is this `axis`: 0 in
     PyTorch's layout of a kernel.
 
-    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
     check_range("max_norm", "maxnorm", maxnorm, 0.0)
     check_range("max_norm", "p", p, 0.0, open_low=True)
@@ -62,22 +64,23 @@ def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> o
 def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.GradientTransformation:
     """Keep the norm of each unit's weights at one.
 
-    w ← w / max(‖w‖, eps), after the update
+        w ← w / max(‖w‖, eps)   after the update
 
     Args:
         p: order of the norm, above 0; infinity for the largest magnitude. Default 2.
-        axis: axis that counts the units; the norm runs over all others. Default -1, the outputs of a kernel. 0 gives
-            the rows of an embedding.
+        axis: axis of the units; the norm is over all other axes. Default -1, the outputs of a kernel; 0 is for the
+            rows of an embedding.
         eps: smallest divisor, above 0, so that zeros stay zeros. Default 1e-12.
 
     Returns:
         An `optax.GradientTransformation` without state, for parameters of at least two dimensions.
 
     Raises:
-        ValueError: if p or eps is out of range; at `update`, if a parameter has fewer than two dimensions, or the
-            parameters are not handed over.
+        ValueError: if `p` or `eps` is out of range; at `update`, if a parameter has fewer than two dimensions, or the
+            parameters are missing.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> kernel, update = jnp.array([[2.0, 0.0], [0.0, 0.5]]), jnp.array([[0.0, 0.0], [0.0, 1.5]])
         >>> constraint = regularization.unit_norm()
@@ -86,7 +89,7 @@ def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.Gr
         [[1. 0.]
          [0. 1.]]
 
-    Torch counterpart: `torch.nn.functional.normalize(weight, p, dim, eps)` after each step, where `dim` is the other
+    PyTorch: `torch.nn.functional.normalize(weight, p, dim, eps)` after each step, where `dim` is the other
     axis of a matrix: 1 in PyTorch's layout of a kernel.
     """
     check_range("unit_norm", "p", p, 0.0, open_low=True)
@@ -97,15 +100,16 @@ def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.Gr
 def non_negative() -> optax.GradientTransformation:
     """Keep every parameter at or above zero.
 
-    w ← max(w, 0), after the update
+        w ← max(w, 0)   after the update
 
     Returns:
         An `optax.GradientTransformation` without state.
 
     Raises:
-        ValueError: at `update`, if the parameters are not handed over.
+        ValueError: at `update`, if the parameters are missing.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> constraint = regularization.non_negative()
         >>> weights = jnp.array([0.25, 2.0])
@@ -113,14 +117,14 @@ def non_negative() -> optax.GradientTransformation:
         >>> print(weights + update)
         [0. 1.]
 
-    Torch counterpart: `weight.clamp_(min=0)` after each step.
+    PyTorch: `weight.clamp_(min=0)` after each step.
     """
     return _constraint("non_negative", lambda weights: jnp.maximum(weights, 0), min_ndim=0)
 
 
 def _norm(weights: jax.Array, p: float, axis: int) -> jax.Array:
     """The p-norm over all axes but `axis`, which it keeps at size one."""
-    others = tuple(other for other in range(weights.ndim) if other != axis % weights.ndim)
+    others = other_axes(weights.ndim, axis % weights.ndim)
     if p == 2:
         return jnp.sqrt(jnp.sum(jnp.square(weights), axis=others, keepdims=True))
     magnitude = jnp.abs(weights)
@@ -135,8 +139,8 @@ def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: 
     def check(path: str, parameter: jax.Array) -> None:
         if jnp.ndim(parameter) < min_ndim:
             raise ValueError(
-                f"{name}: the parameter {path!r} of shape {jnp.shape(parameter)} has no units with a norm; choose the "
-                f"parameters to constrain, as in optax.masked(..., regularization.decay_mask)"
+                f"{name}: expected parameters of at least {min_ndim} dimensions, got {f'{path!r} of ' if path else ''}shape "
+                f"{jnp.shape(parameter)}; choose the parameters, as in optax.masked(..., regularization.decay_mask)"
             )
 
     def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:
@@ -145,14 +149,14 @@ def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: 
         working = at_least_float32(parameter.dtype)
         old, change = parameter.astype(working), update.astype(working)
         new = project(old + change)
-        # What is allowed already keeps its update to the last bit.
+        # An allowed value keeps its update to the last bit.
         return jnp.where(new == old + change, change, new - old).astype(update.dtype)
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
         if params is None:
-            raise ValueError(f"{name} needs the parameters: call update(updates, state, params)")
+            raise ValueError(f"{name}: expected the parameters, got None; call update(updates, state, params)")
         map_with_path(check, params)
         return jax.tree.map(constrained, updates, params, is_leaf=lambda leaf: leaf is None), state
 

@@ -10,32 +10,43 @@ from jaxtrain._ground.paths import map_with_path
 
 
 def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = None) -> PyTree[bool]:
-    """Which parameters decay: kernels do, biases and the parameters of norms do not.
+    """Mark the parameters that decay: kernels and tables do, biases and the parameters of norms do not.
 
-    A parameter decays that has at least two dimensions and is not called `bias` or `scale`. With `rules`, these decide
-    instead.
+    A parameter decays if it has at least two dimensions and is not called `bias` or `scale`, nor `weight`, unless next
+    to a `weight` there is a `bias` of another shape, which a norm never has. So matrices that are called `weight`, as
+    in PyTorch and Equinox, decay if they have a bias; for those without, give `rules`.
 
     Args:
         params: parameters, in any pytree: a dict, an `nnx.State`, a module.
         rules: whether to decay, by regular expression, as in `label_parameters`. Default None: as above.
 
     Returns:
-        A tree of booleans, of the same structure; what the `mask` of `optax.add_decayed_weights`, of the penalties and
-        of `optax.masked` asks for. The function itself may be handed over in its place.
+        A tree of booleans, of the same structure. `optax.add_decayed_weights`, `optax.masked` and the penalties take it
+        as their `mask`; they take the function `decay_mask` as well.
 
     Raises:
         ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
-        >>> params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "norm": {"weight": jnp.ones(2)}}
+        >>> params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}, "norm": {"weight": jnp.ones((4, 4))}}
         >>> regularization.decay_mask(params)
         {'dense': {'bias': False, 'kernel': True}, 'norm': {'weight': False}}
         >>> regularization.decay_mask(params, {"^dense/": True, None: False})
         {'dense': {'bias': True, 'kernel': True}, 'norm': {'weight': False}}
 
-    Torch counterpart: none; PyTorch decays every parameter of a group, and scripts collect two groups by hand.
+    PyTorch: none; it decays every parameter of a group, and scripts collect two groups by hand.
     """
     if rules is not None:
         return label_parameters(params, rules)
-    return map_with_path(lambda path, leaf: jnp.ndim(leaf) > 1 and path.split("/")[-1] not in ("bias", "scale"), params)
+    shapes: dict[str, tuple[int, ...]] = {}
+    map_with_path(lambda path, leaf: shapes.setdefault(path, jnp.shape(leaf)), params)
+
+    def decays(path: str, leaf: Array) -> bool:
+        place, _, name = path.rpartition("/")
+        bias = shapes.get(f"{place}/bias" if place else "bias")
+        of_norm = name == "weight" and bias in (None, jnp.shape(leaf))
+        return jnp.ndim(leaf) > 1 and name not in ("bias", "scale") and not of_norm
+
+    return map_with_path(decays, params)

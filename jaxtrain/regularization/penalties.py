@@ -1,6 +1,7 @@
 """Penalties: numbers to add to the loss."""
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,10 @@ from jaxtyping import Array, Float, PyTree
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import default_float
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain._ground.paths import parameters_only
+from jaxtrain._ground.paths import is_parameter
 
 Mask = PyTree[bool] | Callable[[PyTree[Array]], PyTree[bool]]
+Total = Callable[[Callable[[jax.Array], jax.Array]], jax.Array]
 
 
 def l1_penalty(
@@ -19,33 +21,35 @@ def l1_penalty(
 ) -> Float[Array, ""]:
     """The sum of absolute values, which drives parameters to zero.
 
-    penalty = strength · Σ|p|
+        strength · Σ|p|
 
     The gradient is strength · sign(p), and 0 at p = 0.
 
     Args:
-        params: parameters, in any pytree; of an NNX module only its `nnx.Param`s count.
+        params: parameters, in any pytree. Integers do not count, and of an NNX module only its `nnx.Param`s do, each
+            once, however many names it has.
         strength: factor, at least 0.
-        mask: tree of booleans, or a function from the parameters to one (`decay_mask`); only parameters marked True
-            count. Default None: all do.
+        mask: tree of booleans, or a function that makes one of the parameters, such as `decay_mask`; only parameters
+            marked True count. Default None: all do.
 
     Returns:
-        Scalar, in the widest dtype of the parameters, at least float32.
+        Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if the strength is negative.
+        ValueError: if `strength` is negative.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> print(regularization.l1_penalty({"kernel": jnp.array([[1.0, -3.0]]), "bias": jnp.array([5.0])}, 0.1))
         0.9
 
-    Torch counterpart: none; scripts write `strength * sum(p.abs().sum() for p in model.parameters())`.
+    PyTorch: none; scripts write `strength * sum(p.abs().sum() for p in model.parameters())`.
 
-    Paper: Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
+    Source: Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
     check_range("l1_penalty", "strength", strength, 0.0)
-    return _penalty(lambda p, strength: strength * _absolute(p), params, mask, strength)
+    return _penalty(params, mask, lambda total, strength: strength * total(_absolute), strength)
 
 
 def l2_penalty(
@@ -53,35 +57,36 @@ def l2_penalty(
 ) -> Float[Array, ""]:
     """Half the sum of squares, which shrinks parameters in proportion to their size.
 
-    penalty = strength / 2 · Σp²
+        strength / 2 · Σp²
 
-    The half makes the gradient strength · p: the same as `weight_decay=strength` of `optim.sgd` and `optim.adam`.
+    The half makes the gradient strength · p, which `weight_decay=strength` of `optim.sgd` and `optim.adam` adds, too.
 
     Args:
-        params: parameters, in any pytree; of an NNX module only its `nnx.Param`s count.
+        params: parameters, in any pytree. Integers do not count, and of an NNX module only its `nnx.Param`s do, each
+            once, however many names it has.
         strength: factor, at least 0.
-        mask: tree of booleans, or a function from the parameters to one (`decay_mask`); only parameters marked True
-            count. Default None: all do.
+        mask: tree of booleans, or a function that makes one of the parameters, such as `decay_mask`; only parameters
+            marked True count. Default None: all do.
 
     Returns:
-        Scalar, in the widest dtype of the parameters, at least float32.
+        Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if the strength is negative.
+        ValueError: if `strength` is negative.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> params = {"kernel": jnp.array([[1.0, -3.0]]), "bias": jnp.array([5.0])}
         >>> print(regularization.l2_penalty(params, 0.1, mask=regularization.decay_mask))
         0.5
 
-    Torch counterpart: the L2 `weight_decay` of `torch.optim.SGD` and `torch.optim.Adam`, which adds the gradient of
-    this penalty.
+    PyTorch: the `weight_decay` of `torch.optim.SGD` and `torch.optim.Adam`, which adds the gradient of this penalty.
 
-    Paper: Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
+    Source: Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
     """
     check_range("l2_penalty", "strength", strength, 0.0)
-    return _penalty(lambda p, strength: strength / 2 * jnp.square(p), params, mask, strength)
+    return _penalty(params, mask, lambda total, strength: strength / 2 * total(_square), strength)
 
 
 def elastic_net_penalty(
@@ -93,63 +98,95 @@ def elastic_net_penalty(
 ) -> Float[Array, ""]:
     """A blend of the L1 and the L2 penalty.
 
-    penalty = strength · (l1_ratio · Σ|p| + (1 - l1_ratio) / 2 · Σp²)
+        strength · (l1_ratio · Σ|p| + (1 - l1_ratio) / 2 · Σp²)
 
     Args:
-        params: parameters, in any pytree; of an NNX module only its `nnx.Param`s count.
+        params: parameters, in any pytree. Integers do not count, and of an NNX module only its `nnx.Param`s do, each
+            once, however many names it has.
         strength: factor, at least 0.
         l1_ratio: share of the L1 penalty, in [0, 1]. Default 0.5.
-        mask: tree of booleans, or a function from the parameters to one (`decay_mask`); only parameters marked True
-            count. Default None: all do.
+        mask: tree of booleans, or a function that makes one of the parameters, such as `decay_mask`; only parameters
+            marked True count. Default None: all do.
 
     Returns:
-        Scalar, in the widest dtype of the parameters, at least float32.
+        Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if the strength is negative, or l1_ratio lies outside [0, 1].
+        ValueError: if `strength` is negative, or `l1_ratio` outside [0, 1].
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import regularization
         >>> print(regularization.elastic_net_penalty({"kernel": jnp.array([1.0, -3.0])}, 2.0, l1_ratio=0.25))
         9.5
 
-    Torch counterpart: none. The arguments are those of `sklearn.linear_model.ElasticNet`.
+    PyTorch: none. The arguments have the names and meanings of those of `sklearn.linear_model.ElasticNet`.
 
-    Paper: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005.
+    Source: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005.
     """
     check_range("elastic_net_penalty", "strength", strength, 0.0)
     check_range("elastic_net_penalty", "l1_ratio", l1_ratio, 0.0, 1.0)
 
-    def measure(p: jax.Array, strength: jax.Array, l1_ratio: jax.Array) -> jax.Array:
-        return strength * (l1_ratio * _absolute(p) + (1 - l1_ratio) / 2 * jnp.square(p))
+    def formula(total: Total, strength: jax.Array, l1_ratio: jax.Array) -> jax.Array:
+        return strength * (l1_ratio * total(_absolute) + (1 - l1_ratio) / 2 * total(_square))
 
-    return _penalty(measure, params, mask, strength, l1_ratio)
+    return _penalty(params, mask, formula, strength, l1_ratio)
 
 
 def _penalty(
-    measure: Callable[..., jax.Array],
     params: PyTree[Array],
     mask: Mask | None,
+    formula: Callable[..., jax.Array],
     *coefficients: float | jax.Array,
 ) -> jax.Array:
-    """The sum of `measure(element, *coefficients)` over all elements of the masked parameters.
+    """`formula(total, *coefficients)`, where `total(measure)` is the sum of `measure(p)` over all penalized elements p.
 
-    It runs in float64, so that the penalty of a million parameters is as near the truth as that of one.
+    It is computed in float64, so that a million parameters are summed as exactly as one.
     """
-    params = parameters_only(params)
-    if mask is not None:
-        marks = mask(params) if callable(mask) else mask
-        params = jax.tree.map(lambda marked, part: part if marked else None, marks, params)
-    leaves = jax.tree.leaves(params)
-    dtype = jnp.result_type(*leaves, jnp.float32) if leaves else default_float()
+    leaves = _penalized(params, mask)
+    dtype = jnp.finfo(jnp.result_type(*leaves, jnp.float32)).dtype if leaves else default_float()
 
-    def total(*coefficients: float | jax.Array) -> jax.Array:
-        numbers = [as_float64(coefficient) for coefficient in coefficients]
-        return sum((jnp.sum(measure(as_float64(leaf), *numbers)) for leaf in leaves), start=jnp.zeros(()))
+    def total(measure: Callable[[jax.Array], jax.Array]) -> jax.Array:
+        return sum((jnp.sum(measure(leaf)) for leaf in leaves), start=jnp.zeros(()))
 
-    return in_float64(total, *coefficients, dtype=dtype)
+    return in_float64(lambda *numbers: formula(total, *map(as_float64, numbers)), *coefficients, dtype=dtype)
 
 
-def _absolute(x: jax.Array) -> jax.Array:
-    """|x|, whose gradient at 0 is 0, not the 1 of `jnp.abs`."""
-    return x * jnp.sign(x)
+def _penalized(params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
+    """The parameters that count: of a module its `nnx.Param`s, each once; no integers; only what `mask` marks."""
+    counts = is_parameter(params)
+    parameters = jax.tree.map(lambda count, leaf: leaf if count else None, counts, params)
+    if mask is None:
+        marks = _for_each_leaf(True, parameters)
+    elif _is_function(mask):
+        marks = _for_each_leaf(mask(parameters), parameters)
+    else:
+        # It is like `params`, other variables included, or a prefix of it.
+        every = zip(_for_each_leaf(mask, params), jax.tree.leaves(counts), strict=True)
+        marks = [mark for mark, count in every if count]
+    leaves = zip(jax.tree.leaves(parameters), marks, strict=True)
+    return [leaf for leaf, mark in leaves if mark and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
+
+
+def _for_each_leaf(marks: PyTree[bool], tree: PyTree) -> list[bool]:
+    """The mark of every leaf of `tree`, where `marks` may be a prefix of it."""
+    return jax.tree.leaves(jax.tree.map(lambda mark, part: jax.tree.map(lambda _: mark, part), marks, tree))
+
+
+def _is_function(mask: Mask) -> TypeGuard[Callable[[PyTree[Array]], PyTree[bool]]]:
+    """Whether `mask` makes the tree of booleans. A module of booleans may be callable as well, but it has leaves."""
+    return callable(mask) and jax.tree_util.treedef_is_leaf(jax.tree.structure(mask))
+
+
+def _absolute(p: jax.Array) -> jax.Array:
+    """|p|, whose gradient at 0 is 0, not the 1 of `jnp.abs`."""
+    if not jnp.iscomplexobj(p):
+        return as_float64(p) * jnp.sign(as_float64(p))
+    square = _square(p)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _square(p: jax.Array) -> jax.Array:
+    """|p|²."""
+    parts = [jnp.real(p), jnp.imag(p)] if jnp.iscomplexobj(p) else [p]
+    return sum((jnp.square(as_float64(part)) for part in parts), start=jnp.zeros(()))

@@ -13,8 +13,8 @@ _BLOCK = 128
 class Affine(NamedTuple):
     """The map `rate -> scale * rate + base * lr + offset`.
 
-    Every scheduler of PyTorch steps so: it reads the rate that its optimizer has now and writes another one. The base
-    rate `lr` stays symbolic, so that a fold of many steps can be differentiated with respect to it.
+    This is a step of any PyTorch scheduler: it reads the rate that its optimizer has now and writes another one. The
+    base rate `lr` stays symbolic, so that a fold of many steps can be differentiated with respect to it.
     """
 
     scale: jax.Array | float = 1.0
@@ -36,7 +36,7 @@ class Affine(NamedTuple):
 def fold(step: Callable[[jax.Array], Affine], count: jax.Array) -> Affine:
     """The steps at 0, 1, …, `count` as one map.
 
-    They are made a block at a time, because that vectorizes, and composed one by one, as PyTorch executes them.
+    They are computed a block at a time, because that vectorizes, and composed one by one, as PyTorch executes them.
     """
 
     def add_block(block: jax.Array, so_far: Affine) -> Affine:

@@ -1,7 +1,7 @@
-"""Annealing from one value to another, exactly to the last digit at both ends.
+"""Annealing from one value to another, exact to the last digit at both ends.
 
-PyTorch writes the cosine as `(1 + cos(π t)) / 2`, in which all digits cancel as t nears 1. Here both weights are
-sines of small angles, and none do.
+PyTorch writes the cosine as (1 + cos(π t)) / 2, in which all digits cancel as t nears 1. Here both weights are squared
+sines, in which none cancel.
 """
 
 import math
@@ -19,7 +19,7 @@ def linear(fraction: jax.Array) -> jax.Array:
 
 
 def cosine(fraction: jax.Array) -> jax.Array:
-    """`(1 - cos(π fraction)) / 2`."""
+    """(1 - cos(π · fraction)) / 2."""
     return jnp.sin(math.pi / 2 * fraction) ** 2
 
 

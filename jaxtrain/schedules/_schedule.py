@@ -1,9 +1,4 @@
-"""What a schedule is: a pure function of the count, evaluated in float64.
-
-A scheduler of PyTorch steps by editing the rate of its optimizer, and composition (`SequentialLR`,
-`ChainedScheduler`) shows it: each takes over the rate that another one left. Here a schedule says as pure functions
-what it would do to that rate, and the compositions are pure functions again.
-"""
+"""What a schedule is: a pure function of the count, evaluated in float64."""
 
 import math
 from collections.abc import Callable
@@ -27,20 +22,35 @@ Rate = Callable[[jax.Array, jax.Array], jax.Array]
 class Schedule:
     """A pure function of the count: `schedule(count)` is the value after `count` scheduler steps.
 
-    The count is a Python, NumPy or JAX number, traced or not, or an array of them. The value is evaluated in float64
-    and returned in the program's default float type, of the shape of the count. A negative count raises `ValueError`,
-    and gives NaN where it is traced.
+    The functions of this room make them; an optimizer takes one wherever it takes a number. The attributes are for
+    `sequential_lr`, `chained_scheduler` and `per_epoch`, see `schedules/composition.py`.
 
-    The attributes say in float64 how the schedule acts on the rate of PyTorch's optimizer; compositions use them.
+    Args:
+        count: a Python, NumPy or JAX number, traced or not, or an array of them; at least 0.
+
+    Returns:
+        The value, evaluated in float64 and rounded to the program's default float type, of the shape of the count. NaN
+        for a traced count below 0.
+
+    Raises:
+        ValueError: if a count is negative.
 
     Attributes:
-        lr: the rate that the optimizer has before the schedule's first step.
-        rate: `rate(count, start)`, the value after `count` steps of a schedule that found the rate `start`.
-        step: the single step to `count`, as PyTorch's `get_lr` executes it; None if that is not one scheduler's step.
+        lr: the rate before the first step.
+        rate: `rate(count, start)`, the value after `count` steps from the rate `start`.
+        step: the single step to `count`; None if it is not the step of one scheduler.
         kind: whether a step sets the rate, scales it, or blends it with a value.
-        resumes: in `sequential_lr`, the `start` of a schedule that goes on from the rate that the one before it left.
-            None for one that begins at its own `lr`: in PyTorch, one that has a closed form.
+        resumes: in a sequence, the rate to start with as a function of the last rate before it; None to start at `lr`.
         sets_initial_lr: whether it also overwrites the rate from which other schedules start.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.step_lr(1.0, step_size=2, gamma=0.5)
+        >>> isinstance(schedule, schedules.Schedule), schedule(jnp.arange(5)).tolist()
+        (True, [1.0, 1.0, 0.5, 0.5, 0.25])
+
+    PyTorch: `torch.optim.lr_scheduler.LRScheduler`, which edits the rate of its optimizer instead.
     """
 
     lr: ArrayLike

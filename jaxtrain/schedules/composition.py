@@ -1,4 +1,16 @@
-"""Schedules one after the other, and several at once."""
+"""Schedules one after the other, and several at once.
+
+A scheduler of PyTorch edits the rate of its optimizer, and in a composition each one starts from the rate that another
+left. So a `Schedule` also says what it would do to that rate, as pure functions in float64, and a composition is made
+of these:
+
+- In a sequence a schedule starts at its own `lr`, if PyTorch has a closed form for it, or at the rate that `resumes`
+  makes of the last one. One that `sets_initial_lr`, as the constructor of `OneCycleLR` does, also overwrites the rate
+  at which the first schedule starts.
+- In a chain the `step` of each schedule, which is PyTorch's `get_lr`, is an affine map of the rate. The `kind` tells
+  which steps count: after one that "sets" the rate none before it, after others all, where those that "scale" have a
+  closed form and those that "blend" are folded one by one.
+"""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -17,15 +29,16 @@ from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule
 def sequential_lr(
     schedulers: Sequence[Schedule | Callable[[jax.Array], ArrayLike]], milestones: Sequence[int]
 ) -> Schedule:
-    """Plays schedules one after the other; each begins at count 0 of its own.
+    """Play schedules one after the other; each counts from 0 when it begins.
 
-    `schedulers[k](count - milestones[k - 1])` with `k` the number of milestones that are at most `count`
+        schedulers[k](count - milestones[k - 1]),   k = number of milestones ≤ count
 
-    `multiplicative_lr` and `swa_lr` go on from the rate that the schedule before left; all others begin at their own.
+    `multiplicative_lr` and `swa_lr` continue from the rate that the schedule before left; others begin at their own.
 
     Args:
-        schedulers: the schedules, at least one; any callable of the count will do.
-        milestones: the counts at which the second, third, … schedule begins: one fewer, at least 0, in ascending order.
+        schedulers: the schedules, or other functions of the count, at least one.
+        milestones: the counts at which the second, third, … schedule begins: one fewer than there are schedules, at
+            least 0, in ascending order.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -35,17 +48,18 @@ def sequential_lr(
         TypeError: if a schedule is not callable, or a milestone not an integer.
 
     Example:
-        >>> from jaxtrain.schedules import cosine_annealing_lr, linear_lr
-        >>> warm_up = linear_lr(0.1, start_factor=0.1, total_iters=5)
-        >>> schedule = sequential_lr([warm_up, cosine_annealing_lr(0.1, T_max=10)], milestones=[5])
+        >>> from jaxtrain import schedules
+        >>> warm_up = schedules.linear_lr(0.1, start_factor=0.1, total_iters=5)
+        >>> schedule = schedules.sequential_lr([warm_up, schedules.cosine_annealing_lr(0.1, T_max=10)], milestones=[5])
         >>> [round(float(schedule(count)), 6) for count in (0, 4, 5, 10, 15)]
         [0.01, 0.082, 0.1, 0.05, 0.0]
 
-    `torch.optim.lr_scheduler.SequentialLR`. A `one_cycle_lr` anywhere in the sequence makes the first schedule begin at
-    its `max_lr / div_factor`, because PyTorch's constructor overwrites the initial rate of the optimizer. A composition
-    within a composition plays here like any other schedule: PyTorch performs the first step of a `ChainedScheduler`
-    twice when that comes first (an exponential of 0.9 begins with 0.09, 0.081 instead of 0.1, 0.09), moves the
-    milestones of a `SequentialLR` forward by one, and fails with `NotImplementedError` when either comes later.
+    PyTorch: `torch.optim.lr_scheduler.SequentialLR`. A `one_cycle_lr` anywhere in the sequence makes the first schedule
+    begin at its `max_lr / div_factor`, because PyTorch's constructor overwrites the initial rate of the optimizer. A
+    composition within a composition plays here like any other schedule: PyTorch performs the first step of a
+    `ChainedScheduler` twice when that comes first (an exponential of 0.9 begins with 0.09, 0.081 instead of 0.1, 0.09),
+    moves the milestones of a `SequentialLR` forward by one, and fails with `NotImplementedError` when either comes
+    later.
     """
     schedules = [as_schedule("sequential_lr", schedule) for schedule in schedulers]
     milestones = list(milestones)
@@ -71,16 +85,16 @@ def sequential_lr(
 
 
 def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
-    """Lets several schedules act on one rate, in their order, at every count.
+    """Let several schedules act on one rate, in their order, at every count.
 
-    Step for step each schedule does to the rate what it does in PyTorch, taking what the one before it left:
+    Each schedule does at every step what it does in PyTorch, to the rate that the one before it left:
 
     - step, multi-step, exponential, constant, linear, polynomial and multiplicative schedules multiply it,
-    - lambda, cyclic, one-cycle and warm-restart schedules overwrite it, and with it what came before,
+    - lambda, cyclic, one-cycle and warm-restart schedules overwrite it, so that earlier schedules have no effect,
     - cosine annealing and `swa_lr` pull it towards their end.
 
-    Chains of the first two take no longer than their schedules. With one of the third that nothing overwrites, all
-    steps are made anew for every value: a CPU takes 0.2 ms at count 1,000 and 25 ms at count 100,000.
+    Chains of the first two kinds take no longer than their schedules. With one of the third kind, unless another one
+    overwrites it, all steps are repeated for every value: a CPU takes 0.2 ms at count 1,000 and 25 ms at count 100,000.
 
     Args:
         schedulers: the schedules, at least one, all of the same base rate.
@@ -90,17 +104,17 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
 
     Raises:
         ValueError: if there are no schedules, or their base rates differ.
-        TypeError: if one is not a schedule of this package that acts step by step; `sequential_lr` and `per_epoch`
-            are for around the chain.
+        TypeError: if one is not a schedule of this package that acts step by step. `sequential_lr` and `per_epoch` do
+            not; put them around the chain.
 
     Example:
-        >>> from jaxtrain.schedules import constant_lr, exponential_lr
-        >>> warm_up = constant_lr(1.0, factor=0.1, total_iters=2)
-        >>> schedule = chained_scheduler([warm_up, exponential_lr(1.0, gamma=0.9)])
+        >>> from jaxtrain import schedules
+        >>> warm_up = schedules.constant_lr(1.0, factor=0.1, total_iters=2)
+        >>> schedule = schedules.chained_scheduler([warm_up, schedules.exponential_lr(1.0, gamma=0.9)])
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 3)]
         [0.1, 0.09, 0.81, 0.729]
 
-    `torch.optim.lr_scheduler.ChainedScheduler`.
+    PyTorch: `torch.optim.lr_scheduler.ChainedScheduler`.
     """
     schedules = list(schedulers)
     if not schedules:
@@ -109,8 +123,8 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
     for number, schedule in enumerate(schedules):
         if not isinstance(schedule, Schedule) or schedule.step is None:
             raise TypeError(
-                f"chained_scheduler: schedule {number} does not act step by step on a rate; expected schedules of this "
-                f"package, with sequential_lr and per_epoch around the chain, got {schedule!r}"
+                f"chained_scheduler: expected schedules of this package that act step by step, got {schedule!r} as "
+                f"number {number}; put sequential_lr and per_epoch around the chain"
             )
         steps.append(schedule.step)
     lr = _common_lr(schedules)
@@ -152,11 +166,11 @@ def _continued(earlier: Rate, begin: int, schedule: Schedule) -> Rate:
 
 
 def _common_lr(schedules: Sequence[Schedule]) -> ArrayLike:
-    """The one base rate of a chain. Schedules that overwrite the rate have no say in it."""
+    """The one base rate of a chain. Schedules that overwrite the rate do not need it."""
     rates = [schedule.lr for schedule in schedules if schedule.kind != "sets"] or [schedules[0].lr]
     known = {float(np.asarray(lr)) for lr in rates if is_concrete(lr)}
     if len(known) > 1:
         raise ValueError(
-            f"chained_scheduler: all schedules act on one rate, so expected one base lr, got {sorted(known)}"
+            f"chained_scheduler: expected one lr, because all schedules act on one rate, got {sorted(known)}"
         )
     return rates[0]

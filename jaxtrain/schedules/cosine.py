@@ -12,19 +12,19 @@ from jaxtrain.schedules._affine import Affine
 from jaxtrain.schedules._anneal import anneal, cosine
 from jaxtrain.schedules._schedule import Schedule, check_number, setting
 
-# Float64 counts every integer up to here.
 _LAST_COUNT = 2**53
+"""Up to here float64 holds every integer."""
 
 
 def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.0) -> Schedule:
-    """Anneals the rate along a cosine, down in `T_max` counts and up again in the next `T_max`.
+    """Anneal the rate along a cosine, down in `T_max` counts and up again in the next `T_max`.
 
-    `eta_min + (lr - eta_min) * (1 + cos(π * count / T_max)) / 2`
+        eta_min + (lr - eta_min) · (1 + cos(π · count / T_max)) / 2
 
     Args:
         lr: the base rate, at least 0.
         T_max: half a period, in counts, above 0.
-        eta_min: the rate at the bottom, at least 0.
+        eta_min: the rate at the bottom, at least 0. Default 0.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -33,16 +33,17 @@ def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.
         ValueError: if an argument is out of range.
 
     Example:
-        >>> schedule = cosine_annealing_lr(0.1, T_max=100, eta_min=0.01)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.cosine_annealing_lr(0.1, T_max=100, eta_min=0.01)
         >>> [round(float(schedule(count)), 6) for count in (0, 50, 100, 101, 200)]
         [0.1, 0.055, 0.01, 0.010022, 0.1]
 
-    `torch.optim.lr_scheduler.CosineAnnealingLR`. PyTorch takes the cosine of an angle that grows for ever and divides
-    one small `1 + cos` by another; relative to the truth it is 5e-11 off after 100,000 steps with `T_max` 10,
-    and 7e-8 off just before the zero of `T_max` 100,000.
+    PyTorch: `torch.optim.lr_scheduler.CosineAnnealingLR`, which takes the cosine of an angle that keeps growing and
+    divides one small `1 + cos` by another; relative to the exact value it is 5e-11 off after 100,000 steps with `T_max`
+    10, and 7e-8 off just before the zero of `T_max` 100,000.
 
-    Reference:
-        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, https://arxiv.org/abs/1608.03983
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017,
+    https://arxiv.org/abs/1608.03983
     """
     check_number("cosine_annealing_lr", "lr", lr)
     check_number("cosine_annealing_lr", "T_max", T_max, open_low=True)
@@ -73,16 +74,17 @@ def cosine_annealing_lr(lr: ArrayLike, T_max: ArrayLike, eta_min: ArrayLike = 0.
 
 
 def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta_min: ArrayLike = 0.0) -> Schedule:
-    """Anneals the rate along a cosine, restarting after `T_0`, then `T_0 * T_mult`, then `T_0 * T_mult**2` counts.
+    """Anneal the rate along a cosine that restarts after `T_0`, then `T_0 * T_mult`, then `T_0 * T_mult**2` counts.
 
-    `eta_min + (lr - eta_min) * (1 + cos(π * T_cur / T_i)) / 2`, where `T_cur` counts from the last restart and `T_i`
-    is the length of the current cycle
+        eta_min + (lr - eta_min) · (1 + cos(π · T_cur / T_i)) / 2
+
+    `T_cur` is the number of counts since the last restart, `T_i` the length of the current cycle.
 
     Args:
         lr: the base rate, at least 0.
         T_0: the length of the first cycle, at least 1.
-        T_mult: how many times longer each next cycle is, at least 1.
-        eta_min: the rate that every cycle nears, at least 0.
+        T_mult: how many times longer each next cycle is, at least 1. Default 1.
+        eta_min: the rate that every cycle nears, at least 0. Default 0.
 
     Returns:
         A schedule: `count -> rate`, in the default float type. The count may be fractional; see `per_epoch`.
@@ -92,15 +94,17 @@ def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta
         TypeError: if `T_0` or `T_mult` is not an integer.
 
     Example:
-        >>> schedule = cosine_annealing_warm_restarts(0.1, T_0=1, T_mult=3)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.cosine_annealing_warm_restarts(0.1, T_0=1, T_mult=3)
         >>> [round(float(schedule(count)), 6) for count in (0, 0.5, 1, 2.5, 4, 121)]
         [0.1, 0.05, 0.1, 0.05, 0.1, 0.1]
 
-    `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`. At some restarts, such as 121 here, `step(epoch)` of PyTorch
-    rounds an integer logarithm down and returns `eta_min`; `step()` does not, and neither does this schedule.
+    PyTorch: `torch.optim.lr_scheduler.CosineAnnealingWarmRestarts`. At some restarts, such as 121 here, its
+    `step(epoch)` rounds an integer logarithm down and returns `eta_min`; its `step()` does not, and neither does this
+    schedule.
 
-    Reference:
-        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, https://arxiv.org/abs/1608.03983
+    Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017,
+    https://arxiv.org/abs/1608.03983
     """
     check_number("cosine_annealing_warm_restarts", "lr", lr)
     check_integer("cosine_annealing_warm_restarts", "T_0", T_0, 1)

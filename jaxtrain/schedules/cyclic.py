@@ -26,24 +26,27 @@ def cyclic_lr(
     scale_fn: ScaleFn | None = None,
     scale_mode: ScaleMode = "cycle",
 ) -> Schedule:
-    """Moves the rate up and down between two values for ever.
+    """Move the rate back and forth between two values.
 
-    `base_lr + (max_lr - base_lr) * triangle(count) * scale`, where the triangle rises from 0 to 1 in `step_size_up`
-    counts and falls in `step_size_down`, and the scale of the cycles is
+        base_lr + (max_lr - base_lr) · triangle(count) · scale
 
-    - `triangular`: 1
-    - `triangular2`: `1 / 2 ** (cycle - 1)`, halved from cycle to cycle; the first cycle is 1
-    - `exp_range`: `gamma ** count`
+    The triangle rises from 0 to 1 in `step_size_up` counts and falls back in `step_size_down`. The scale depends on the
+    mode:
+
+        triangular    1
+        triangular2   1 / 2^(cycle - 1), where the first cycle is 1
+        exp_range     gamma^count
 
     Args:
         base_lr: the rate at the feet of the triangles, at least 0.
         max_lr: the rate at the top of an unscaled triangle, at least 0.
-        step_size_up: counts of the way up, above 0; may be fractional.
-        step_size_down: counts of the way down, at least 0; `step_size_up` if None.
-        mode: the scale, unless `scale_fn` is given.
-        gamma: the base of `exp_range`, at least 0.
-        scale_fn: a scale of one's own, from a float64 scalar to a factor; written with `jax.numpy`.
-        scale_mode: what `scale_fn` is given: the number of the `"cycle"`, from 1, or the count of `"iterations"`.
+        step_size_up: counts from a foot to the top, above 0; may be fractional. Default 2000.
+        step_size_down: counts from the top to the next foot, at least 0. Default None: `step_size_up`.
+        mode: `"triangular"`, `"triangular2"` or `"exp_range"`; ignored if `scale_fn` is given. Default `"triangular"`.
+        gamma: the base of `exp_range`, at least 0. Default 1.
+        scale_fn: your own scale, a function from a float64 scalar to a factor, written with `jax.numpy`. Default None.
+        scale_mode: the argument of `scale_fn`: `"cycle"`, the number of the cycle from 1, or `"iterations"`, the count.
+            Default `"cycle"`.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -53,16 +56,15 @@ def cyclic_lr(
         TypeError: if `scale_fn` is not callable.
 
     Example:
-        >>> schedule = cyclic_lr(0.01, 0.11, step_size_up=4, mode="triangular2")
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.cyclic_lr(0.01, 0.11, step_size_up=4, mode="triangular2")
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 4, 8, 12)]
         [0.01, 0.035, 0.11, 0.01, 0.06]
 
-    `torch.optim.lr_scheduler.CyclicLR`. The momentum, which PyTorch cycles along unless told otherwise, is a schedule
-    of its own here: `cyclic_momentum`. PyTorch's `triangular2` fails with `OverflowError` after 1,024 cycles, which is
-    no limit here.
+    PyTorch: `torch.optim.lr_scheduler.CyclicLR`, which by default cycles the momentum as well; here `cyclic_momentum`
+    is a separate schedule. PyTorch's `triangular2` fails with `OverflowError` after 1,024 cycles; this one does not.
 
-    Reference:
-        Smith, Cyclical Learning Rates for Training Neural Networks, https://arxiv.org/abs/1506.01186
+    Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186
     """
     check_number("cyclic_lr", "base_lr", base_lr)
     check_number("cyclic_lr", "max_lr", max_lr)
@@ -84,19 +86,22 @@ def cyclic_momentum(
     scale_fn: ScaleFn | None = None,
     scale_mode: ScaleMode = "cycle",
 ) -> Schedule:
-    """Moves the momentum against a `cyclic_lr` of the same cycles: it is lowest where the rate is highest.
+    """Move the momentum against a `cyclic_lr` of the same cycles: it is lowest where the rate is highest.
 
-    `max_momentum - (max_momentum - base_momentum) * triangle(count) * scale`; see `cyclic_lr` for both factors
+        max_momentum - (max_momentum - base_momentum) · triangle(count) · scale
+
+    The triangle and its scale are those of `cyclic_lr`.
 
     Args:
-        base_momentum: the momentum at the top of an unscaled triangle, from 0 to 1.
-        max_momentum: the momentum at the feet of the triangles, from 0 to 1.
-        step_size_up: counts of the way up of the rate, above 0; may be fractional.
-        step_size_down: counts of its way down, at least 0; `step_size_up` if None.
-        mode: the scale, unless `scale_fn` is given.
-        gamma: the base of `exp_range`, at least 0.
-        scale_fn: a scale of one's own, from a float64 scalar to a factor; written with `jax.numpy`.
-        scale_mode: what `scale_fn` is given: the number of the `"cycle"`, from 1, or the count of `"iterations"`.
+        base_momentum: the momentum at the top of an unscaled triangle, from 0 to 1. Default 0.8.
+        max_momentum: the momentum at the feet of the triangles, from 0 to 1. Default 0.9.
+        step_size_up: counts in which the rate rises, above 0; may be fractional. Default 2000.
+        step_size_down: counts in which the rate falls, at least 0. Default None: `step_size_up`.
+        mode: `"triangular"`, `"triangular2"` or `"exp_range"`; ignored if `scale_fn` is given. Default `"triangular"`.
+        gamma: the base of `exp_range`, at least 0. Default 1.
+        scale_fn: your own scale, a function from a float64 scalar to a factor, written with `jax.numpy`. Default None.
+        scale_mode: the argument of `scale_fn`: `"cycle"`, the number of the cycle from 1, or `"iterations"`, the count.
+            Default `"cycle"`.
 
     Returns:
         A schedule: `count -> momentum` (or first beta), in the default float type.
@@ -106,11 +111,12 @@ def cyclic_momentum(
         TypeError: if `scale_fn` is not callable.
 
     Example:
-        >>> schedule = cyclic_momentum(step_size_up=4)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.cyclic_momentum(step_size_up=4)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 4, 8)]
         [0.9, 0.875, 0.8, 0.9]
 
-    The `cycle_momentum=True` of `torch.optim.lr_scheduler.CyclicLR`, which writes it into the optimizer.
+    PyTorch: the `cycle_momentum=True` of `torch.optim.lr_scheduler.CyclicLR`, which writes it into the optimizer.
     """
     check_number("cyclic_momentum", "base_momentum", base_momentum, 0.0, 1.0)
     check_number("cyclic_momentum", "max_momentum", max_momentum, 0.0, 1.0)

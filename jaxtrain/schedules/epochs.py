@@ -12,16 +12,17 @@ from jaxtrain.schedules._schedule import Schedule, as_schedule
 def per_epoch(
     schedule: Schedule | Callable[[jax.Array], ArrayLike], steps_per_epoch: int, *, fractional: bool = False
 ) -> Schedule:
-    """Makes a schedule that counts epochs into one that counts training steps.
+    """Turn a schedule that counts epochs into one that counts training steps.
 
-    `schedule(floor(step / steps_per_epoch))`, or `schedule(step / steps_per_epoch)` if `fractional`
+        schedule(⌊step / steps_per_epoch⌋)
+        schedule(step / steps_per_epoch)     if fractional
 
-    PyTorch's schedulers are usually stepped once an epoch, Optax counts training steps.
+    PyTorch's schedulers are usually stepped once an epoch; Optax counts training steps.
 
     Args:
         schedule: a schedule of epochs; any callable of the count will do.
         steps_per_epoch: training steps in an epoch, at least 1. A last smaller batch is a step as well.
-        fractional: whether the schedule moves within an epoch, too.
+        fractional: whether the schedule moves within an epoch, too. Default False.
 
     Returns:
         A schedule: `step -> value`, in the default float type.
@@ -31,12 +32,12 @@ def per_epoch(
         TypeError: if it is not an integer, or `schedule` is not callable.
 
     Example:
-        >>> from jaxtrain.schedules import step_lr
-        >>> schedule = per_epoch(step_lr(0.1, step_size=2), steps_per_epoch=100)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.per_epoch(schedules.step_lr(0.1, step_size=2), steps_per_epoch=100)
         >>> [round(float(schedule(step)), 6) for step in (0, 199, 200, 400)]
         [0.1, 0.1, 0.01, 0.001]
 
-    `scheduler.step()` after every epoch of PyTorch; with `fractional`, `scheduler.step(epoch + i / steps_per_epoch)`
+    PyTorch: `scheduler.step()` after every epoch; with `fractional`, `scheduler.step(epoch + i / steps_per_epoch)`
     after step `i` of every epoch, as documented for `CosineAnnealingWarmRestarts`.
     """
     schedule = as_schedule("per_epoch", schedule)

@@ -1,4 +1,4 @@
-"""Rates that follow a function of one's own."""
+"""Rates that follow your own function."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,14 @@ from jaxtrain.schedules._schedule import Schedule, check_callable, check_number,
 
 
 def lambda_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Schedule:
-    """Multiplies the base rate by a function of the count.
+    """Multiply the base rate by a function of the count.
 
-    `lr * lr_lambda(count)`
+        lr · lr_lambda(count)
 
     Args:
         lr: the base rate, at least 0.
-        lr_lambda: from the count, a float64 scalar, to the factor. Under `jit` the count is traced, so the function
-            is written with `jax.numpy` and `jnp.where` instead of `math` and `if`.
+        lr_lambda: a function from the count, a float64 scalar, to the factor. Under `jit` the count is traced, so write
+            it with `jax.numpy` and `jnp.where` instead of `math` and `if`.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -29,11 +29,12 @@ def lambda_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Sch
         TypeError: if `lr_lambda` is not callable.
 
     Example:
-        >>> schedule = lambda_lr(0.1, lambda count: 1 / (1 + 0.5 * count))
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.lambda_lr(0.1, lambda count: 1 / (1 + 0.5 * count))
         >>> [round(float(schedule(count)), 6) for count in (0, 2, 18)]
         [0.1, 0.05, 0.01]
 
-    `torch.optim.lr_scheduler.LambdaLR`, which takes one function a parameter group.
+    PyTorch: `torch.optim.lr_scheduler.LambdaLR`, which takes one function a parameter group.
     """
     check_number("lambda_lr", "lr", lr)
     check_callable("lambda_lr", "lr_lambda", lr_lambda)
@@ -41,16 +42,16 @@ def lambda_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Sch
 
 
 def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Schedule:
-    """Multiplies the rate at every count by a function of the count.
+    """Multiply the rate at every count by a function of the count.
 
-    `lr * lr_lambda(1) * lr_lambda(2) * … * lr_lambda(count)`
+        lr · lr_lambda(1) · lr_lambda(2) · … · lr_lambda(count)
 
-    The product is made anew for every value: at count 100,000 that takes a CPU 1 ms with a cheap function, and 20 ms
-    with a power in it. Where the product is known in closed form, `lambda_lr` is for it.
+    The whole product is computed for every value: at count 100,000 that takes a CPU 1 ms with a cheap function, and
+    20 ms with a power in it. If you know the product in closed form, use `lambda_lr`.
 
     Args:
         lr: the base rate, at least 0.
-        lr_lambda: from the count, a traced float64 scalar, to the factor.
+        lr_lambda: a function from the count, a traced float64 scalar, to the factor.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -60,12 +61,13 @@ def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]
         TypeError: if `lr_lambda` is not callable.
 
     Example:
-        >>> schedule = multiplicative_lr(0.1, lambda count: 1 - 1 / (count + 1))
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.multiplicative_lr(0.1, lambda count: 1 - 1 / (count + 1))
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 3)]
         [0.1, 0.05, 0.025]
 
-    `torch.optim.lr_scheduler.MultiplicativeLR`, which takes one function a parameter group. In `sequential_lr` it goes
-    on from the rate that it finds, and multiplies that by `lr_lambda(0)` first.
+    PyTorch: `torch.optim.lr_scheduler.MultiplicativeLR`, which takes one function a parameter group. In `sequential_lr`
+    it continues from the rate that it finds, and multiplies it by `lr_lambda(0)` first.
     """
     check_number("multiplicative_lr", "lr", lr)
     check_callable("multiplicative_lr", "lr_lambda", lr_lambda)

@@ -1,4 +1,4 @@
-"""A factor that changes over the first steps, and stays: warm-up and decay."""
+"""Warm-up and decay: a factor that changes over the first steps and then stays."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,15 @@ from jaxtrain.schedules._schedule import Schedule, check_number, scaling
 
 
 def constant_lr(lr: ArrayLike, factor: ArrayLike = 1.0 / 3, total_iters: int = 5) -> Schedule:
-    """Holds the rate at a fraction of itself for the first `total_iters` counts.
+    """Hold the rate at a fraction of itself for the first `total_iters` counts.
 
-    `lr * factor` before `total_iters`, `lr` from there on
+        lr · factor   where count < total_iters
+        lr            from there on
 
     Args:
         lr: the base rate, at least 0.
-        factor: the fraction, from 0 to 1.
-        total_iters: for how many counts, at least 0; 0 means for ever, as in PyTorch.
+        factor: the fraction, from 0 to 1. Default 1/3.
+        total_iters: how many counts have the factor, at least 0; with 0 all have it, as in PyTorch. Default 5.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -30,11 +31,13 @@ def constant_lr(lr: ArrayLike, factor: ArrayLike = 1.0 / 3, total_iters: int = 5
         TypeError: if `total_iters` is not an integer.
 
     Example:
-        >>> schedule = constant_lr(0.3)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.constant_lr(0.3)
         >>> [round(float(schedule(count)), 6) for count in (0, 4, 5)]
         [0.1, 0.1, 0.3]
 
-    `torch.optim.lr_scheduler.ConstantLR`, which fails with `ZeroDivisionError` at `total_iters` if `factor` is 0.
+    PyTorch: `torch.optim.lr_scheduler.ConstantLR`, which fails with `ZeroDivisionError` at `total_iters` if `factor`
+    is 0.
     """
     check_number("constant_lr", "lr", lr)
     check_number("constant_lr", "factor", factor, 0.0, 1.0)
@@ -45,15 +48,16 @@ def constant_lr(lr: ArrayLike, factor: ArrayLike = 1.0 / 3, total_iters: int = 5
 def linear_lr(
     lr: ArrayLike, start_factor: ArrayLike = 1.0 / 3, end_factor: ArrayLike = 1.0, total_iters: int = 5
 ) -> Schedule:
-    """Moves the rate on a straight line from one fraction of itself to another.
+    """Move the rate on a straight line from one fraction of itself to another.
 
-    `lr * (start_factor * (1 - t) + end_factor * t)` with `t = min(count, total_iters) / total_iters`
+        lr · (start_factor · (1 - t) + end_factor · t),   t = min(count, total_iters) / total_iters
 
     Args:
         lr: the base rate, at least 0.
-        start_factor: the fraction at count 0, above 0, at most 1.
-        end_factor: the fraction from `total_iters` on, from 0 to 1.
-        total_iters: the length of the line, at least 0; 0 means `start_factor` for ever, as in PyTorch.
+        start_factor: the fraction at count 0, above 0, at most 1. Default 1/3.
+        end_factor: the fraction from `total_iters` on, from 0 to 1. Default 1.
+        total_iters: the length of the line in counts, at least 0; with 0 the factor stays at `start_factor`, as in
+            PyTorch. Default 5.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -63,12 +67,13 @@ def linear_lr(
         TypeError: if `total_iters` is not an integer.
 
     Example:
-        >>> schedule = linear_lr(0.3)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.linear_lr(0.3)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 5, 6)]
         [0.1, 0.14, 0.3, 0.3]
 
-    `torch.optim.lr_scheduler.LinearLR`, which multiplies anew at every step: it drifts from the line by 3e-12 of the
-    rate when `total_iters` is 100,000.
+    PyTorch: `torch.optim.lr_scheduler.LinearLR`, which multiplies the rate at every step: it drifts from the line by
+    3e-12 of the rate when `total_iters` is 100,000.
     """
     check_number("linear_lr", "lr", lr)
     check_number("linear_lr", "start_factor", start_factor, 0.0, 1.0, open_low=True)
@@ -82,14 +87,14 @@ def linear_lr(
 
 
 def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -> Schedule:
-    """Decays the rate to zero as a power of what remains.
+    """Decay the rate to zero as a power of the share of counts that remain.
 
-    `lr * (1 - min(count, total_iters) / total_iters) ** power`
+        lr · (1 - min(count, total_iters) / total_iters)^power
 
     Args:
         lr: the base rate, at least 0.
-        total_iters: the count at which the rate reaches 0, to stay there; 0 means never, as in PyTorch.
-        power: the exponent, at least 0.
+        total_iters: the count from which the rate is 0, at least 0; with 0 it never decays, as in PyTorch. Default 5.
+        power: the exponent, at least 0. Default 1.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -99,12 +104,13 @@ def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -
         TypeError: if `total_iters` is not an integer.
 
     Example:
-        >>> schedule = polynomial_lr(0.1, total_iters=4, power=2.0)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.polynomial_lr(0.1, total_iters=4, power=2.0)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 4, 5)]
         [0.1, 0.05625, 0.025, 0.0, 0.0]
 
-    `torch.optim.lr_scheduler.PolynomialLR`, which multiplies anew at every step: it drifts from the power by 9e-12 of
-    the rate when `total_iters` is 100,000 and `power` 2.
+    PyTorch: `torch.optim.lr_scheduler.PolynomialLR`, which multiplies the rate at every step: it drifts from the power
+    by 9e-12 of the rate when `total_iters` is 100,000 and `power` 2.
     """
     check_number("polynomial_lr", "lr", lr)
     check_integer("polynomial_lr", "total_iters", total_iters, 0)
@@ -118,19 +124,19 @@ def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -
 
 
 def _length(total_iters: int) -> jax.Array:
-    """The length of the change as a divisor: of no steps at all, none is ever done."""
+    """The length of the change as a divisor; 1 where there is no change, of which 0 steps are done at every count."""
     return jnp.maximum(as_float64(total_iters), 1.0)
 
 
 def _finishing(lr: ArrayLike, total_iters: int, factor_after: Callable[[jax.Array], jax.Array]) -> Schedule:
-    """`lr * factor_after(done)`, where at most `total_iters` steps get done."""
+    """lr · factor_after(done), where at most `total_iters` steps get done."""
 
     def factor(count: jax.Array) -> jax.Array:
         return factor_after(jnp.minimum(count, as_float64(total_iters)))
 
     def step_factor(count: jax.Array) -> jax.Array:
         now, before = factor(count), jnp.where(count > 0, factor(jnp.maximum(count - 1, 0)), 1.0)
-        # PyTorch leaves the rate alone once the change is over, also where it ended at zero.
+        # PyTorch leaves the rate alone once the change is over, even if it ended at zero.
         return jnp.where(before > 0, now / jnp.where(before > 0, before, 1.0), 1.0)
 
     return scaling(lr, factor, step_factor)

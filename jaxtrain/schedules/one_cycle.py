@@ -1,4 +1,4 @@
-"""The one-cycle policy: the rate up and far down once, and the momentum against it."""
+"""The one-cycle policy: the rate rises once and falls far below its start, and the momentum moves against it."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -27,40 +27,40 @@ def one_cycle_lr(
     final_div_factor: ArrayLike = 1e4,
     three_phase: bool = False,
 ) -> Schedule:
-    """Anneals the rate from `initial = max_lr / div_factor` up to `max_lr`, and down to `initial / final_div_factor`.
+    """Anneal the rate from `initial = max_lr / div_factor` up to `max_lr`, and down to `initial / final_div_factor`.
 
     The top is at count `pct_start * total_steps - 1`, the end at `total_steps - 1`. With `three_phase` the rate first
-    comes down to `initial` as fast as it went up, at count `2 * pct_start * total_steps - 2`.
+    falls to `initial` as fast as it rose, at count `2 * pct_start * total_steps - 2`.
 
     Args:
         max_lr: the rate at the top, at least 0.
-        total_steps: the length of the cycle in counts; or
-        epochs: … its length in epochs, together with
-        steps_per_epoch: … the counts of an epoch.
-        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1.
-        anneal_strategy: along a cosine (`"cos"`) or a straight line (`"linear"`).
-        div_factor: how many times lower the rate begins, above 0.
-        final_div_factor: how many times lower than it began the rate ends, above 0.
-        three_phase: whether a phase of its own leads back to the initial rate.
+        total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
+        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
+        steps_per_epoch: the number of counts in an epoch, at least 1; needed if `total_steps` is None.
+        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
+        anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
+        div_factor: `max_lr` divided by the first rate, above 0. Default 25.
+        final_div_factor: the first rate divided by the last, above 0. Default 1e4.
+        three_phase: whether the rate falls in two phases, first to the initial rate. Default False.
 
     Returns:
-        A schedule: `count -> rate`, in the default float type. As in PyTorch, the last phase goes on for one count
-        more, to `total_steps`; later counts, which PyTorch rejects, give NaN.
+        A schedule: `count -> rate`, in the default float type. As in PyTorch, the last phase continues for one
+        more count, `total_steps`; later counts, which PyTorch rejects, give NaN.
 
     Raises:
-        ValueError: if an argument is out of range, the length is missing, or the first phase has no length.
+        ValueError: if an argument is out of range, the length is missing, or the first phase has a length of zero.
 
     Example:
-        >>> schedule = one_cycle_lr(0.1, total_steps=10)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.one_cycle_lr(0.1, total_steps=10)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 5, 9)]
         [0.004, 0.052, 0.1, 0.061126, 0.0]
 
-    `torch.optim.lr_scheduler.OneCycleLR`. The momentum, which PyTorch cycles along unless told otherwise, is a schedule
-    of its own here: `one_cycle_momentum`. Where `pct_start * total_steps` is 1, PyTorch divides by zero.
+    PyTorch: `torch.optim.lr_scheduler.OneCycleLR`, which by default cycles the momentum as well; here
+    `one_cycle_momentum` is a separate schedule. Where `pct_start * total_steps` is 1, PyTorch divides by zero.
 
-    Reference:
-        Smith and Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates,
-        https://arxiv.org/abs/1708.07120
+    Source: Smith and Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates",
+    2018, https://arxiv.org/abs/1708.07120
     """
     check_number("one_cycle_lr", "max_lr", max_lr)
     check_number("one_cycle_lr", "div_factor", div_factor, open_low=True)
@@ -89,30 +89,31 @@ def one_cycle_momentum(
     anneal_strategy: Strategy = "cos",
     three_phase: bool = False,
 ) -> Schedule:
-    """Anneals the momentum from `max_momentum` to `base_momentum` and back, against the rate of a `one_cycle_lr`.
+    """Anneal the momentum from `max_momentum` to `base_momentum` and back, against the rate of a `one_cycle_lr`.
 
     Args:
-        base_momentum: the momentum where the rate is highest, from 0 to 1.
-        max_momentum: the momentum at the beginning and at the end, from 0 to 1.
-        total_steps: the length of the cycle in counts; or
-        epochs: … its length in epochs, together with
-        steps_per_epoch: … the counts of an epoch.
-        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1.
-        anneal_strategy: along a cosine (`"cos"`) or a straight line (`"linear"`).
-        three_phase: whether the way back is as short as the way there; the momentum then stays.
+        base_momentum: the momentum where the rate is highest, from 0 to 1. Default 0.85.
+        max_momentum: the momentum at the beginning and at the end, from 0 to 1. Default 0.95.
+        total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
+        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
+        steps_per_epoch: the number of counts in an epoch, at least 1; needed if `total_steps` is None.
+        pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
+        anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
+        three_phase: whether the momentum rises as fast as it fell, and then stays. Default False.
 
     Returns:
         A schedule: `count -> momentum` (or first beta), in the default float type. Counts after `total_steps` give NaN.
 
     Raises:
-        ValueError: if an argument is out of range, the length is missing, or the first phase has no length.
+        ValueError: if an argument is out of range, the length is missing, or the first phase has a length of zero.
 
     Example:
-        >>> schedule = one_cycle_momentum(total_steps=10)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.one_cycle_momentum(total_steps=10)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 9)]
         [0.95, 0.9, 0.85, 0.95]
 
-    The `cycle_momentum=True` of `torch.optim.lr_scheduler.OneCycleLR`, which writes it into the optimizer.
+    PyTorch: the `cycle_momentum=True` of `torch.optim.lr_scheduler.OneCycleLR`, which writes it into the optimizer.
     """
     check_number("one_cycle_momentum", "base_momentum", base_momentum, 0.0, 1.0)
     check_number("one_cycle_momentum", "max_momentum", max_momentum, 0.0, 1.0)
@@ -134,10 +135,13 @@ def _ends(
     pct_start: float,
     three_phase: bool,
 ) -> list[float]:
-    """The counts at which phases end; the first number is where the first one begins."""
+    """The count at which the first phase begins, and the counts at which the phases end."""
     if total_steps is None:
         if epochs is None or steps_per_epoch is None:
-            raise ValueError(f"{where}: expected total_steps, or both epochs and steps_per_epoch")
+            raise ValueError(
+                f"{where}: expected total_steps, or both epochs and steps_per_epoch, got epochs={epochs} and "
+                f"steps_per_epoch={steps_per_epoch}"
+            )
         check_integer(where, "epochs", epochs, 1)
         check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
         total_steps = epochs * steps_per_epoch
@@ -149,7 +153,7 @@ def _ends(
     if rise == 0:
         raise ValueError(
             f"{where}: pct_start * total_steps must not be 1, which leaves no count for the rise, got "
-            f"{pct_start} * {total_steps}; 0.0 begins at the top"
+            f"{pct_start} * {total_steps}; use pct_start=0.0 to begin at the top"
         )
     if three_phase:
         return [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1.0]
@@ -157,11 +161,11 @@ def _ends(
 
 
 def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array], strategy: Strategy) -> jax.Array:
-    """Anneals through `values` as the count goes through `ends`, and one count further."""
+    """Anneal through `values` as the count goes through `ends`, and for one more count."""
     result = jnp.asarray(jnp.nan)
     reach = ends[-1] + 1
     for (begin, end), (start, stop) in reversed(list(zip(pairwise(ends), pairwise(values), strict=True))):
-        # PyTorch can enter a phase without length only after the end, and divides by zero there.
+        # PyTorch enters a phase of length zero only after the end, and divides by zero there.
         if begin != end:
             phase = anneal(WEIGHTS[strategy], start, stop, count - begin, end - begin)
             result = jnp.where(count <= reach, phase, result)

@@ -1,4 +1,4 @@
-"""Reduction of the rate when a metric has stopped improving."""
+"""Reduce the rate when a metric stops improving."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -15,14 +15,14 @@ from jaxtrain.schedules._schedule import check_number
 
 
 class PlateauState(NamedTuple):
-    """What `reduce_lr_on_plateau` remembers.
+    """The state of `reduce_lr_on_plateau`.
 
     Attributes:
         lr: the rate for the next epoch, in the default float type.
         best: the best metric so far.
         num_bad_epochs: epochs since then, or since the last reduction.
         cooldown_counter: epochs until bad ones are counted again.
-        num_reductions: how often the rate was reduced. The rate is computed anew from it, so it never drifts.
+        num_reductions: how often the rate was reduced. The rate is computed from it, so it never drifts.
     """
 
     lr: Float[Array, ""]
@@ -33,7 +33,7 @@ class PlateauState(NamedTuple):
 
 
 class Plateau(NamedTuple):
-    """A pair of pure functions, for use inside `jit` and on the host.
+    """Two pure functions, for use inside `jit` and on the host.
 
     Attributes:
         init: `init()` is the first state.
@@ -55,34 +55,42 @@ def reduce_lr_on_plateau(
     min_lr: ArrayLike = 0.0,
     eps: ArrayLike = 1e-8,
 ) -> Plateau:
-    """Multiplies the rate by `factor` once a metric has been bad for more than `patience` epochs in a row.
+    """Multiply the rate by `factor` once a metric has been bad for more than `patience` epochs in a row.
 
-    A metric is good, and becomes the best so far, if in `threshold_mode`
+    A metric is good, and becomes the best so far, if
 
-    - `rel` it is below `best * (1 - threshold)` (mode `min`) or above `best * (1 + threshold)` (mode `max`),
-    - `abs` it is below `best - threshold` (mode `min`) or above `best + threshold` (mode `max`).
+        mode   threshold_mode
+        min    rel              metric < best · (1 - threshold)
+        min    abs              metric < best - threshold
+        max    rel              metric > best · (1 + threshold)
+        max    abs              metric > best + threshold
 
     NaN is bad. A relative threshold on a negative best metric makes slightly worse ones good, as in PyTorch.
 
     Args:
         lr: the base rate, at least 0.
-        mode: whether the metric is to fall or to rise.
-        factor: the factor of one reduction, at least 0, below 1.
-        patience: how many bad epochs in a row do nothing yet, at least 0.
-        threshold: the least improvement that counts, at least 0.
-        threshold_mode: whether the threshold is relative to the best metric.
-        cooldown: for how many epochs after a reduction bad ones are not counted, at least 0.
-        min_lr: the rate is not reduced below this, at least 0.
-        eps: a reduction by no more than this is left out, at least 0.
+        mode: `"min"` if the metric should fall, `"max"` if it should rise. Default `"min"`.
+        factor: the factor of one reduction, at least 0, below 1. Default 0.1.
+        patience: how many bad epochs in a row are tolerated, at least 0. Default 10.
+        threshold: the least improvement that counts, at least 0. Default 1e-4.
+        threshold_mode: `"rel"` for a threshold relative to the best metric, `"abs"` for an absolute one. Default
+            `"rel"`.
+        cooldown: how many epochs after a reduction are not counted as bad, at least 0. Default 0.
+        min_lr: the rate is not reduced below this, at least 0. Default 0.
+        eps: a reduction of the rate by no more than this does not happen, at least 0. Default 1e-8.
 
     Returns:
         A `Plateau`, whose states carry the rate in `lr`.
 
     Raises:
         ValueError: if an argument is out of range or unknown.
+        TypeError: if `patience` or `cooldown` is not an integer.
 
     Example:
-        >>> plateau = reduce_lr_on_plateau(0.1, factor=0.5, patience=1)
+        >>> import jax.numpy as jnp
+        >>> import optax
+        >>> from jaxtrain import optim, schedules
+        >>> plateau = schedules.reduce_lr_on_plateau(0.1, factor=0.5, patience=1)
         >>> state = plateau.init()
         >>> for loss in (3.0, 2.0, 2.0, 2.0):
         ...     state = plateau.update(state, loss)
@@ -91,8 +99,6 @@ def reduce_lr_on_plateau(
 
         An optimizer gets the rate through its state:
 
-        >>> import optax
-        >>> from jaxtrain import optim
         >>> optimizer = optax.inject_hyperparams(optim.sgd)(lr=0.1)
         >>> parameter, gradient = jnp.ones(2), jnp.array([1.0, -2.0])
         >>> optimizer_state = optimizer.init(parameter)
@@ -101,8 +107,8 @@ def reduce_lr_on_plateau(
         >>> print(updates)
         [-0.05  0.1 ]
 
-    `torch.optim.lr_scheduler.ReduceLROnPlateau`. The metric is compared in the default float type, float32 unless x64
-    is on; PyTorch keeps it in float64.
+    PyTorch: `torch.optim.lr_scheduler.ReduceLROnPlateau`, which compares the metric in float64; here it is compared in
+    the default float type, float32 unless x64 is on.
     """
     where = "reduce_lr_on_plateau"
     check_number(where, "lr", lr)
@@ -157,7 +163,7 @@ def reduce_lr_on_plateau(
 
     def update(state: PlateauState, metrics: ArrayLike) -> PlateauState:
         if jnp.ndim(metrics):
-            raise ValueError(f"{where}: the metric must be a scalar, got shape {jnp.shape(metrics)}")
+            raise ValueError(f"{where}: the metric must be a scalar, got shape {jnp.shape(metrics)}; average it first")
         dtype = default_float()
         metric = jnp.asarray(metrics, dtype)
         return in_float64(after, state, metric, dtype=dtype)

@@ -12,14 +12,14 @@ from jaxtrain.schedules._schedule import Schedule, check_number, scaling
 
 
 def step_lr(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> Schedule:
-    """Decays the rate by `gamma` every `step_size` counts.
+    """Decay the rate by `gamma` every `step_size` counts.
 
-    `lr * gamma ** floor(count / step_size)`
+        lr · gamma^⌊count / step_size⌋
 
     Args:
         lr: the base rate, at least 0.
         step_size: counts from one decay to the next, at least 1.
-        gamma: the factor of one decay, at least 0.
+        gamma: the factor of one decay, at least 0. Default 0.1.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -29,11 +29,12 @@ def step_lr(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> Schedule:
         TypeError: if `step_size` is not an integer.
 
     Example:
-        >>> schedule = step_lr(0.1, step_size=30)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.step_lr(0.1, step_size=30)
         >>> [round(float(schedule(count)), 6) for count in (0, 29, 30, 60)]
         [0.1, 0.1, 0.01, 0.001]
 
-    `torch.optim.lr_scheduler.StepLR`.
+    PyTorch: `torch.optim.lr_scheduler.StepLR`.
     """
     check_number("step_lr", "lr", lr)
     check_integer("step_lr", "step_size", step_size, 1)
@@ -42,14 +43,14 @@ def step_lr(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> Schedule:
 
 
 def multi_step_lr(lr: ArrayLike, milestones: Iterable[int], gamma: ArrayLike = 0.1) -> Schedule:
-    """Decays the rate by `gamma` at each milestone; one that is listed twice counts twice.
+    """Decay the rate by `gamma` at each milestone; one that is listed twice counts twice.
 
-    `lr * gamma ** (number of milestones <= count)`
+        lr · gamma^(number of milestones ≤ count)
 
     Args:
         lr: the base rate, at least 0.
         milestones: the counts of the decays, at least 0, in any order.
-        gamma: the factor of one decay, at least 0.
+        gamma: the factor of one decay, at least 0. Default 0.1.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -59,11 +60,12 @@ def multi_step_lr(lr: ArrayLike, milestones: Iterable[int], gamma: ArrayLike = 0
         TypeError: if a milestone is not an integer.
 
     Example:
-        >>> schedule = multi_step_lr(0.1, milestones=[30, 80, 80])
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.multi_step_lr(0.1, milestones=[30, 80, 80])
         >>> [round(float(schedule(count)), 6) for count in (29, 30, 79, 80)]
         [0.1, 0.01, 0.01, 0.0001]
 
-    `torch.optim.lr_scheduler.MultiStepLR`.
+    PyTorch: `torch.optim.lr_scheduler.MultiStepLR`.
     """
     milestones = sorted(milestones)
     check_number("multi_step_lr", "lr", lr)
@@ -74,9 +76,9 @@ def multi_step_lr(lr: ArrayLike, milestones: Iterable[int], gamma: ArrayLike = 0
 
 
 def exponential_lr(lr: ArrayLike, gamma: ArrayLike) -> Schedule:
-    """Decays the rate by `gamma` at every count.
+    """Decay the rate by `gamma` at every count.
 
-    `lr * gamma ** count`
+        lr · gamma^count
 
     Args:
         lr: the base rate, at least 0.
@@ -89,11 +91,12 @@ def exponential_lr(lr: ArrayLike, gamma: ArrayLike) -> Schedule:
         ValueError: if an argument is out of range.
 
     Example:
-        >>> round(float(exponential_lr(0.1, gamma=0.95)(20)), 6)
+        >>> from jaxtrain import schedules
+        >>> round(float(schedules.exponential_lr(0.1, gamma=0.95)(20)), 6)
         0.035849
 
-    `torch.optim.lr_scheduler.ExponentialLR`, which multiplies anew at every step: its product is 3e-14 away from the
-    power after 100,000 steps.
+    PyTorch: `torch.optim.lr_scheduler.ExponentialLR`, which multiplies the rate at every step: its product is 3e-14
+    away from the power after 100,000 steps.
     """
     check_number("exponential_lr", "lr", lr)
     check_number("exponential_lr", "gamma", gamma)
@@ -101,7 +104,7 @@ def exponential_lr(lr: ArrayLike, gamma: ArrayLike) -> Schedule:
 
 
 def _decaying(lr: ArrayLike, gamma: ArrayLike, decays: Callable[[jax.Array], jax.Array]) -> Schedule:
-    """`lr * gamma ** decays(count)`."""
+    """lr · gamma^decays(count)."""
 
     def step_factor(count: jax.Array) -> jax.Array:
         decays_before = jnp.where(count > 0, decays(count - 1), 0)

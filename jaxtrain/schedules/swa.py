@@ -1,4 +1,4 @@
-"""The schedule of stochastic weight averaging: over to a constant rate."""
+"""The schedule of stochastic weight averaging: to a constant rate."""
 
 from typing import Literal
 
@@ -16,18 +16,17 @@ from jaxtrain.schedules._schedule import Schedule, check_number
 def swa_lr(
     lr: ArrayLike, swa_lr: ArrayLike, anneal_epochs: int = 10, anneal_strategy: Literal["cos", "linear"] = "cos"
 ) -> Schedule:
-    """Anneals the rate to `swa_lr` in `anneal_epochs` counts and stays there.
+    """Anneal the rate to `swa_lr` in `anneal_epochs` counts and stay there.
 
-    `lr * (1 - alpha) + swa_lr * alpha`, where `alpha` goes from 0 to 1 along a cosine or a straight line
+        lr · (1 - α) + swa_lr · α
 
-    It usually takes over from another schedule, at the rate that this one left:
-    `sequential_lr([schedule, swa_lr(lr, 0.05)], milestones=[160])`.
+    α goes from 0 to 1 along a cosine or a straight line.
 
     Args:
-        lr: the rate at count 0, at least 0; replaced in `sequential_lr` by the rate that the schedule finds.
-        swa_lr: the rate in the end, at least 0.
-        anneal_epochs: counts of the way, at least 0.
-        anneal_strategy: along a cosine (`"cos"`) or a straight line (`"linear"`).
+        lr: the rate at count 0, at least 0; in `sequential_lr` the rate that the schedule finds takes its place.
+        swa_lr: the final rate, at least 0.
+        anneal_epochs: how many counts it takes, at least 0. Default 10.
+        anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
 
     Returns:
         A schedule: `count -> rate`, in the default float type.
@@ -37,15 +36,25 @@ def swa_lr(
         TypeError: if `anneal_epochs` is not an integer.
 
     Example:
-        >>> schedule = swa_lr(0.1, swa_lr=0.05, anneal_epochs=4)
+        >>> from jaxtrain import schedules
+        >>> schedule = schedules.swa_lr(0.1, swa_lr=0.05, anneal_epochs=4)
         >>> [round(float(schedule(count)), 6) for count in (0, 1, 2, 4, 5)]
         [0.1, 0.092678, 0.075, 0.05, 0.05]
 
-    `torch.optim.swa_utils.SWALR`.
+        The loop in PyTorch's documentation steps another scheduler up to epoch 160 and this one afterwards, from the
+        rate that the other one has at epoch 161:
 
-    Reference:
-        Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization,
-        https://arxiv.org/abs/1803.05407
+        >>> cosine = schedules.cosine_annealing_lr(0.1, T_max=300)
+        >>> averaging = lambda count: schedules.swa_lr(cosine(161), swa_lr=0.05)(count)
+        >>> schedule = schedules.sequential_lr([cosine, averaging], milestones=[161])
+        >>> [round(float(schedule(epoch)), 6) for epoch in (160, 161, 162, 171)]
+        [0.044774, 0.044253, 0.044394, 0.05]
+
+    PyTorch: `torch.optim.swa_utils.SWALR`. `sequential_lr([cosine, swa_lr(...)], [161])` is PyTorch's `SequentialLR` of
+    the two instead, which starts from the rate at epoch 160.
+
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
+    https://arxiv.org/abs/1803.05407
     """
     check_number("swa_lr", "lr", lr)
     check_number("swa_lr", "swa_lr", swa_lr)
@@ -55,7 +64,7 @@ def swa_lr(
 
     def annealed(count: jax.Array, start: jax.Array | float, end: jax.Array | float) -> jax.Array:
         length = jnp.maximum(as_float64(anneal_epochs), 1.0)
-        # PyTorch's way of no counts is at its end from the beginning.
+        # As in PyTorch, annealing in 0 counts is complete from the start.
         done = jnp.where(as_float64(anneal_epochs) > 0, jnp.clip(count, 0, length), length)
         return anneal(weight, start, end, done, length)
 

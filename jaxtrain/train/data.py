@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jaxtrain._ground.checks import check_integer
 
 
 class Batches:
-    """Arrays cut into batches, in an order that depends on nothing but the seed and the epoch.
+    """Arrays cut into batches, in an order that depends only on the seed and the epoch.
 
     Rows are gathered on the host by NumPy and fed straight into the compiled step: outside `jit` that is several times
     faster than indexing an array on the device.
@@ -22,18 +23,17 @@ class Batches:
         data: a pytree of NumPy or JAX arrays, `(images, labels)` for instance; row i of each belongs to example i.
         batch_size: rows in a batch, from 1 to the number of rows.
         shuffle: draw a new order every epoch. Default False.
-        seed: of the orders, a non-negative integer. Default 0.
+        seed: seed of the shuffling, at least 0. Default 0.
         drop_last: leave out a smaller last batch. Default False.
-        name: what to call the data in errors.
 
     Raises:
-        TypeError: something in `data` is no array of numbers, or a number is no integer.
-        ValueError: there are no rows, the arrays differ in their number of rows, or `batch_size` is out of range.
+        TypeError: if something in `data` is not an array of numbers, or a number is not an integer.
+        ValueError: if there are no rows, the arrays differ in their number of rows, or a number is out of range.
 
     Example:
         >>> import numpy as np
-        >>> from jaxtrain.train import Batches
-        >>> batches = Batches((np.arange(5), np.arange(5) ** 2), batch_size=2, shuffle=True, seed=1)
+        >>> from jaxtrain import train
+        >>> batches = train.Batches((np.arange(5), np.arange(5) ** 2), batch_size=2, shuffle=True, seed=1)
         >>> len(batches), batches.rows
         (3, 5)
         >>> for x, y in batches.epoch(0):
@@ -43,7 +43,7 @@ class Batches:
         [3] [9]
 
     PyTorch: `torch.utils.data.DataLoader(TensorDataset(x, y), batch_size, shuffle, drop_last=drop_last)`. Its order
-    depends on all random numbers drawn before; this one can be had again for any epoch.
+    depends on all random numbers drawn before; this order can be reproduced for any epoch.
     """
 
     def __init__(
@@ -54,18 +54,11 @@ class Batches:
         *,
         seed: int = 0,
         drop_last: bool = False,
-        name: str = "data",
     ) -> None:
-        self.data = jax.tree.map(lambda leaf: _host_array(leaf, name), data, is_leaf=lambda leaf: leaf is None)
-        shapes = [leaf.shape for leaf in jax.tree.leaves(self.data)]
-        if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
-            raise ValueError(f"{name}: arrays must all have the same number of rows, got shapes {shapes}")
-        self.rows: int = shapes[0][0]
-        if self.rows == 0:
-            raise ValueError(f"{name}: there must be at least one row, got shapes {shapes}")
-        self.batch_size = check_integer(name, "batch_size", batch_size, 1, self.rows)
+        self.data, self.rows = on_host("Batches: data", data)
+        self.batch_size = check_integer("Batches", "batch_size", batch_size, 1, self.rows)
         self.shuffle = shuffle
-        self.seed = check_integer(name, "seed", seed, 0)
+        self.seed = check_integer("Batches", "seed", seed, 0)
         self.drop_last = drop_last
 
     def __len__(self) -> int:
@@ -80,10 +73,21 @@ class Batches:
             yield jax.tree.map(operator.itemgetter(rows if order is None else order[rows]), self.data)
 
 
-def _host_array(leaf: Any, name: str) -> np.ndarray:
-    """`leaf` on the host, in the dtype that JAX gives it, so that no step converts it again."""
+def on_host(where: str, data: PyTree) -> tuple[PyTree, int]:
+    """The arrays of `data` on the host and their common number of rows; errors begin with `where`."""
+    arrays = jax.tree.map(partial(_host_array, where), data, is_leaf=lambda leaf: leaf is None)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(arrays)]
+    if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
+        raise ValueError(f"{where}: expected arrays with the same number of rows, got shapes {shapes}")
+    if shapes[0][0] == 0:
+        raise ValueError(f"{where}: expected at least one row, got shapes {shapes}")
+    return arrays, shapes[0][0]
+
+
+def _host_array(where: str, leaf: Any) -> np.ndarray:
+    """`leaf` on the host, in the dtype that JAX gives it, so that a step need not convert it."""
     if not isinstance(leaf, np.ndarray | jax.Array):
-        raise TypeError(f"{name}: expected NumPy or JAX arrays, got {type(leaf).__name__}; call numpy.asarray on it")
+        raise TypeError(f"{where}: expected NumPy or JAX arrays, got {type(leaf).__name__}; call numpy.asarray on it")
     if not (jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)):
-        raise TypeError(f"{name}: expected arrays of numbers, got dtype {leaf.dtype}")
+        raise TypeError(f"{where}: expected arrays of numbers, got dtype {leaf.dtype}")
     return np.asarray(leaf).astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)

@@ -1,6 +1,6 @@
-"""What `fit` writes down: averages and learning rates, epoch by epoch."""
+"""The history that `fit` returns: averages and learning rates, epoch by epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 from jax.tree_util import DictKey, GetAttrKey, KeyPath
@@ -8,18 +8,21 @@ from jax.tree_util import DictKey, GetAttrKey, KeyPath
 from jaxtrain.train.state import TrainState
 
 
-class History:
-    """What `fit` logged: a list for every quantity, with one entry an epoch.
+class History(Mapping[str, list[float]]):
+    """A list by the name of each quantity that `fit` logged, with one entry an epoch.
+
+    It is a read-only mapping: `dict(history)` is what `pandas.DataFrame` and `json.dump` take, and
+    `plt.plot(history["epoch"], history["loss"])` plots it.
 
     Example:
-        >>> from jaxtrain.train import History
-        >>> history = History()
+        >>> from jaxtrain import train
+        >>> history = train.History()
         >>> history.append({"epoch": 0, "loss": 2.5})
         >>> history.append({"epoch": 1, "loss": 1.5})
-        >>> history["loss"], history.as_dict()
+        >>> history["loss"], dict(history)
         ([2.5, 1.5], {'epoch': [0, 1], 'loss': [2.5, 1.5]})
 
-    To plot it: `plt.plot(history["epoch"], history["loss"])`.
+    PyTorch: none; scripts append to lists of their own.
     """
 
     def __init__(self) -> None:
@@ -35,15 +38,15 @@ class History:
             raise KeyError(f"{name!r} was not logged; there is {', '.join(map(repr, self._columns)) or 'nothing'}")
         return self._columns[name]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._columns
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        """The number of quantities."""
+        return len(self._columns)
 
     def __repr__(self) -> str:
         return f"History({self._columns})"
-
-    def as_dict(self) -> dict[str, list[float]]:
-        """A copy as plain lists in a dict: what `pandas.DataFrame` and `json.dump` take."""
-        return {name: list(column) for name, column in self._columns.items()}
 
 
 def learning_rates(state: TrainState) -> dict[str, float]:

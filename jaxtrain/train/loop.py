@@ -6,7 +6,7 @@ from collections.abc import Callable
 from jaxtyping import PyTree
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.train.data import Batches
+from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.history import History, learning_rates
 from jaxtrain.train.metrics import Totals
 from jaxtrain.train.progress import Progress, chosen
@@ -99,8 +99,11 @@ def fit(
         raise TypeError(f"fit: state must be a TrainState, see TrainState.create, got {state!r}")
     if metrics_fn is not None and validation is None:
         raise ValueError("fit: metrics_fn comes without validation data; pass it, or let loss_fn return metrics")
-    batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last, name="fit: data")
-    held_out = None if validation is None else _in_order(validation, batch_size, "fit: validation")
+    arrays, rows = on_host("fit: data", data)
+    check_integer("fit", "batch_size", batch_size, 1, rows)
+    check_integer("fit", "seed", seed, 0)
+    batches = Batches(arrays, batch_size, shuffle, seed=seed, drop_last=drop_last)
+    held_out = None if validation is None else _in_order("fit: validation", validation, batch_size)
     ahead = range(check_integer("fit", "start_epoch", start_epoch, 0), check_integer("fit", "epochs", epochs, 1))
 
     train_step, eval_step = make_train_step(loss_fn), make_eval_step(metrics_fn or loss_fn)
@@ -111,7 +114,9 @@ def fit(
             totals = Totals(_stop_unless_finite(step, epoch))
             for batch in batches.epoch(epoch):
                 state, metrics = train_step(state, batch)
-                if totals.add(metrics):
+                read_before = totals.steps
+                totals.add(metrics)
+                if totals.steps > read_before:
                     shown.advance(totals.steps, totals.averages())
             entries = {"epoch": epoch, **totals.finish(), **learning_rates(state)}
             if held_out is not None:
@@ -153,13 +158,14 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: PyTree, *, batch_size
 
     PyTorch: the loop under `model.eval()` and `torch.no_grad()`.
     """
-    return _evaluate(eval_step, state, _in_order(data, batch_size, "evaluate: data"))
+    check_integer("evaluate", "batch_size", batch_size, 1)
+    return _evaluate(eval_step, state, _in_order("evaluate: data", data, batch_size))
 
 
-def _in_order(data: PyTree, batch_size: int, name: str) -> Batches:
-    """Batches for evaluation, where a single batch may hold all."""
-    everything = Batches(data, 1, name=name)
-    return Batches(everything.data, min(check_integer(name, "batch_size", batch_size, 1), everything.rows), name=name)
+def _in_order(where: str, data: PyTree, batch_size: int) -> Batches:
+    """Batches for evaluation: in order, and a single one if there are fewer rows than `batch_size`."""
+    arrays, rows = on_host(where, data)
+    return Batches(arrays, min(batch_size, rows))
 
 
 def _evaluate(eval_step: EvalStep, state: TrainState, batches: Batches) -> dict[str, float]:

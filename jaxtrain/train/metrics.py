@@ -91,18 +91,18 @@ class Totals:
     _PATIENCE = 0.25  # seconds
 
     def __init__(self, check: Callable[[int, dict[str, Average]], None] | None = None) -> None:
-        """`check(index, metrics)` sees the metrics of every step, in order, as they are read."""
+        """`check(index, metrics)` sees the metrics of every step, in order, as they are read; `steps` counts them."""
         self.steps = 0
         self._check = check
         self._sums: dict[str, Average] = {}
         self._waiting: list[dict[str, Average]] = []
         self._last_read = time.monotonic()
 
-    def add(self, metrics: dict[str, Average]) -> bool:
-        """Take the metrics of the step just dispatched; says whether those of earlier ones were read now."""
+    def add(self, metrics: dict[str, Average]) -> None:
+        """Take the metrics of the step just dispatched, and read those of earlier steps if they are due."""
         self._waiting.append(metrics)
-        due = len(self._waiting) > self._CHUNK or time.monotonic() - self._last_read > self._PATIENCE
-        return due and self._read(len(self._waiting) - 1)
+        if len(self._waiting) > self._CHUNK or time.monotonic() - self._last_read > self._PATIENCE:
+            self._read(len(self._waiting) - 1)
 
     def averages(self) -> dict[str, float]:
         """The averages over the steps read so far."""
@@ -115,7 +115,7 @@ class Totals:
         self._read(len(self._waiting))
         return self.averages()
 
-    def _read(self, count: int) -> bool:
+    def _read(self, count: int) -> None:
         chunk, self._waiting = self._waiting[:count], self._waiting[count:]
         for metrics in jax.device_get(chunk):
             if self._check:
@@ -126,4 +126,3 @@ class Totals:
                 self._sums[name] = self._sums.get(name, Average(0.0, 0)) + average
             self.steps += 1
         self._last_read = time.monotonic()
-        return count > 0

@@ -56,10 +56,20 @@ def test_allowed_parameters_keep_their_update_to_the_last_bit():
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
-def test_half_precision(dtype):
-    landing = landed(regularization.unit_norm(), (KERNEL / 4).astype(dtype))
-    assert landing.dtype == dtype
-    np.testing.assert_allclose(landing.astype(float), [[0.6, 0.6], [0.8, 0.8]], rtol=float(jnp.finfo(dtype).eps))
+@pytest.mark.parametrize(
+    ("constraint", "project"),
+    [
+        (regularization.unit_norm(), lambda w: w / np.linalg.norm(w, axis=0)),
+        (regularization.max_norm(2.0), lambda w: w * np.minimum(1, 2 / np.linalg.norm(w, axis=0))),
+        (regularization.non_negative(), lambda w: np.maximum(w, 0)),
+    ],
+)
+def test_updates_in_half_precision_are_rounded_once(dtype, constraint, project):
+    kernel, update = (jnp.asarray(np.random.default_rng(seed).normal(size=(40, 6)), dtype) for seed in (0, 1))
+    constrained, _ = constraint.update(update, constraint.init(kernel), kernel)
+    old, change = np.asarray(kernel, np.float64), np.asarray(update, np.float64)
+    assert constrained.dtype == dtype
+    np.testing.assert_array_equal(constrained, (project(old + change) - old).astype(dtype))
 
 
 def test_composes_with_an_optimizer_and_a_mask_in_one_compiled_step():
@@ -89,9 +99,16 @@ def test_missing_gradients_stay_missing():
     [
         (lambda: regularization.max_norm(-1.0), r"max_norm: maxnorm must lie in \[0, inf\], got -1.0"),
         (lambda: regularization.max_norm(1.0, 0.0), r"max_norm: p must lie in \(0, inf\], got 0.0"),
+        (lambda: regularization.unit_norm(0.0), r"unit_norm: p must lie in \(0, inf\], got 0.0"),
         (lambda: regularization.unit_norm(eps=0.0), r"unit_norm: eps must lie in \(0, inf\], got 0.0"),
-        (lambda: landed(regularization.max_norm(1.0), jnp.ones(3)), r"shape \(3,\) has no units .* optax.masked"),
-        (lambda: regularization.non_negative().update(KERNEL, optax.EmptyState()), "non_negative needs the parameters"),
+        (
+            lambda: landed(regularization.max_norm(1.0), jnp.ones(3)),
+            r"at least 2 dimensions, got shape \(3,\); .* optax.masked",
+        ),
+        (
+            lambda: regularization.non_negative().update(KERNEL, optax.EmptyState()),
+            "non_negative: expected the parameters, got None",
+        ),
     ],
 )
 def test_bad_input_is_refused(call, message):
@@ -102,5 +119,5 @@ def test_bad_input_is_refused(call, message):
 def test_offending_parameter_is_named():
     params = {"dense": {"kernel": KERNEL, "bias": jnp.ones(2)}}
     constraint = regularization.unit_norm()
-    with pytest.raises(ValueError, match="parameter 'dense/bias' of shape"):
+    with pytest.raises(ValueError, match="got 'dense/bias' of shape"):
         constraint.update(params, constraint.init(params), params)

@@ -56,6 +56,37 @@ def test_default_decay_leaves_out_biases_and_norms():
     }
 
 
+@pytest.mark.parametrize(
+    "norm",
+    [nn.LayerNorm((16, 4, 4)), nn.LayerNorm((4, 4), bias=False), nn.RMSNorm((4, 4)), nn.BatchNorm(4)],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_no_norm_decays(norm):
+    for params in (nnx.state(norm, nnx.Param), {"norm": nnx.to_pure_dict(nnx.state(norm, nnx.Param))}):
+        assert not any(jax.tree.leaves(regularization.decay_mask(params)))
+
+
+def test_stacked_layers_decay_as_single_ones_do():
+    @nnx.split_rngs(splits=3)
+    @nnx.vmap
+    def stacked(rngs):
+        return nnx.Sequential(nn.Linear(2, 4, rngs=rngs), nn.LayerNorm(4), nn.BatchNorm(4))
+
+    params = nnx.to_pure_dict(nnx.state(stacked(nnx.Rngs(0)), nnx.Param))["layers"]
+    assert params[1]["weight"].shape == (3, 4)
+    norm = {"weight": False, "bias": False}
+    assert regularization.decay_mask(params) == {0: {"kernel": True, "bias": False}, 1: norm, 2: norm}
+
+
+def test_weights_of_another_shape_than_their_bias_are_matrices():
+    linear, norm = {"weight": jnp.ones((3, 2)), "bias": jnp.ones(3)}, {"weight": jnp.ones(3), "bias": jnp.ones(3)}
+    assert regularization.decay_mask({"linear": linear, "norm": norm}) == {
+        "linear": {"weight": True, "bias": False},
+        "norm": {"weight": False, "bias": False},
+    }
+    assert regularization.decay_mask(linear) == {"weight": True, "bias": False}
+
+
 def test_decay_by_rules():
     mask = regularization.decay_mask(PARAMS, {"^head/": False, None: True})
     assert mask["head"] == {"kernel": False, "bias": False}

@@ -53,6 +53,48 @@ def test_of_a_module_only_parameters_count():
     assert regularization.l1_penalty(model, 1.0, mask=regularization.decay_mask) == 0.0
 
 
+class Tied(nnx.Module):
+    """One embedding under two names, in a module that can be called."""
+
+    def __init__(self):
+        self.table = nn.Embedding(3, 2, rngs=nnx.Rngs(0))
+        self.head = self.table
+
+    def __call__(self, x):
+        return x
+
+
+def test_tied_weights_count_once():
+    model = Tied()
+    squares = float(jnp.sum(model.table.embedding[...] ** 2))
+    for params in (model, nnx.state(model, nnx.Param)):
+        np.testing.assert_allclose(regularization.l2_penalty(params, 2.0), squares, rtol=1e-6)
+    model.head = nn.Embedding(3, 2, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(regularization.l2_penalty(model, 2.0), 2 * squares, rtol=1e-6)
+
+
+def test_mask_may_be_a_module_that_can_be_called():
+    model = Tied()
+    mask = regularization.decay_mask(model)
+    assert callable(mask)
+    assert regularization.l2_penalty(model, 1.0, mask=mask) == regularization.l2_penalty(model, 1.0) > 0
+
+
+def test_complex_parameters_count_with_their_magnitude():
+    params = {"w": jnp.array([3 + 4j, 0])}
+    assert regularization.l2_penalty(params, 2.0) == 25
+    assert regularization.l1_penalty(params, 1.0) == 5
+    assert regularization.elastic_net_penalty(params, 1.0, 0.5) == 2.5 + 6.25
+    assert regularization.l2_penalty(params, 1.0).dtype == jnp.float32
+    for penalty, expected in ((regularization.l1_penalty, [0.6 + 0.8j, 0]), (regularization.l2_penalty, [3 + 4j, 0])):
+        # JAX's gradient of a real function is the conjugate of the direction of ascent.
+        np.testing.assert_allclose(jnp.conj(jax.grad(penalty)(params, 1.0)["w"]), expected, rtol=1e-6)
+
+
+def test_integers_do_not_count():
+    assert regularization.l2_penalty({"w": jnp.array([2.0]), "step": jnp.array(7), "flag": jnp.array(True)}, 1.0) == 2.0
+
+
 def test_million_parameters_lose_no_digits():
     assert regularization.l2_penalty(jnp.full(2**20, 0.1), 2.0) == np.float32(2**20 * np.float64(np.float32(0.1)) ** 2)
 

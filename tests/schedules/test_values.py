@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import torch
 
 from jaxtrain import schedules
 
@@ -147,6 +148,20 @@ class TestSwa:
 
     def test_linear(self):
         assert_values(schedules.swa_lr(1.0, 0.5, 5, "linear"), {0: 1.0, 1: 0.9, 5: 0.5, 6: 0.5})
+
+    def test_the_loop_of_torchs_documentation(self):
+        """It steps the scheduler up to epoch 160 and then SWALR, which starts from the rate at epoch 161."""
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        before = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=300)
+        after = torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.05)
+        expected = {}
+        for epoch in range(200):
+            expected[epoch] = optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            (after if epoch > 160 else before).step()
+        cosine = schedules.cosine_annealing_lr(0.1, T_max=300)
+        averaging = lambda count: schedules.swa_lr(cosine(161), 0.05)(count)  # noqa: E731
+        assert_values(schedules.sequential_lr([cosine, averaging], [161]), expected)
 
 
 class TestPerEpoch:

@@ -70,18 +70,18 @@ def test_arrays_come_in_the_dtypes_of_jax():
     ],
 )
 def test_wrong_data(data, error, message):
-    with pytest.raises(error, match=f"data: .*{message}"):
+    with pytest.raises(error, match=f"Batches: data: .*{message}"):
         Batches(data, 1)
 
 
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "batch_size must be from 1 to 5, got 0"),
-        ({"batch_size": 6}, ValueError, "batch_size must be from 1 to 5, got 6"),
+        ({"batch_size": 0}, ValueError, "Batches: batch_size must be from 1 to 5, got 0"),
+        ({"batch_size": 6}, ValueError, "Batches: batch_size must be from 1 to 5, got 6"),
         ({"batch_size": 2.0}, TypeError, "batch_size must be an integer, got 2.0"),
         ({"batch_size": True}, TypeError, "batch_size must be an integer, got True"),
-        ({"batch_size": 2, "seed": -1}, ValueError, "seed must be at least 0, got -1"),
+        ({"batch_size": 2, "seed": -1}, ValueError, "Batches: seed must be at least 0, got -1"),
     ],
 )
 def test_wrong_numbers(arguments, error, message):

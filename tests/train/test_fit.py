@@ -75,7 +75,7 @@ def test_history_with_validation_metrics_and_rate():
     _, history = fit(
         line(), loss_fn, DATA, epochs=3, batch_size=4, validation=(X[:1], X[:1]), metrics_fn=metrics_fn, progress=False
     )
-    assert list(history.as_dict()) == ["epoch", "loss", "lr", "val_error"]
+    assert list(history) == ["epoch", "loss", "lr", "val_error"]
     assert history["lr"] == [float(np.float32(0.05))] * 3
     assert len(history["val_error"]) == 3
 
@@ -101,7 +101,7 @@ def test_resumed_by_epoch_bit_for_bit(net, assert_same):
     resumed, second = fit(halfway, net.loss_fn, net.batch, epochs=4, start_epoch=2, **settings)
     assert_same(resumed, through)
     assert second["epoch"] == [2, 3]
-    assert {name: first[name] + second[name] for name in history.as_dict()} == history.as_dict()
+    assert {name: first[name] + second[name] for name in history} == history
 
 
 def test_drop_last_leaves_the_rest_out():
@@ -178,14 +178,14 @@ def test_evaluate_over_ragged_batches():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"data": (X, X[:3])}, ValueError, "fit: data: arrays must all have the same number of rows"),
-        ({"data": (X[:0], X[:0])}, ValueError, "fit: data: there must be at least one row"),
-        ({"batch_size": 11}, ValueError, "fit: data: batch_size must be from 1 to 10, got 11"),
-        ({"batch_size": 0}, ValueError, "fit: data: batch_size must be from 1 to 10, got 0"),
+        ({"data": (X, X[:3])}, ValueError, "fit: data: expected arrays with the same number of rows"),
+        ({"data": (X[:0], X[:0])}, ValueError, "fit: data: expected at least one row"),
+        ({"batch_size": 11}, ValueError, "fit: batch_size must be from 1 to 10, got 11"),
+        ({"batch_size": 0}, ValueError, "fit: batch_size must be from 1 to 10, got 0"),
         ({"epochs": 0}, ValueError, "fit: epochs must be at least 1, got 0"),
         ({"epochs": 1.5}, TypeError, r"fit: epochs must be an integer, got 1.5"),
         ({"start_epoch": -1}, ValueError, "fit: start_epoch must be at least 0, got -1"),
-        ({"validation": (X, X[:3])}, ValueError, "fit: validation: arrays must all have the same number of rows"),
+        ({"validation": (X, X[:3])}, ValueError, "fit: validation: expected arrays with the same number of rows"),
         ({"state": {}}, TypeError, "fit: state must be a TrainState, see TrainState.create, got {}"),
         ({"progress": "bar"}, TypeError, "progress must be True, False or be a jaxtrain.train.Progress, got 'bar'"),
         ({"metrics_fn": loss_fn}, ValueError, "fit: metrics_fn comes without validation data"),
@@ -198,7 +198,7 @@ def test_bad_input(changes, error, message):
 
 
 def test_evaluate_refuses_bad_input():
-    with pytest.raises(ValueError, match="evaluate: data: batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="evaluate: batch_size must be at least 1, got 0"):
         evaluate(make_eval_step(loss_fn), line(), DATA, batch_size=0)
-    with pytest.raises(ValueError, match="evaluate: data: there must be at least one row"):
+    with pytest.raises(ValueError, match="evaluate: data: expected at least one row"):
         evaluate(make_eval_step(loss_fn), line(), jax.tree.map(lambda x: x[:0], DATA))

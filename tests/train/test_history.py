@@ -1,5 +1,7 @@
 """What is written down, and where the learning rate is found."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -55,7 +57,7 @@ def test_rate_is_that_of_the_last_update():
     assert learning_rates(TrainState(**{**vars(state), "opt_state": opt_state})) == {"lr": 0.25}
 
 
-def test_history_is_lists_by_name():
+def test_history_is_a_mapping_from_names_to_lists():
     history = History()
     history.append({"epoch": 0, "loss": 2.0})
     history.append({"epoch": 1, "loss": 1.0})
@@ -63,8 +65,9 @@ def test_history_is_lists_by_name():
     assert "loss" in history
     assert "val_loss" not in history
     assert repr(history) == "History({'epoch': [0, 1], 'loss': [2.0, 1.0]})"
-    columns = history.as_dict()
-    columns["loss"].append(0.0)
-    assert history.as_dict() == {"epoch": [0, 1], "loss": [2.0, 1.0]}
+    assert isinstance(history, Mapping)
+    assert (list(history), len(history)) == (["epoch", "loss"], 2)
+    assert dict(history) == history == {"epoch": [0, 1], "loss": [2.0, 1.0]}
+    assert history.get("val_loss") is None
     with pytest.raises(KeyError, match="'accuracy' was not logged; there is 'epoch', 'loss'"):
         history["accuracy"]
