@@ -34,7 +34,12 @@ def scenarios(parameters: Sequence[int]) -> list[Scenario]:
 def _ours(function: Callable[..., jax.Array], count: int) -> Program:
     average = optim.averaged_model(function)
     start, params = mixed(count)
-    return Program(average.update_parameters, (average.init(start), params))
+
+    def update(state: optim.AveragedModelState, params: Arrays) -> tuple[Arrays, jax.Array]:
+        state = average.update_parameters(state, params)
+        return state.module, state.n_averaged
+
+    return Program(update, (average.init(start), params))
 
 
 def _theirs(weight: Callable[[jax.Array], jax.Array | float], count: int) -> Program:
