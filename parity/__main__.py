@@ -1,51 +1,46 @@
-"""`python -m parity [NAME]`: prove every component against PyTorch, here and now."""
+"""`python -m parity [COMMAND] [NAME ...]`: prove and measure every component beside PyTorch, here and now."""
 
-import argparse
 import sys
-from pathlib import Path
+from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
 
-import jax
-import torch
-from rich.console import Console
-from rich.progress import track
+COMMANDS = {
+    "run": ("parity.command", "compare every component with PyTorch, case by case (the default)"),
+    "inputs": ("parity.torch_inputs.command", "compare on the inputs that PyTorch itself is tested with"),
+    "mutants": ("parity.mutants.command", "change the source in one place at a time: do the cases notice?"),
+    "speed": ("parity.speed.command", "measure each component beside its counterpart in JAX"),
+}
+"""The module of each command, imported only to run it, and what it does.
 
-from parity import deviations, report
-from parity.cases import matching
-from parity.runner import add_processes, run_all
+A module has `add_arguments(parser)` and `main(options)`, which returns the exit status or raises an `ArgumentError`.
+"""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity", description="Compare jaxtrain with PyTorch, executed.")
-    parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
-    add_processes(parser, "cases")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the tables of components and of deviations to FILE, or between its markers",
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; without one, `run`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = bool(arguments) and arguments[0] in COMMANDS
+    name, rest = (arguments[0], arguments[1:]) if given else ("run", arguments)
+    module, description = COMMANDS[name]
+    parser = ArgumentParser(
+        prog=f"python -m parity {name}" if given else "python -m parity",
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog="" if given else _overview(),
+        formatter_class=RawDescriptionHelpFormatter,
     )
-    options = parser.parse_args(arguments)
+    command = import_module(module)
+    command.add_arguments(parser)
+    options = parser.parse_args(rest)
+    try:
+        return command.main(options)
+    except ArgumentError as error:
+        parser.error(str(error))
 
-    cases = matching(options.name)
-    if not cases:
-        parser.error(f"no case's name contains {options.name!r}; without a name all cases run")
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    running = run_all(cases, options.processes)
-    results = list(
-        track(running, "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
-    )
-    console.print(report.table(results))
-    for reason in report.reasons(results):
-        console.print(reason, markup=False)
-    console.print(
-        f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
-    )
-    if options.json:
-        options.json.write_text(report.as_json(results))
-    if options.markdown:
-        report.write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
-    return 0 if all(result.passed for result in results) else 1
+
+def _overview() -> str:
+    lines = [f"  {name:9}{description}" for name, (_, description) in COMMANDS.items()]
+    return "\n".join(["commands, each with a --help of its own:", *lines])
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from parity.case import Case
+from parity.markdown import begin_marker as begin_marker
+from parity.markdown import end_marker as end_marker
+from parity.markdown import write_markdown as write_markdown
 from parity.runner import Result
 from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR
 
@@ -85,26 +87,6 @@ def _worst(results: Sequence[Result], precision: str) -> str:
     found = [result.measurement for result in results if result.case.precision == precision]
     worst = max(found, key=lambda measurement: measurement.ours, default=None)
     return f"{worst.ours:.0e}, {worst.torch:.0e}" if worst else "-"
-
-
-def write_markdown(path: Path, **sections: str) -> None:
-    """Write sections to a file; in one that holds their markers, only what stands between them is replaced."""
-    text = path.read_text() if path.exists() else ""
-    for name, content in sections.items():
-        if begin_marker(name) in text:
-            before, _, rest = text.partition(begin_marker(name))
-            text = f"{before}{begin_marker(name)}\n{content}{end_marker(name)}{rest.partition(end_marker(name))[2]}"
-        else:
-            text += content
-    path.write_text(text)
-
-
-def begin_marker(section: str) -> str:
-    return f"<!-- {section}: begin -->"
-
-
-def end_marker(section: str) -> str:
-    return f"<!-- {section}: end -->"
 
 
 def reasons(results: Sequence[Result]) -> list[str]:

@@ -1,0 +1,44 @@
+"""`python -m parity run [NAME ...]`: both verdicts on every case, and every planted defect."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+import jax
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from parity import deviations, report
+from parity.cases import all_cases
+from parity.markdown import write_markdown
+from parity.options import add_json, add_markdown, add_names, add_processes, named
+from parity.runner import run_all
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+    add_names(parser, "cases")
+    add_processes(parser, "cases")
+    add_json(parser)
+    add_markdown(parser, "the tables of components and of deviations")
+
+
+def main(options: Namespace) -> int:
+    """Print the table of cases; 1 if any fails."""
+    cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    running = run_all(cases, options.processes)
+    results = list(
+        track(running, "Comparing with PyTorch", total=len(cases), console=Console(stderr=True), transient=True)
+    )
+    console.print(report.table(results))
+    for reason in report.reasons(results):
+        console.print(reason, markup=False)
+    console.print(
+        f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
+    )
+    if options.json:
+        options.json.write_text(report.as_json(results))
+    if options.markdown:
+        write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
+    return 0 if all(result.passed for result in results) else 1

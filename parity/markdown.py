@@ -1,0 +1,23 @@
+"""Generated sections of Markdown files."""
+
+from pathlib import Path
+
+
+def write_markdown(path: Path, **sections: str) -> None:
+    """Write sections to a file; in one that holds their markers, only what stands between them is replaced."""
+    text = path.read_text() if path.exists() else ""
+    for name, content in sections.items():
+        if begin_marker(name) in text:
+            before, _, rest = text.partition(begin_marker(name))
+            text = f"{before}{begin_marker(name)}\n{content}{end_marker(name)}{rest.partition(end_marker(name))[2]}"
+        else:
+            text += content
+    path.write_text(text)
+
+
+def begin_marker(section: str) -> str:
+    return f"<!-- {section}: begin -->"
+
+
+def end_marker(section: str) -> str:
+    return f"<!-- {section}: end -->"
