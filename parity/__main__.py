@@ -1,22 +1,47 @@
-"""`python -m parity [run | inputs | mutants | speed]`: one command, whose subcommands import only what they need."""
+"""`python -m parity [COMMAND] [NAME ...]`: prove and measure every component beside PyTorch, here and now."""
 
 import sys
+from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from importlib import import_module
 
-SUBCOMMANDS = {
-    "run": "parity.command",
-    "inputs": "parity.torch_inputs.command",
-    "mutants": "parity.mutants.command",
-    "speed": "parity.speed.command",
+COMMANDS = {
+    "run": ("parity.command", "compare every component with PyTorch, case by case (the default)"),
+    "inputs": ("parity.torch_inputs.command", "compare on the inputs that PyTorch itself is tested with"),
+    "mutants": ("parity.mutants.command", "change the source in one place at a time: do the cases notice?"),
+    "speed": ("parity.speed.command", "measure each component beside its counterpart in JAX"),
 }
-"""The module of each subcommand, whose `main(arguments)` returns the exit status."""
+"""The module of each command, imported only to run it, and what it does.
+
+A module has `add_arguments(parser)` and `main(options)`, which returns the exit status or raises an `ArgumentError`.
+"""
 
 
-def main(arguments: list[str]) -> int:
-    """Run the subcommand that the first argument names; `run`, if it names none."""
-    named = arguments[0] if arguments and arguments[0] in SUBCOMMANDS else ""
-    return import_module(SUBCOMMANDS[named or "run"]).main(arguments[1:] if named else arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; without one, `run`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    given = bool(arguments) and arguments[0] in COMMANDS
+    name, rest = (arguments[0], arguments[1:]) if given else ("run", arguments)
+    module, description = COMMANDS[name]
+    parser = ArgumentParser(
+        prog=f"python -m parity {name}" if given else "python -m parity",
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog="" if given else _overview(),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command = import_module(module)
+    command.add_arguments(parser)
+    options = parser.parse_args(rest)
+    try:
+        return command.main(options)
+    except ArgumentError as error:
+        parser.error(str(error))
+
+
+def _overview() -> str:
+    lines = [f"  {name:9}{description}" for name, (_, description) in COMMANDS.items()]
+    return "\n".join(["commands, each with a --help of its own:", *lines])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,8 +1,7 @@
-"""`python -m parity run [NAME]`: prove every component against PyTorch, here and now."""
+"""`python -m parity run [NAME ...]`: both verdicts on every case, and every planted defect."""
 
-import argparse
 import sys
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
 import jax
 import torch
@@ -10,29 +9,23 @@ from rich.console import Console
 from rich.progress import track
 
 from parity import deviations, report
-from parity.cases import matching
-from parity.runner import add_processes, run_all
+from parity.cases import all_cases
+from parity.markdown import write_markdown
+from parity.options import add_json, add_markdown, add_names, add_processes, named
+from parity.runner import run_all
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Compare every case, or those whose name contains the argument."""
-    parser = argparse.ArgumentParser(
-        prog="python -m parity run", description="Compare jaxtrain with PyTorch, executed."
-    )
-    parser.add_argument("name", nargs="?", default="", help="only cases whose name contains this, such as optim.adam")
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+    add_names(parser, "cases")
     add_processes(parser, "cases")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="write the tables of components and of deviations to FILE, or between its markers",
-    )
-    options = parser.parse_args(arguments)
+    add_json(parser)
+    add_markdown(parser, "the tables of components and of deviations")
 
-    cases = matching(options.name)
-    if not cases:
-        parser.error(f"no case's name contains {options.name!r}; without a name all cases run")
+
+def main(options: Namespace) -> int:
+    """Print the table of cases; 1 if any fails."""
+    cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
     console = Console(width=None if sys.stdout.isatty() else 160)
     running = run_all(cases, options.processes)
     results = list(
@@ -47,5 +40,5 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         options.json.write_text(report.as_json(results))
     if options.markdown:
-        report.write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
+        write_markdown(options.markdown, parity=report.markdown(results), deviations=deviations.markdown())
     return 0 if all(result.passed for result in results) else 1

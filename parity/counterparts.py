@@ -1,12 +1,12 @@
-"""Which PyTorch object each public name of `jaxtrain` stands for, and why where their arguments differ."""
+"""The names of PyTorch and of `jaxtrain` for the same thing, and the reasons where names or arguments differ."""
 
 import inspect
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
-
-import torch
-import torch.nn.functional as F
 
 from jaxtrain import losses, nn, optim, regularization, schedules, train
 
@@ -52,18 +52,25 @@ WITHOUT_COUNTERPART = {
 }
 """Public names that have no PyTorch object with a signature, and why."""
 
-COUNTERPARTS: dict[str, Any] = {
-    "optim.clip_grad_norm": torch.nn.utils.clip_grad_norm_,
-    "optim.clip_grad_value": torch.nn.utils.clip_grad_value_,
-    "optim.averaged_model": torch.optim.swa_utils.AveragedModel,
-    "optim.get_ema_avg_fn": torch.optim.swa_utils.get_ema_avg_fn,
-    "optim.get_swa_avg_fn": torch.optim.swa_utils.get_swa_avg_fn,
-    "nn.FeatureDropout": torch.nn.Dropout1d,
-    "nn.feature_dropout": F.dropout1d,
-    "schedules.swa_lr": torch.optim.swa_utils.SWALR,
-    "train.update_bn": torch.optim.swa_utils.update_bn,
+HOMES: dict[str, tuple[str, ...]] = {
+    "nn.functional": ("losses", "nn"),
+    "nn": ("nn", "losses"),
+    "optim": ("optim",),
+    "optim.lr_scheduler": ("schedules",),
+    "optim.swa_utils": ("optim", "schedules", "train"),
 }
-"""Where the rule of names does not lead to the counterpart."""
+"""By module of PyTorch, the rooms in which the same names are. Of losses PyTorch's functions come first."""
+
+OTHER_NAMES = {
+    "nn.BCELoss": "losses.binary_cross_entropy",
+    "nn.BCEWithLogitsLoss": "losses.binary_cross_entropy_with_logits",
+    "nn.SyncBatchNorm": "nn.BatchNorm",
+    "nn.utils.clip_grad_norm_": "optim.clip_grad_norm",
+    "nn.utils.clip_grad_value_": "optim.clip_grad_value",
+    **{f"nn.Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)},
+    **{f"nn.functional.dropout{axes}d": "nn.feature_dropout" for axes in (1, 2, 3)},
+}
+"""Our names where the rule of names does not lead to them."""
 
 NOT_OURS = {
     "params": "an Optax transformation receives the parameters in `init` and `update`",
@@ -117,29 +124,41 @@ OTHER_ARGUMENTS = {
 """Single arguments that only one side has, and why."""
 
 
-def public_names() -> Iterator[tuple[str, Callable]]:
-    """What the five rooms export, functions and classes except the state types, and the function `update_bn`."""
-    for room, module in ROOMS.items():
-        for name, value in vars(module).items():
-            if callable(value) and not name.startswith("_") and not name.endswith("State"):
-                yield f"{room}.{name}", value
-    yield "train.update_bn", train.update_bn
+@cache
+def public() -> dict[str, Callable]:
+    """Every function and class that the five rooms export, by its name, and `update_bn`; without the types of states."""
+    exported = {
+        f"{room}.{name}": value
+        for room, module in ROOMS.items()
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and not name.endswith("State")
+    }
+    return exported | {"train.update_bn": train.update_bn}
+
+
+def component_of(torch_name: str) -> str | None:
+    """Our name for PyTorch's, such as `optim.adam` for `optim.Adam`; None if there is none.
+
+    In `nn` both have the same name, except for PyTorch's number of axes. Elsewhere ours is a function in snake case,
+    and the name of a loss may end without the word.
+    """
+    if torch_name in OTHER_NAMES:
+        return OTHER_NAMES[torch_name]
+    module, _, name = torch_name.rpartition(".")
+    for room in HOMES.get(module, ()):
+        if found := _names(room).get(_plain(room, name)):
+            return found
+    return None
 
 
 def counterpart(name: str) -> Any:
-    """The PyTorch object that has the same name; None if there is none."""
-    if name in COUNTERPARTS or name in WITHOUT_COUNTERPART:
-        return COUNTERPARTS.get(name)
-    room, _, own = name.partition(".")
-    if room == "losses":
-        return getattr(F, own, None)
-    if room == "optim":
-        return _ignoring_case(torch.optim, own)
-    if room == "schedules":
-        return _ignoring_case(torch.optim.lr_scheduler, own)
-    if room == "nn":
-        return getattr(torch.nn, own, None) or getattr(torch.nn, f"{own}1d", None) or getattr(F, own, None)
-    return None
+    """The PyTorch object that a public name stands for, the first if there are several; None if there is none."""
+    return None if name in WITHOUT_COUNTERPART else _counterparts().get(name)
+
+
+def left_out(component: str) -> set[str]:
+    """The arguments of PyTorch that a component does not have."""
+    return {*NOT_OURS, *(argument for name, argument in OTHER_ARGUMENTS if name == component)}
 
 
 def arguments(function: Callable) -> dict[str, inspect.Parameter]:
@@ -148,6 +167,30 @@ def arguments(function: Callable) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in parameters.items() if name != "self"}
 
 
-def _ignoring_case(module: ModuleType, name: str) -> Any:
-    classes = {known.lower(): value for known, value in vars(module).items() if isinstance(value, type)}
-    return classes.get(name.replace("_", ""))
+@cache
+def _counterparts() -> dict[str, Any]:
+    torch_names = [
+        f"{module}.{name}"
+        for module in HOMES
+        for name, value in sorted(vars(import_module(f"torch.{module}")).items())
+        if callable(value) and not name.startswith("_")
+    ]
+    found: dict[str, Any] = {}
+    for torch_name in [*torch_names, *OTHER_NAMES]:
+        if (name := component_of(torch_name)) and name not in found:
+            module, _, own = torch_name.rpartition(".")
+            found[name] = getattr(import_module(f"torch.{module}"), own)
+    return found
+
+
+@cache
+def _names(room: str) -> dict[str, str]:
+    """The public names of a room, by what they share with PyTorch's."""
+    return {_plain(room, name.partition(".")[2]): name for name in public() if name.startswith(f"{room}.")}
+
+
+def _plain(room: str, name: str) -> str:
+    """What our name and PyTorch's have in common."""
+    if room == "nn":
+        return re.sub(r"(?<=[a-z])[123]d$", "", name)
+    return name.replace("_", "").lower().removesuffix("loss")

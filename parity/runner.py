@@ -1,6 +1,5 @@
 """Run cases and keep what they found."""
 
-from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -54,17 +53,6 @@ def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
     with workers(processes) as pool:
         for case, found in zip(cases, pool.map(_run_named, [case.name for case in cases], chunksize=4), strict=True):
             yield Result(case, *found)
-
-
-def add_processes(parser: ArgumentParser, what: str) -> None:
-    """The option of a command that runs several of what it runs at a time."""
-
-    def at_least_one(text: str) -> int:
-        if int(text) < 1:
-            raise ArgumentTypeError(f"must be at least 1, got {text}")
-        return int(text)
-
-    parser.add_argument("--processes", type=at_least_one, default=1, metavar="N", help=f"run N {what} at a time")
 
 
 def workers(processes: int) -> ProcessPoolExecutor:

@@ -1,25 +1,35 @@
-"""`python -m parity mutants [NAME]`: how many small bugs in the source would the cases catch?"""
+"""`python -m parity mutants [NAME ...]`: how many small bugs in the source would the cases catch?"""
 
-import argparse
 import resource
+from argparse import ArgumentParser, Namespace
 
 from parity.mutants.catching import verdicts
 from parity.mutants.equivalent import EQUIVALENT
 from parity.mutants.mutants import mutants_of, spread
 from parity.mutants.reach import modules, path_of
+from parity.options import add_json, add_names, add_processes, named
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity mutants", description=__doc__)
-    parser.add_argument("name", nargs="?", default="", help="only mutants of files whose path contains this")
-    parser.add_argument("--number", type=int, default=100, help="how many mutants, from each file in turn; 0 for all")
-    options = parser.parse_args(arguments)
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+    add_names(parser, "mutants of files")
+    add_processes(parser, "mutants")
+    add_json(parser)
+    parser.add_argument(
+        "--number",
+        type=int,
+        default=100,
+        metavar="N",
+        help="N mutants, from each file in turn; 0 for all (default: 100)",
+    )
 
-    possible = [
-        mutant for module in modules(options.name) for mutant in mutants_of(module, path_of(module).read_text())
-    ]
-    if not possible:
-        parser.error(f"nothing to change in files named {options.name!r}")
+
+def main(options: Namespace) -> int:
+    """Print what catches each mutant; 1 if one survives unexplained."""
+    files = named(
+        modules(""), options.names, "a file, such as optim/adam.py", lambda module: path_of(module).as_posix()
+    )
+    possible = [mutant for module in files for mutant in mutants_of(module, path_of(module).read_text())]
     drawn = spread(possible, options.number or len(possible))
 
     explained, unexplained = 0, []

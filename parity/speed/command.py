@@ -51,11 +51,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(options: Namespace) -> int:
     """Measure optimizers, layers and losses beside Optax, Flax and plain JAX."""
-    parser = ArgumentParser(prog="python -m parity speed", description=main.__doc__)
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
     found = [
         scenario
         for scenario in all_scenarios(options.parameters, small=options.quick)

@@ -1,33 +1,35 @@
-"""`python -m parity inputs [NAME]`: how many of PyTorch's own test inputs agree, component by component."""
+"""`python -m parity inputs [NAME ...]`: how many of PyTorch's own test inputs agree, component by component."""
 
-import argparse
-from pathlib import Path
+from argparse import ArgumentParser, Namespace
 
 import jax
 import torch
 
-from parity.report import write_markdown
-from parity.runner import add_processes
+from parity.markdown import write_markdown
+from parity.options import add_json, add_markdown, add_names, add_processes, named
 from parity.torch_inputs import report
-from parity.torch_inputs.runner import all_names, verdicts
+from parity.torch_inputs.runner import all_names, findings
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m parity inputs", description=__doc__)
-    parser.add_argument("name", nargs="?", default="", help="only components whose name contains this")
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+    add_names(parser, "components")
     add_processes(parser, "components")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, or between its markers")
-    options = parser.parse_args(arguments)
+    add_json(parser)
+    add_markdown(parser, "the table")
 
-    names = [name for name in all_names() if options.name in name]
-    if not names:
-        parser.error(f"no component's name contains {options.name!r}")
+
+def main(options: Namespace) -> int:
+    """Print the figures of each component; 1 if any input fails."""
+    names = named(all_names(), options.names, "a component, such as losses.huber_loss", str)
     found = []
-    for verdict in verdicts(names, options.processes):
-        found.append(verdict)
-        print(report.line(verdict), flush=True)
+    for one in findings(names, options.processes):
+        found.append(one)
+        print(report.line(one), flush=True)
     versions = f"(PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})"
     print(report.summary(found), versions, *report.reasons(found), sep="\n  ")
+    if options.json:
+        options.json.write_text(report.as_json(found))
     if options.markdown:
         write_markdown(options.markdown, databases=report.markdown(found, versions))
-    return 1 if any(verdict.failures for verdict in found) else 0
+    return 1 if any(one.failures for one in found) else 0

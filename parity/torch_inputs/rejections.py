@@ -1,7 +1,7 @@
 """Every input of an optimizer that PyTorch's own tests expect it to reject, and what ours does with it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 
 from jaxtrain import optim
 from parity.torch_inputs import torch_databases
+from parity.torch_inputs.outcome import Kind, Outcome
 from parity.torch_inputs.torch_databases import OptimizerInput
-from parity.torch_inputs.verdict import Verdict
 
 NO_COUNTERPART = {
     "invalid param type": "a single array is a pytree of parameters here",
@@ -34,29 +34,27 @@ TAKES_PARAMETERS = {
 """What goes wrong with the parameters, by PyTorch's description, and a word that our message has for it."""
 
 
-def judge(component: str, optimizer: Callable[..., Any], torch_name: str) -> Verdict:
-    """What ours does with everything that PyTorch's class rejects."""
-    inputs = torch_databases.optimizer_errors(torch_name)
-    verdict = Verdict(component, errors=len(inputs))
-    for found in inputs:
+def outcomes(component: str, optimizer: Callable[..., Any], torch_name: str) -> Iterator[Outcome]:
+    """What becomes of each input that PyTorch's class rejects."""
+    for found in torch_databases.optimizer_errors(torch_name):
+        name = f"{component}, {found.description}"
         if reason := NO_COUNTERPART.get(found.description):
-            verdict.without_counterpart[reason] += 1
-        elif failure := _failure(optimizer, found):
-            verdict.failures.append(f"{component}, {found.description}: {failure}")
+            yield Outcome(Kind.WITHOUT_COUNTERPART, name, reason)
+        elif wrong := _wrong(optimizer, found):
+            yield Outcome(Kind.NOT_REJECTED, name, wrong)
         else:
-            verdict.rejected += 1
-    return verdict
+            yield Outcome(Kind.REJECTED, name)
 
 
-def _failure(optimizer: Callable[..., Any], found: OptimizerInput) -> str:
+def _wrong(optimizer: Callable[..., Any], found: OptimizerInput) -> str:
     """What is wrong with our answer; empty if it is an error that names the argument, and the parameter in question."""
     call, words = _attempt(optimizer, found)
     try:
         call()
     except (ValueError, TypeError) as error:
         missing = [word for word in words if word not in str(error)]
-        return f"{missing} not in the message {str(error)!r}" if missing else ""
-    return "PyTorch rejects it, ours does not"
+        return f"expected an error that names {missing}, got {error!r}" if missing else ""
+    return "expected an error, got a transformation"
 
 
 def _attempt(optimizer: Callable[..., Any], found: OptimizerInput) -> tuple[Callable[[], Any], list[str]]:

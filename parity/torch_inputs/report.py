@@ -1,65 +1,80 @@
-"""The figures as lines on the terminal and as Markdown."""
+"""The figures as lines on the terminal, as Markdown and as JSON."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
-from parity.torch_inputs.verdict import Verdict
+from parity.torch_inputs.outcome import Findings, Kind
 
 
-def line(verdict: Verdict) -> str:
+def line(findings: Findings) -> str:
     """A component: its figures, and what is wrong."""
-    figures = f"{verdict.component}: {verdict.inputs} inputs, {verdict.run} run, {verdict.matched} matched"
-    if verdict.errors:
-        figures += f"; {verdict.rejected} of {verdict.errors} error inputs rejected"
-    if without := verdict.without_counterpart.total():
+    matched, rejected = findings.number(Kind.MATCHED), findings.number(Kind.REJECTED)
+    figures = f"{findings.component}: {findings.inputs} inputs, {findings.run} run, {matched} matched"
+    if findings.errors:
+        figures += f"; {rejected} of {findings.errors} error inputs rejected"
+    if without := findings.number(Kind.WITHOUT_COUNTERPART):
         figures += f", {without} without a counterpart"
-    return "\n".join([figures, *(f"  FAIL {failure}" for failure in verdict.failures)])
+    return "\n".join([figures, *(f"  FAIL {failure}" for failure in findings.failures)])
 
 
-def reasons(verdicts: Sequence[Verdict]) -> list[str]:
+def reasons(found: Sequence[Findings]) -> list[str]:
     """Why inputs are refused or have no counterpart, and why limits are wider than usual."""
 
-    def total(counters: list[Counter[str]]) -> list[tuple[str, int]]:
-        return sum(counters, Counter()).most_common()
+    def total(kind: Kind) -> list[tuple[str, int]]:
+        counts = Counter[str]()
+        for findings in found:
+            counts.update(findings.reasons(kind))
+        return counts.most_common()
 
     return [
-        *(f"{number} refused: {reason}" for reason, number in total([v.refused for v in verdicts])),
+        *(f"{number} refused: {reason}" for reason, number in total(Kind.REFUSED)),
+        *(f"{number} errors without a counterpart: {reason}" for reason, number in total(Kind.WITHOUT_COUNTERPART)),
         *(
-            f"{number} errors without a counterpart: {reason}"
-            for reason, number in total([v.without_counterpart for v in verdicts])
-        ),
-        *(
-            f"`{v.component}`, {number} of {v.inputs}: {limits}"
-            for v in verdicts
-            for limits, number in v.wider.most_common()
+            f"`{findings.component}`, {number} of {findings.inputs}: {limits}"
+            for findings in found
+            for limits, number in findings.reasons(Kind.MATCHED).most_common()
         ),
     ]
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def summary(found: Sequence[Findings]) -> str:
     """All components in one sentence."""
-    inputs, run = sum(v.inputs for v in verdicts), sum(v.run for v in verdicts)
-    matched, errors = sum(v.matched for v in verdicts), sum(v.errors for v in verdicts)
-    rejected = sum(v.rejected for v in verdicts)
-    without = sum(v.without_counterpart.total() for v in verdicts)
+
+    def total(*kinds: Kind) -> int:
+        return sum(findings.number(*kinds) for findings in found)
+
+    inputs, run = sum(findings.inputs for findings in found), sum(findings.run for findings in found)
     return (
-        f"{matched} of {run} inputs of {len(verdicts)} components matched, {inputs - run} of {inputs} refused; "
-        f"{rejected} of {errors} error inputs rejected, {without} without a counterpart"
+        f"{total(Kind.MATCHED)} of {run} inputs of {len(found)} components matched, "
+        f"{total(Kind.REFUSED)} of {inputs} refused; "
+        f"{total(Kind.REJECTED)} of {sum(findings.errors for findings in found)} error inputs rejected, "
+        f"{total(Kind.WITHOUT_COUNTERPART)} without a counterpart"
     )
 
 
-def markdown(verdicts: Sequence[Verdict], versions: str) -> str:
+def markdown(found: Sequence[Findings], versions: str) -> str:
     """A row a component, then the reasons."""
     lines = [
         "| component | inputs | run | matched | error inputs | rejected | without a counterpart |",
         "|---|---|---|---|---|---|---|",
         *(
-            f"| `{v.component}` | {v.inputs} | {v.run} | {v.matched} "
-            f"| {v.errors} | {v.rejected} | {v.without_counterpart.total()} |"
-            for v in verdicts
+            f"| `{f.component}` | {f.inputs} | {f.run} | {f.number(Kind.MATCHED)} "
+            f"| {f.errors} | {f.number(Kind.REJECTED)} | {f.number(Kind.WITHOUT_COUNTERPART)} |"
+            for f in found
         ),
         "",
-        f"{summary(verdicts)} {versions}.",
-        *(f"- {reason}." for reason in reasons(verdicts)),
+        f"{summary(found)} {versions}.",
+        *(f"- {reason}." for reason in reasons(found)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def as_json(found: Sequence[Findings]) -> str:
+    """Every input, an entry each."""
+    entries = [
+        {"component": findings.component, "input": outcome.input, "outcome": outcome.kind, "reason": outcome.reason}
+        for findings in found
+        for outcome in findings.outcomes
+    ]
+    return json.dumps(entries, indent=2) + "\n"

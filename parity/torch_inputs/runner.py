@@ -1,35 +1,36 @@
-"""The verdicts on all components, one by one or several at a time."""
+"""The findings on all components, one by one or several at a time."""
 
 from collections.abc import Iterator, Sequence
 
 import jax
 
 from parity.runner import workers
-from parity.torch_inputs import optimizers, registry, torch_databases
-from parity.torch_inputs.verdict import Verdict, judge
+from parity.torch_inputs import judging, optimizers, registry
+from parity.torch_inputs.outcome import Findings, Kind, Outcome
 
 
 def all_names() -> list[str]:
     """Every component that the databases have inputs of."""
-    return [*map(optimizers.component_of, torch_databases.optimizers()), *registry.components()]
+    return [*optimizers.components(), *registry.components()]
 
 
-def verdicts(names: Sequence[str], processes: int = 1) -> Iterator[Verdict]:
-    """One by one, in order."""
+def findings(names: Sequence[str], processes: int = 1) -> Iterator[Findings]:
+    """Those on some components, one by one, in order."""
     if processes == 1:
-        yield from map(verdict_on, names)
+        yield from map(findings_on, names)
         return
     with workers(processes) as pool:
-        yield from pool.map(verdict_on, names)
+        yield from pool.map(findings_on, names)
 
 
-def verdict_on(component: str) -> Verdict:
-    """What all inputs of a component show."""
+def findings_on(component: str) -> Findings:
+    """What becomes of all inputs of a component."""
     jax.clear_caches()
-    for torch_name in torch_databases.optimizers():
-        if component == optimizers.component_of(torch_name):
-            return optimizers.judge(torch_name)
+    if registry.implementation(component) is None:
+        return Findings(component, (Outcome(Kind.DIFFERENT, component, "expected a component for it, got none"),))
+    if torch_name := optimizers.components().get(component):
+        return Findings(component, tuple(optimizers.outcomes(component, torch_name)))
     entries = registry.components()[component]
-    trials = [trial for entry in entries for trial in registry.trials(component, entry)]
-    error_trials = [trial for entry in entries for trial in registry.error_trials(component, entry)]
-    return judge(component, trials, error_trials)
+    comparisons = [found for entry in entries for found in registry.comparisons(component, entry)]
+    errors = [found for entry in entries for found in registry.error_comparisons(component, entry)]
+    return Findings(component, (*judging.outcomes(comparisons), *judging.error_outcomes(errors)))

@@ -1,74 +1,83 @@
-"""`python -m parity`: filter, files, exit status."""
+"""`python -m parity`: its commands, names, files and exit status."""
 
 import json
+import sys
 
 import pytest
 
 from jaxtrain import optim
-from parity import __main__ as one_command
 from parity import command
+from parity.__main__ import COMMANDS, main
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
 from parity.runner import run_all
-from parity.torch_inputs import command as inputs_command
 
 
-def test_filter_files_and_exit_status(tmp_path, capsys, monkeypatch):
+def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
     chosen = []
     monkeypatch.setattr(command, "run_all", lambda cases, number: chosen.append(number) or run_all(cases, number))
     monkeypatch.setattr(command.deviations, "markdown", lambda: "Deviations.\n")  # They are measured elsewhere.
     files = ["--json", str(tmp_path / "a.json"), "--markdown", str(tmp_path / "a.md")]
-    status = command.main(["clip_grad_value[clip_value=0.5]", "--processes", "2", *files])
+    names = ["clip_grad_value[clip_value=0.5]", "constant_lr[defaults]"]
+    status = main(["run", *names, "--processes", "2", *files])
     entries = json.loads((tmp_path / "a.json").read_text())
     assert status == 0
     assert chosen == [2]
-    assert [entry["component"] for entry in entries] == ["optim.clip_grad_value"]
+    assert {entry["component"] for entry in entries} == {"optim.clip_grad_value", "schedules.constant_lr"}
     assert entries[0]["missed"] == []
     markdown = (tmp_path / "a.md").read_text()
     assert markdown.splitlines()[2].startswith("| `optim.clip_grad_value` | 1 |")
     assert markdown.splitlines()[2].endswith("| - | - | 2/2 |")
     assert markdown.endswith("Deviations.\n")
-    assert "1/1 cases of 1 components passed" in capsys.readouterr().out
+    assert "2/2 cases of 2 components passed" in capsys.readouterr().out
 
 
-def test_a_failing_case_fails_the_command(monkeypatch, capsys):
+@pytest.mark.parametrize("arguments", [[], ["run"]])
+def test_a_failing_case_fails_the_command(arguments, monkeypatch, capsys):
     wrong = case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
     blind = case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
-    monkeypatch.setattr(command, "matching", lambda pattern: [wrong, blind])
-    assert command.main([]) == 1
+    monkeypatch.setattr(command, "all_cases", lambda: [wrong, blind])
+    assert main(arguments) == 1
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "0/2 cases of 1 components passed, 0/1 planted defects caught" in printed
     assert "planted defects" in printed
 
 
-def test_a_name_that_matches_nothing_is_an_error(capsys):
+@pytest.mark.parametrize("name", ["run", "inputs", "mutants"])
+def test_a_name_that_matches_nothing_is_an_error(name, capsys):
     with pytest.raises(SystemExit) as stop:
-        command.main(["optim.adamm"])
+        main([name, "optim.adamm"])
     assert stop.value.code == 2
-    assert "no case's name contains 'optim.adamm'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"python -m parity {name}: error: expected part of the name of" in error
+    assert "got 'optim.adamm'; without a name all run" in error
 
 
-@pytest.mark.parametrize("main", [command.main, inputs_command.main])
-def test_fewer_than_one_process_is_refused(main, capsys):
+@pytest.mark.parametrize("name", ["run", "inputs", "mutants"])
+def test_fewer_than_one_process_is_refused(name, capsys):
     with pytest.raises(SystemExit) as refused:
-        main(["--processes", "0"])
+        main([name, "--processes", "0"])
     assert refused.value.code == 2
-    assert "argument --processes: must be at least 1, got 0" in capsys.readouterr().err
+    assert "argument --processes: expected a number of at least 1, got 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("given", "module", "rest"),
-    [
-        ([], "parity.command", []),
-        (["optim.adam", "--processes", "2"], "parity.command", ["optim.adam", "--processes", "2"]),
-        (["run", "inputs"], "parity.command", ["inputs"]),
-        (["inputs", "losses.mse_loss"], "parity.torch_inputs.command", ["losses.mse_loss"]),
-        (["mutants"], "parity.mutants.command", []),
-        (["speed", "--quick"], "parity.speed.command", ["--quick"]),
-    ],
-)
-def test_subcommands(given, module, rest, monkeypatch):
-    called = []
-    monkeypatch.setattr(f"{module}.main", lambda arguments: called.append(arguments) or 7)
-    assert one_command.main(given) == 7
-    assert called == [rest]
+def test_help_lists_the_commands(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["parity", "--help"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name} " in printed for name in COMMANDS)
+    assert "--markdown" in printed
+
+
+def test_a_command_imports_only_its_own_module(monkeypatch):
+    imported = []
+
+    class Speed:
+        add_arguments = staticmethod(lambda parser: parser.add_argument("--quick", action="store_true"))
+        main = staticmethod(lambda options: 7 if options.quick else 0)
+
+    monkeypatch.setattr("parity.__main__.import_module", lambda module: imported.append(module) or Speed)
+    assert main(["speed", "--quick"]) == 7
+    assert imported == ["parity.speed.command"]

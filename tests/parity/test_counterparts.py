@@ -9,13 +9,10 @@ from torch.optim import lr_scheduler
 
 from parity import counterparts
 from parity.cases import all_cases
-from parity.torch_inputs.registry import component_of
+from parity.counterparts import component_of
 
-PUBLIC = dict(counterparts.public_names())
+PUBLIC = counterparts.public()
 COMPARED = [name for name in PUBLIC if counterparts.counterpart(name) is not None]
-SYNONYMS = {"SyncBatchNorm": "nn.BatchNorm", "AdaptiveLogSoftmaxWithLoss": "nn.AdaptiveLogSoftmaxWithLoss"} | {
-    f"Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)
-}
 
 
 def test_everything_public_has_a_case_or_a_reason():
@@ -47,9 +44,40 @@ def test_nothing_of_torch_is_missing():
     losses = classes(torch.nn, "Loss$", torch.nn.Module)
     layers = classes(torch.nn, r"(Norm|Dropout)(\dd)?$", torch.nn.Module)
     assert [len(optimizers), len(schedulers), len(losses), len(layers)] == [15, 16, 23, 17]
-    stood_for = {getattr(counterparts.counterpart(name), "__name__", "") for name in PUBLIC}
-    assert set(optimizers + schedulers) <= stood_for
-    assert {SYNONYMS.get(name) or component_of(f"nn.{name}") for name in losses + layers} <= PUBLIC.keys()
+    torch_names = [
+        *(f"optim.{name}" for name in optimizers),
+        *(f"{'optim.swa_utils' if name == 'SWALR' else 'optim.lr_scheduler'}.{name}" for name in schedulers),
+        *(f"nn.{name}" for name in losses + layers),
+    ]
+    assert [name for name in torch_names if component_of(name) not in PUBLIC] == []
+
+
+@pytest.mark.parametrize(
+    ("torch_name", "name"),
+    [
+        ("optim.SparseAdam", "optim.sparse_adam"),
+        ("optim.lr_scheduler.ReduceLROnPlateau", "schedules.reduce_lr_on_plateau"),
+        ("nn.KLDivLoss", "losses.kl_div"),
+        ("nn.functional.kl_div", "losses.kl_div"),
+        ("nn.AdaptiveLogSoftmaxWithLoss", "nn.AdaptiveLogSoftmaxWithLoss"),
+        ("nn.Conv3d", "nn.Conv"),
+        ("nn.functional.conv3d", "nn.conv"),
+        ("nn.functional.batch_norm", "nn.batch_norm"),
+        ("nn.GELU", None),
+        ("nn.functional.soft_loss", None),
+    ],
+)
+def test_one_name_leads_to_the_other(torch_name, name):
+    assert component_of(torch_name) == name
+
+
+def test_of_several_counterparts_the_function_and_the_first_layer_count():
+    assert counterparts.counterpart("losses.huber_loss") is torch.nn.functional.huber_loss
+    assert counterparts.counterpart("nn.BatchNorm") is torch.nn.BatchNorm1d
+    assert counterparts.counterpart("nn.FeatureDropout") is torch.nn.Dropout1d
+    assert counterparts.counterpart("optim.clip_grad_norm") is torch.nn.utils.clip_grad_norm_
+    assert counterparts.counterpart("schedules.swa_lr") is torch.optim.swa_utils.SWALR
+    assert counterparts.counterpart("optim.adam") is torch.optim.Adam
 
 
 def test_no_reason_outlives_its_name():

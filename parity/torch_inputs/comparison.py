@@ -1,10 +1,10 @@
-"""One input of a database, as something that both sides can run."""
+"""One input of a database, as a comparison that both sides can run."""
 
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -14,13 +14,11 @@ import torch
 
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
+from parity.counterparts import left_out
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.subjects._compilation import compiled
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.verdicts import Arrays
-
-NOT_OURS = {"options", "size_average", "reduce", "device", "dtype"}
-"""Arguments of PyTorch that are deprecated, or choose among its kernels."""
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """What a norm changes in place in PyTorch, and what ours return, in this order."""
@@ -31,15 +29,17 @@ Constants = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial(ABC):
-    """An input of a database.
+class Comparison(ABC):
+    """Both sides on an input of a database. All results count as one step.
 
     Attributes:
-        source: what it is an input of.
+        component: public name below `jaxtrain`, such as `losses.huber_loss`.
+        source: the entry of the database, such as `nn.HuberLoss`.
         ours: the component under test.
         theirs: its counterpart.
     """
 
+    component: str
     source: str
     ours: Callable
     theirs: Callable
@@ -57,26 +57,34 @@ class Trial(ABC):
     def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
         """The value of ours, and its running statistics."""
 
+    @property
+    @abstractmethod
+    def given(self) -> Values:
+        """The input: PyTorch's arguments, under the names of ours."""
+
+    @abstractmethod
+    def trace(self) -> None:
+        """Call ours without computing anything, which raises the errors of its checks."""
+
     def run_ours(self, dtype: str) -> Arrays:
-        """The same of ours, under the same names."""
+        """The results of ours in `dtype`, under the same names."""
         with jax.enable_x64(dtype == "float64"):
             # With little optimization in either dtype: there are a thousand programs.
             results = compiled(_results, "float64", (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
-        return {name: np.asarray(array, np.float64) for name, array in results.items()}
+        return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
-    def rejected(self) -> bool:
-        """Whether ours raises an error that says what is wrong."""
-        constants, *arrays = self.arguments("float32")
-        return _raises(partial(_results, self.call, self.ours, constants), *arrays)
+    def units(self, truth: Arrays) -> Arrays:
+        """The largest magnitude of all results: what cancels in one result leaves the rounding of the others' size."""
+        largest = max(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in truth.values())
+        return dict.fromkeys(truth, np.array([largest]))
 
     def __str__(self) -> str:
-        constants, *arrays = self.arguments("float32")
-        shapes = {name: jnp.shape(array) for group in arrays for name, array in group.items()}
-        return f"{self.source}({', '.join(f'{name}={value}' for name, value in (shapes | dict(constants)).items())})"
+        values = {name: tuple(v.shape) if isinstance(v, torch.Tensor) else v for name, v in self.given.items()}
+        return f"{self.source}({', '.join(f'{name}={value}' for name, value in values.items())})"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FunctionTrial(Trial):
+class FunctionComparison(Comparison):
     """A function of `losses` or `nn` and the function of `torch.nn.functional` of the same name."""
 
     inputs: Call
@@ -92,11 +100,19 @@ class FunctionTrial(Trial):
                 results[name] = tensor
             elif isinstance(tensor, torch.Tensor) and tensor.grad is not None:
                 results[f"gradient of {name}"] = tensor.grad
-        return {name: to_numpy(tensor) for name, tensor in results.items()}
+        return {name: to_numpy(tensor)[None] for name, tensor in results.items()}
+
+    @cached_property
+    def given(self) -> Values:
+        return self._by_name(self.inputs)
+
+    def trace(self) -> None:
+        constants, *arrays = self.arguments("float32")
+        jax.eval_shape(partial(_results, self.call, self.ours, constants), *arrays)
 
     def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
         constants, selected, others = {}, {}, {}
-        for name, value in self._by_name(self.inputs).items():
+        for name, value in self.given.items():
             if isinstance(value, torch.Tensor):
                 (selected if value.requires_grad else others)[name] = to_jax(value.detach(), dtype)
             else:
@@ -114,12 +130,12 @@ class FunctionTrial(Trial):
         return value, {name: array for name, array in zip(STATISTICS, statistics, strict=False) if array is not None}
 
     def _by_name(self, inputs: Call) -> Values:
-        known = {name: value for name, value in inputs.kwargs.items() if name not in NOT_OURS}
+        known = {name: value for name, value in inputs.kwargs.items() if name not in left_out(self.component)}
         return _bound(self.ours, inputs.args, known)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayerTrial(Trial):
+class LayerComparison(Comparison):
     """A layer of `nn` and a `torch.nn` module with the same parameters and statistics, in one of the two modes."""
 
     inputs: ModuleInput
@@ -132,11 +148,17 @@ class LayerTrial(Trial):
         named = {"input": inputs.args[0], **dict(module.named_parameters())}
         results = {"value": value, **dict(module.named_buffers())}
         results |= {f"gradient of {name}": tensor.grad for name, tensor in named.items() if tensor.grad is not None}
-        return {name: to_numpy(tensor) for name, tensor in results.items()}
+        return {name: to_numpy(tensor)[None] for name, tensor in results.items()}
 
-    def rejected(self) -> bool:
-        # Without PyTorch's module, which cannot be made.
-        return _raises(lambda: self.ours(**self._constants())(to_jax(self.inputs.forward.args[0], "float32")))
+    @cached_property
+    def given(self) -> Values:
+        return {"input": self.inputs.forward.args[0], **self._constants(), "training": self.inputs.training}
+
+    def trace(self) -> None:
+        # With the first values of ours: PyTorch may be unable to make its module.
+        constants = self._constants() | {"training": self.inputs.training}
+        input = to_jax(self.inputs.forward.args[0].detach(), "float32")
+        jax.eval_shape(lambda: self.call(self.ours, constants, {"input": input})[0])
 
     def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
         constants = self._constants() | {"training": self.inputs.training}
@@ -181,15 +203,6 @@ def _results(call: Callable, ours: Callable, constants: Constants, selected: Val
     )
     [gradients] = pullback(jnp.asarray(cotangent(value.shape), value.dtype))
     return {"value": value, **statistics} | {f"gradient of {name}": array for name, array in gradients.items()}
-
-
-def _raises(function: Callable[..., Any], *arrays: Values) -> bool:
-    """Whether it raises an error that says what is wrong."""
-    try:
-        jax.eval_shape(function, *arrays)
-    except (ValueError, TypeError):
-        return True
-    return False
 
 
 def _euclidean_distance(x: jax.Array, y: jax.Array) -> jax.Array:
