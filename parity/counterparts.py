@@ -126,7 +126,7 @@ OTHER_ARGUMENTS = {
 
 @cache
 def public() -> dict[str, Callable]:
-    """Every function and class that the five rooms export, by its name, and `update_bn`; without the types of states."""
+    """Every function and class that the five rooms export, by its name, and `update_bn`; not the types of states."""
     exported = {
         f"{room}.{name}": value
         for room, module in ROOMS.items()

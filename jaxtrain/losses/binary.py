@@ -1,5 +1,6 @@
 """Losses of independent yes-or-no decisions."""
 
+import functools
 from typing import Any
 
 import jax
@@ -133,7 +134,7 @@ def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any])
     by_target = jnp.log1p(-input) - jnp.log(input)
     # The slope by a target that does not change may be infinite, and infinity times 0 is NaN: it is left out.
     terms = [slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot)]
-    return _binary_entropy(input, target), sum(terms[1:], terms[0])
+    return _binary_entropy(input, target), functools.reduce(jnp.add, terms)
 
 
 def _changes(tangent: Any) -> bool:

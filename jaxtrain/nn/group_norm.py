@@ -70,14 +70,13 @@ def group_norm(
             "groups; use fewer groups or more examples"
         )
 
-    def grouped(array: jax.Array | None) -> jax.Array | None:
+    def grouped(array: jax.Array) -> jax.Array:
         """With the channel axis split in two: groups, and the channels of a group."""
-        if array is None:
-            return None
         return array.reshape(*array.shape[:axis], num_groups, channels // num_groups, *array.shape[axis + 1 :])
 
     x = input.astype(at_least_float32(input.dtype))
-    scale, shift = grouped(per_channel(weight, x, axis)), grouped(per_channel(bias, x, axis))
+    vectors = (per_channel(vector, x, axis) for vector in (weight, bias))
+    scale, shift = (None if vector is None else grouped(vector) for vector in vectors)
     x = grouped(x)
     output = standardize(x, other_axes(x.ndim, 0, axis), eps, scale=scale, bias=shift).output
     return output.reshape(input.shape).astype(input.dtype)

@@ -140,7 +140,8 @@ def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: 
         if jnp.ndim(parameter) < min_ndim:
             raise ValueError(
                 f"{name}: expected parameters of at least {min_ndim} dimensions, got {f'{path!r} of ' if path else ''}"
-                f"shape {jnp.shape(parameter)}; choose the parameters, as in optax.masked(..., regularization.decay_mask)"
+                f"shape {jnp.shape(parameter)}; choose the parameters, as in "
+                "optax.masked(..., regularization.decay_mask)"
             )
 
     def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:

@@ -10,6 +10,5 @@ from parity.counterparts import ROOMS
 @cache
 def all_cases() -> tuple[Case, ...]:
     """Every case, in the order of the report."""
-    return tuple(
-        case for room in (*ROOMS, "train", "half_precision") for case in import_module(f"parity.cases.{room}").CASES
-    )
+    tables = (*ROOMS, "train", "half_precision")
+    return tuple(case for table in tables for case in import_module(f"parity.cases.{table}").CASES)

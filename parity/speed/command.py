@@ -3,7 +3,7 @@
 import datetime
 import platform
 import sys
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
