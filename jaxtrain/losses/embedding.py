@@ -165,8 +165,8 @@ def triplet_margin_loss(
 
     PyTorch: `torch.nn.functional.triplet_margin_loss`; it broadcasts different shapes, and accepts p ≤ 0.
 
-    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural networks",
-    2016, https://doi.org/10.5244/C.30.119
+    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
+    networks", 2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_loss"
     check_range(where, "p", p, low=0, open_low=True)
@@ -220,8 +220,8 @@ def triplet_margin_with_distance_loss(
 
     PyTorch: `torch.nn.functional.triplet_margin_with_distance_loss`; it broadcasts different shapes.
 
-    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural networks",
-    2016, https://doi.org/10.5244/C.30.119
+    Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
+    networks", 2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_with_distance_loss"
     distance = partial(_distance, p=2, eps=_DISTANCE_EPS) if distance_function is None else distance_function
