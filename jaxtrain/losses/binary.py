@@ -1,6 +1,7 @@
 """Losses of independent yes-or-no decisions."""
 
 import functools
+import operator
 from typing import Any
 
 import jax
@@ -132,9 +133,9 @@ def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any])
     input, target = primals
     by_input = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
     by_target = jnp.log1p(-input) - jnp.log(input)
-    # The slope by a target that does not change may be infinite, and infinity times 0 is NaN: it is left out.
-    terms = [slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot)]
-    return _binary_entropy(input, target), functools.reduce(jnp.add, terms)
+    # A slope may be infinite, and infinity times 0 is NaN: what does not change takes no part.
+    terms = (slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot))
+    return _binary_entropy(input, target), functools.reduce(operator.add, terms)
 
 
 def _changes(tangent: Any) -> bool:

@@ -31,8 +31,8 @@ def ctc_loss(
     least 1), then averages over the batch.
 
     Args:
-        log_probs: log-probabilities of shape (time, batch, classes), or (time, classes) for one sequence. Compute the
-            log-softmax in float32: in half precision its rounding is all the error that remains.
+        log_probs: log-probabilities of shape (time, batch, classes), or (time, classes) for one sequence. The
+            log-softmax before it belongs in float32.
         targets: labels of shape (batch, longest), or all targets one after the other, or of shape (longest,) for one
             sequence. Whatever lies beyond a target's length is ignored. A label outside [0, C) makes loss and gradient
             NaN.
