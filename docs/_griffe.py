@@ -1,4 +1,4 @@
-"""How the API reference reads the packages: public is what an `__init__.py` re-exports, and footers have bold labels."""
+"""How the API reference reads the packages: public is what `__init__.py` re-exports; labels of footers are bold."""
 
 import re
 
