@@ -2,8 +2,10 @@
 
 import contextlib
 import doctest
+import importlib
 import io
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +160,16 @@ def links(text):
 @pytest.mark.parametrize("name", links(README))
 def test_files_that_the_readme_names_exist(name):
     assert (ROOT / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/reference").glob("*.md")), ids=lambda page: page.stem)
+def test_reference_shows_everything_public(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    package = importlib.import_module(re.search("::: (.+)", page.read_text())[1])
+    shown = runpy.run_path(str(ROOT / "docs/_reference.py"))["on_page_markdown"](page.read_text())
+    files = {value.__module__ for name, value in vars(package).items() if callable(value) and name[0] != "_"}
+    files = {file for file in files if file.startswith("jaxtrain.")} or {package.__name__}
+    assert files <= set(re.findall("^::: (.+)$", shown, re.MULTILINE))
 
 
 def test_changelog_knows_this_version():
