@@ -15,7 +15,7 @@ class Over(NamedTuple):
     """What the statistics run over.
 
     Attributes:
-        axes: axes of the array.
+        axes: axes of the array, counted from the front.
         axis_name: mapped axes.
         groups: an axis of channels, and into how many groups of neighbours it is divided.
     """
@@ -96,9 +96,10 @@ def _moments(x: jax.Array, over: Over) -> Moments:
     # Where the deviation is larger, the differences are rounded, many of them alike: by more than the correction mends.
     is_far = jnp.square(rounded_mean) > variance
     mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
-    # From `x` again, not from `shifted`: XLA would keep that array until here.
-    centred = (x - mean) - (rounded_mean - mean + correction)
-    return Moments(centred, mean, variance)
+    if x.ndim - 1 in over.axes:
+        return Moments(shifted - correction, mean, variance)
+    # From `x` again: XLA would keep `shifted` in memory until here, except for rows, which it reads once for all this.
+    return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance)
 
 
 def _average(values: Arrays, over: Over) -> Arrays:

@@ -51,7 +51,7 @@ def layer_norm(
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     check_range("layer_norm", "eps", eps, 0.0)
     x = input.astype(at_least_float32(input.dtype))
-    output = standardize(x, Over(tuple(range(-len(shape), 0))), eps).output
+    output = standardize(x, Over(tuple(range(x.ndim - len(shape), x.ndim))), eps).output
     if weight is not None:
         output *= weight
     if bias is not None:
