@@ -11,6 +11,20 @@ AxisName = str | tuple[str, ...] | None
 Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])
 
 
+class Over(NamedTuple):
+    """What the statistics run over.
+
+    Attributes:
+        axes: axes of the array, counted from the front.
+        axis_name: mapped axes.
+        groups: an axis of channels, and into how many groups of neighbours it is divided.
+    """
+
+    axes: tuple[int, ...]
+    axis_name: AxisName = None
+    groups: tuple[int, int] | None = None
+
+
 class Standardized(NamedTuple):
     """(x - mean) / √(variance + eps) · scale + bias, and the statistics, with the reduced axes kept at size one."""
 
@@ -28,37 +42,25 @@ class Moments(NamedTuple):
 
 
 def standardize(
-    x: jax.Array,
-    axes: tuple[int, ...],
-    eps: float,
-    *,
-    scale: jax.Array | None = None,
-    bias: jax.Array | None = None,
-    axis_name: AxisName = None,
+    x: jax.Array, over: Over, eps: float, *, scale: jax.Array | None = None, bias: jax.Array | None = None
 ) -> Standardized:
-    """Bring `x` to mean 0 and variance 1 over `axes`, and over the mapped axes `axis_name`; then scale it and add.
+    """Bring `x` to mean 0 and variance 1, then multiply it by `scale` and add `bias`.
 
-    `scale` and `bias` have as many dimensions as `x`. None stands for 1 and for 0.
+    Both have as many dimensions as `x`. None stands for 1 and for 0.
     """
     one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
-    return _standardize(x, one if scale is None else scale, zero if bias is None else bias, axes, eps, axis_name)
+    return _standardize(x, one if scale is None else scale, zero if bias is None else bias, over, eps)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4, 5))
-def _standardize(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...], eps: float, axis_name: AxisName
-) -> Standardized:
-    centred, mean, variance = _moments(x, axes, axis_name)
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _standardize(x: jax.Array, scale: jax.Array, bias: jax.Array, over: Over, eps: float) -> Standardized:
+    centred, mean, variance = _moments(x, over)
     return Standardized(centred * (scale / jnp.sqrt(variance + eps)) + bias, mean, variance)
 
 
 @_standardize.defjvp
 def _standardize_jvp(
-    axes: tuple[int, ...],
-    eps: float,
-    axis_name: AxisName,
-    primals: tuple[jax.Array, ...],
-    tangents: tuple[jax.Array, ...],
+    over: Over, eps: float, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[Standardized, Standardized]:
     """The derivative that autodiff would find, written so that its transpose is short.
 
@@ -67,38 +69,51 @@ def _standardize_jvp(
     and scale, and all that the gradient of `x` needs.
     """
     (x, scale, bias), (x_tangent, scale_tangent, bias_tangent) = primals, tangents
-    centred, mean, variance = _moments(x, axes, axis_name)
+    centred, mean, variance = _moments(x, over)
     deviation = jnp.sqrt(variance + eps)
     normalized = centred * (1 / deviation)
     slope = scale / deviation
 
-    mean_tangent, along = _average((x_tangent, normalized * x_tangent), axes, axis_name)
-    output_tangent = (
-        x_tangent * slope + (bias_tangent - slope * mean_tangent) + normalized * (scale_tangent - slope * along)
-    )
+    mean_tangent, along = _average((x_tangent, normalized * x_tangent), over)
+    constant, proportional = bias_tangent - slope * mean_tangent, scale_tangent - slope * along
     return (
         Standardized(centred * slope + bias, mean, variance),
-        Standardized(output_tangent, mean_tangent, 2 * deviation * along),
+        Standardized(x_tangent * slope + constant + normalized * proportional, mean_tangent, 2 * deviation * along),
     )
 
 
-def _moments(x: jax.Array, axes: tuple[int, ...], axis_name: AxisName) -> Moments:
+def _moments(x: jax.Array, over: Over) -> Moments:
     """Mean and variance in two passes, as exact as they are in three.
 
     The first mean is itself rounded: at mean 1000 by 3e-5, which the second pass finds in the differences. It also
-    sums their squares, of which the square of that small correction is taken off. E[x²] - E[x]² would save a pass, and
-    lose all digits where the mean is large beside the deviation.
+    sums their squares, from which the square of that small correction is subtracted. E[x²] - E[x]² would save a pass,
+    and lose all digits where the mean is large compared with the deviation.
     """
-    rounded_mean = _average(x, axes, axis_name)
+    rounded_mean = _average(x, over)
     shifted = x - rounded_mean
-    correction, mean_square = _average((shifted, jnp.square(shifted)), axes, axis_name)
+    correction, mean_square = _average((shifted, jnp.square(shifted)), over)
     variance = mean_square - jnp.square(correction)
-    # Beside a larger deviation, the rounding of the differences, which is the same for many, outweighs the correction.
+    # Where the deviation is larger, the differences are rounded, many of them alike: by more than the correction mends.
     is_far = jnp.square(rounded_mean) > variance
     mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
-    return Moments(shifted - correction, mean, variance)
+    if x.ndim - 1 in over.axes:
+        return Moments(shifted - correction, mean, variance)
+    # From `x` again: XLA would keep `shifted` in memory until here, except for rows, which it reads once for all this.
+    return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance)
 
 
-def _average(values: Arrays, axes: tuple[int, ...], axis_name: AxisName) -> Arrays:
-    local = jax.tree.map(lambda array: jnp.mean(array, axis=axes, keepdims=True), values)
-    return local if axis_name is None else lax.pmean(local, axis_name)
+def _average(values: Arrays, over: Over) -> Arrays:
+    """The mean of each array, with the reduced axes kept at size one, and the channels of a group alike."""
+
+    def average(array: jax.Array) -> jax.Array:
+        means = jnp.mean(array, axis=over.axes, keepdims=True)
+        if over.groups is None:
+            return means
+        # Channels are averaged last: fewer numbers in each long sum, which rounds less, and no array of another shape.
+        axis, groups = over.groups
+        grouped = means.reshape(*means.shape[:axis], groups, -1, *means.shape[axis + 1 :])
+        shared = jnp.broadcast_to(jnp.mean(grouped, axis=axis + 1, keepdims=True), grouped.shape)
+        return shared.reshape(means.shape)
+
+    local = jax.tree.map(average, values)
+    return local if over.axis_name is None else lax.pmean(local, over.axis_name)

@@ -14,7 +14,7 @@ from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, canonical_axis, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
-from jaxtrain.nn._standardize import standardize
+from jaxtrain.nn._standardize import Over, standardize
 
 
 def batch_norm(
@@ -95,7 +95,7 @@ def batch_norm(
     if training:
         others = other_axes(x.ndim, axis)
         count = _count_per_channel(input, others, axis_name)
-        output, mean, variance = standardize(x, others, eps, scale=scale, bias=shift, axis_name=axis_name)
+        output, mean, variance = standardize(x, Over(others, axis_name), eps, scale=scale, bias=shift)
         running_mean = moved(running_mean, mean, momentum)
         running_var = moved(running_var, variance, momentum, count / (count - 1))
     elif running_mean is None or running_var is None:

@@ -81,21 +81,11 @@ def conv(
     size, per_group, out_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv", per_group * groups, out_channels, groups)
     check_bias("conv", bias, out_channels)
-    numbers = layout("conv", input, kernel, per_group * groups, axis)
+    layout("conv", input, kernel, per_group * groups, axis)
     stride = per_axis("conv", "stride", stride, len(size), 1)
     dilation = per_axis("conv", "dilation", dilation, len(size), 1)
     amounts = _both_sides("conv", padding, size, stride, dilation)
-    output = lax.conv_general_dilated(
-        input,
-        kernel,
-        stride,
-        amounts,
-        rhs_dilation=dilation,
-        dimension_numbers=numbers,
-        feature_group_count=groups,
-    )
-    check_output_size("conv", input, output, size)
-    return with_bias(output, bias, axis)
+    return _convolved("conv", input, kernel, bias, stride, amounts, dilation, groups, axis)
 
 
 class Conv(nnx.Module):
@@ -194,8 +184,37 @@ class Conv(nnx.Module):
         input = as_floating("Conv", input)
         input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)
         layout("Conv", input, kernel, self.in_channels, self.axis)
-        padded = _padded("Conv", input, self.padding, self.padding_mode, self.axis % input.ndim)
-        return conv(padded, kernel, bias, self.stride, 0, self.dilation, self.groups, axis=self.axis)
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input = _padded("Conv", input, padding, self.padding_mode, self.axis % input.ndim)
+            padding = ((0, 0),) * len(padding)
+        return _convolved("Conv", input, kernel, bias, self.stride, padding, self.dilation, self.groups, self.axis)
+
+
+def _convolved(
+    where: str,
+    input: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array | None,
+    stride: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    groups: int,
+    axis: int,
+) -> jax.Array:
+    """The convolution of arguments that are checked, with zeros for padding."""
+    in_channels, size = kernel.shape[-2] * groups, kernel.shape[:-2]
+    output = lax.conv_general_dilated(
+        input,
+        kernel,
+        stride,
+        padding,
+        rhs_dilation=dilation,
+        dimension_numbers=layout(where, input, kernel, in_channels, axis),
+        feature_group_count=groups,
+    )
+    check_output_size(where, input, output, size)
+    return with_bias(output, bias, axis)
 
 
 def _both_sides(
@@ -219,8 +238,6 @@ def _padded(
     """`input` with the padding in place."""
     widths = [(0, 0), *amounts]
     widths.insert(axis, (0, 0))
-    if mode == "zeros":
-        return jnp.pad(input, widths)
     # Padding reflects or repeats the input once: of n positions, n - 1 can be reflected and n repeated.
     spare = {"reflect": 1, "replicate": -math.inf, "circular": 0}[mode]
     for width, positions in zip(widths, input.shape, strict=True):

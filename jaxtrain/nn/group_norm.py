@@ -1,6 +1,5 @@
 """Group normalization."""
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -10,7 +9,7 @@ from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, channel_axis, check_channels, check_size, per_channel, value
-from jaxtrain.nn._standardize import standardize
+from jaxtrain.nn._standardize import Over, standardize
 
 
 def group_norm(
@@ -70,16 +69,10 @@ def group_norm(
             "groups; use fewer groups or more examples"
         )
 
-    def grouped(array: jax.Array) -> jax.Array:
-        """With the channel axis split in two: groups, and the channels of a group."""
-        return array.reshape(*array.shape[:axis], num_groups, channels // num_groups, *array.shape[axis + 1 :])
-
     x = input.astype(at_least_float32(input.dtype))
-    vectors = (per_channel(vector, x, axis) for vector in (weight, bias))
-    scale, shift = (None if vector is None else grouped(vector) for vector in vectors)
-    x = grouped(x)
-    output = standardize(x, other_axes(x.ndim, 0, axis), eps, scale=scale, bias=shift).output
-    return output.reshape(input.shape).astype(input.dtype)
+    over = Over(other_axes(x.ndim, 0, axis), groups=(axis, num_groups))
+    scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
+    return standardize(x, over, eps, scale=scale, bias=shift).output.astype(input.dtype)
 
 
 class GroupNorm(nnx.Module):

@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, channel_axis, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
-from jaxtrain.nn._standardize import standardize
+from jaxtrain.nn._standardize import Over, standardize
 from jaxtrain.nn.batch_norm import batch_norm
 
 
@@ -91,7 +91,7 @@ def instance_norm(
 
     x = input.astype(at_least_float32(input.dtype))
     scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
-    output, mean, variance = standardize(x, positions, eps, scale=scale, bias=shift)
+    output, mean, variance = standardize(x, Over(positions), eps, scale=scale, bias=shift)
     return (
         output.astype(input.dtype),
         moved(running_mean, jnp.mean(mean, 0), momentum),

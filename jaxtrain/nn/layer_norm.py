@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
-from jaxtrain.nn._standardize import standardize
+from jaxtrain.nn._standardize import Over, standardize
 
 
 def layer_norm(
@@ -50,7 +50,8 @@ def layer_norm(
     input = as_floating("layer_norm", input)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     check_range("layer_norm", "eps", eps, 0.0)
-    output = standardize(input.astype(at_least_float32(input.dtype)), tuple(range(-len(shape), 0)), eps).output
+    x = input.astype(at_least_float32(input.dtype))
+    output = standardize(x, Over(tuple(range(x.ndim - len(shape), x.ndim))), eps).output
     if weight is not None:
         output *= weight
     if bias is not None:

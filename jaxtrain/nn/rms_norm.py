@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -52,7 +53,7 @@ def rms_norm(
         eps = float(jnp.finfo(x.dtype).eps)
     check_range("rms_norm", "eps", eps, 0.0)
     mean_square = jnp.mean(jnp.square(x), axis=tuple(range(-len(shape), 0)), keepdims=True)
-    output = x * (1 / jnp.sqrt(mean_square + eps))
+    output = x * lax.rsqrt(mean_square + eps)
     if weight is not None:
         output *= weight
     return output.astype(input.dtype)

@@ -179,9 +179,11 @@ def check_number(gradients: int, step: jax.Array, trees: Iterable[Any]) -> None:
 
 def _number_of_leaves(trees: Iterable[Any]) -> int | None:
     """The number of parameters, from the trees of their buffers; None where there are none."""
-    # Where a parameter lacks a buffer that others have, its place in the tree holds None.
-    numbers = [len(jax.tree.leaves(tree, is_leaf=lambda node: node is None)) for tree in trees if tree is not None]
-    return max(numbers, default=None)
+    # Where a parameter lacks a buffer that others have, its place in the tree holds None; so does a place without any.
+    leaves = [jax.tree.leaves(tree, is_leaf=lambda node: node is None) for tree in trees if tree is not None]
+    if not leaves:
+        return None
+    return sum(any(buffer is not None for buffer in buffers) for buffers in zip(*leaves, strict=True))
 
 
 def _is_ours(node: Any) -> bool:

@@ -193,6 +193,17 @@ def test_steps_that_differ_and_steps_that_are_shared_give_the_same_numbers(name,
     assert_same(apart, plain[name])
 
 
+def test_places_without_a_parameter_are_not_parameters(name):
+    """Trees that hold None for what is not trained, as Equinox filters them."""
+    optimizer, gradient = OPTIMIZERS[name](0.1), {**first(gradients(name)), "static": None}
+    params = {**parameters(name), "static": None}
+    state = optimizer.init(params)
+    updates, state = optimizer.update(gradient, state, params)
+    assert state.step.shape == ()
+    assert updates["static"] is None
+    assert optim.separate_steps(state).step.shape == (2,)
+
+
 def test_without_buffers_a_missing_gradient_keeps_the_state_as_it_is():
     optimizer, params = optim.sgd(0.1), {"a": jnp.ones(2), "b": jnp.ones(2)}
     updates, state = optimizer.update(
