@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
-from typing import Any
 
 import jax
 from jax.experimental import topologies
@@ -41,7 +40,7 @@ def compile_timed(program: Program, clock: Clock) -> Compilation:
     jax.clear_caches()
     gc.collect()
     start = clock()
-    lowered = _jitted(program).lower(*program.arguments)
+    lowered = jax.jit(program.function).lower(*program.arguments)
     traced = clock()
     executable = lowered.compile()
     return Compilation(executable, traced - start, clock() - traced)
@@ -52,7 +51,7 @@ def compile_for_h100(program: Program) -> jax.stages.Compiled:
     arguments = jax.tree.map(
         lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=_h100()), program.arguments
     )
-    return _jitted(program).lower(*arguments).compile(compiler_options={"xla_gpu_autotune_level": "0"})
+    return jax.jit(program.function).lower(*arguments).compile(compiler_options={"xla_gpu_autotune_level": "0"})
 
 
 def check_h100_compiler() -> None:
@@ -70,11 +69,6 @@ def temporaries(executable: jax.stages.Compiled) -> int:
     if analysis is None:
         raise RuntimeError("speed: expected a compiler that tells a program's memory, got None; use JAX's for the CPU")
     return analysis.temp_size_in_bytes
-
-
-def _jitted(program: Program) -> Any:
-    # A function object that JAX has never seen, so that nothing is cached for it.
-    return jax.jit(lambda *arguments: program.function(*arguments))
 
 
 @cache
