@@ -4,7 +4,15 @@ from pathlib import Path
 
 
 def write_markdown(path: Path, **sections: str) -> None:
-    """Write sections to a file; in one that holds their markers, only what stands between them is replaced."""
+    """Write sections to a file; in one that holds their markers, only what stands between them is replaced.
+
+    In a folder, each section goes to the pages that hold its markers.
+    """
+    if path.is_dir():
+        for page in sorted(path.rglob("*.md")):
+            held = {name: content for name, content in sections.items() if begin_marker(name) in page.read_text()}
+            write_markdown(page, **held)
+        return
     text = path.read_text() if path.exists() else ""
     for name, content in sections.items():
         if begin_marker(name) in text:

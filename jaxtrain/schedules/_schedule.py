@@ -25,16 +25,6 @@ class Schedule:
     The functions of this room make them; an optimizer takes one wherever it takes a number. The attributes are for
     `sequential_lr`, `chained_scheduler` and `per_epoch`, see `schedules/composition.py`.
 
-    Args:
-        count: a Python, NumPy or JAX number, traced or not, or an array of them; at least 0.
-
-    Returns:
-        The value, evaluated in float64 and rounded to the program's default float type, of the shape of the count. NaN
-        for a traced count below 0.
-
-    Raises:
-        ValueError: if a count is negative.
-
     Attributes:
         lr: the rate before the first step.
         rate: `rate(count, start)`, the value after `count` steps from the rate `start`.
@@ -61,6 +51,18 @@ class Schedule:
     sets_initial_lr: bool = False
 
     def __call__(self, count: ArrayLike) -> Float[Array, "*count"]:
+        """The value after `count` scheduler steps.
+
+        Args:
+            count: a Python, NumPy or JAX number, traced or not, or an array of them; at least 0.
+
+        Returns:
+            The value, evaluated in float64 and rounded to the program's default float type, of the shape of the count.
+            NaN for a traced count below 0.
+
+        Raises:
+            ValueError: if a count is negative.
+        """
         check_range("a schedule", "count", count, 0)
         dtype = default_float()
         return in_float64(jnp.vectorize(self._value), count, dtype=dtype)

@@ -10,6 +10,7 @@ from parity import command
 from parity.__main__ import COMMANDS, main
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
+from parity.markdown import begin_marker, end_marker, write_markdown
 from parity.runner import run_all
 
 
@@ -81,3 +82,12 @@ def test_a_command_imports_only_its_own_module(monkeypatch):
     monkeypatch.setattr("parity.__main__.import_module", lambda module: imported.append(module) or Speed)
     assert main(["speed", "--quick"]) == 7
     assert imported == ["parity.speed.command"]
+
+
+def test_in_a_folder_each_section_goes_to_the_page_with_its_markers(tmp_path):
+    marked = f"before\n{begin_marker('b')}\nold\n{end_marker('b')}\nafter\n"
+    (tmp_path / "a.md").write_text("text\n")
+    (tmp_path / "b.md").write_text(marked)
+    write_markdown(tmp_path, b="new\n", c="lost\n")
+    assert (tmp_path / "a.md").read_text() == "text\n"
+    assert (tmp_path / "b.md").read_text() == marked.replace("old", "new")
