@@ -139,9 +139,9 @@ def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: 
     def check(path: str, parameter: jax.Array) -> None:
         if jnp.ndim(parameter) < min_ndim:
             raise ValueError(
-                f"{name}: expected parameters of at least {min_ndim} dimensions, got {f'{path!r} of ' if path else ''}"
-                f"shape {jnp.shape(parameter)}; choose the parameters, as in "
-                "optax.masked(..., regularization.decay_mask)"
+                f"{name}: expected parameters of at least {min_ndim} dimensions, got "
+                f"{f'{path!r} of ' if path else ''}shape {jnp.shape(parameter)}; choose the "
+                "parameters, as in optax.masked(..., regularization.decay_mask)"
             )
 
     def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:

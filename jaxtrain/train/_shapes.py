@@ -1,4 +1,4 @@
-"""A word about batches of new shapes, each of which costs a compilation."""
+"""Warn about recompilation when the shapes of batches change."""
 
 import logging
 from typing import Any
@@ -10,11 +10,11 @@ _log = logging.getLogger("jaxtrain")
 
 
 class ShapeWatch:
-    """Says that a step is compiled again because a batch has a new shape; `see` is called while the step is traced.
+    """Log that a step is compiled again because a batch has a new shape; call `see` while the step is traced.
 
-    A last batch with fewer rows is the usual case, and compiling for it is the price of not dropping it: one line at
-    level info. Batches that differ in more than their rows, or come in more than `expected` numbers of rows, will go on
-    costing compilations: one warning.
+    A last batch with fewer rows is the usual case, and one more compilation is the price of not dropping it: that is
+    one line at level info. If batches differ in more than their rows, or have more than `expected` numbers of rows,
+    more compilations will follow: that is one warning.
     """
 
     def __init__(self, step: str, expected: int) -> None:
@@ -24,7 +24,7 @@ class ShapeWatch:
         self._informed = self._warned = False
 
     def see(self, batch: PyTree) -> None:
-        """Take note of the shapes of a batch that is being traced."""
+        """Compare the shapes of a batch that is being traced with those before."""
         shapes = [jax.typeof(leaf) for leaf in jax.tree.leaves(batch)]
         if shapes in self._seen:
             return
@@ -38,8 +38,9 @@ class ShapeWatch:
             self._informed = True
         elif not self._warned:
             _log.warning(
-                "%s: compiling again, for a batch of %s after one of %s. Every new shape costs a compilation: bring "
-                "the examples to a common shape, in batches of one size. This is said only once",
+                "%s: compiling again, for a batch of %s after one of %s. Every new shape costs a compilation: pad "
+                "examples to a common shape and use batches of one size. This warning appears once; "
+                "jax.config.update('jax_explain_cache_misses', True) explains every compilation",
                 self._step,
                 _short(shapes),
                 _short(first),
@@ -48,7 +49,7 @@ class ShapeWatch:
 
 
 def _differ_in_rows(shapes: list[Any], others: list[Any]) -> bool:
-    """Whether two batches are alike but for their numbers of rows."""
+    """Whether two batches differ at most in their numbers of rows."""
     return [(one.dtype, one.shape[1:]) for one in shapes] == [(other.dtype, other.shape[1:]) for other in others]
 
 

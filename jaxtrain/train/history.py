@@ -52,8 +52,8 @@ class History(Mapping[str, list[float]]):
 def learning_rates(state: TrainState) -> dict[str, float]:
     """The learning rate of the last update, read from the optimizer's state.
 
-    It is found by name, however deep `optax.chain`, `masked`, `partition` or `inject_hyperparams` bury it: the field
-    `lr` of jaxtrain's optimizers, or the entry `lr` or `learning_rate` of `inject_hyperparams`.
+    It is found by name, at any depth of `optax.chain`, `masked`, `partition` or `inject_hyperparams`: the field `lr` of
+    jaxtrain's optimizers, or the entry `lr` or `learning_rate` of `inject_hyperparams`.
 
     Args:
         state: any training state. Reading waits for the step that made it.
@@ -65,9 +65,9 @@ def learning_rates(state: TrainState) -> dict[str, float]:
     Example:
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState, learning_rates
+        >>> from jaxtrain import train
         >>> optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=0.5)
-        >>> learning_rates(TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optimizer))
+        >>> train.learning_rates(train.TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optimizer))
         {'lr': 0.5}
 
     PyTorch: `scheduler.get_last_lr()`.

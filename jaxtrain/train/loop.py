@@ -15,12 +15,14 @@ from jaxtrain.train.step import EvalStep, LossFn, Metrics, make_eval_step, make_
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The training loss became NaN or infinite.
+    """The training loss is NaN or infinite.
 
     Attributes:
         step: `state.step` when the loss was computed: the number of updates before, and the count that schedules saw.
         epoch: its epoch, counted from 0 as in the history.
         loss: the loss.
+
+    PyTorch: none; a loss of NaN goes unnoticed.
     """
 
     def __init__(self, step: int, epoch: int, loss: float) -> None:
@@ -49,25 +51,26 @@ def fit(
     start_epoch: int = 0,
     progress: bool | Progress = True,
 ) -> tuple[TrainState, History]:
-    """Train on arrays that fit in memory, validate every epoch, and write down how it went.
+    """Train on arrays that fit in memory, validate after every epoch, and return the state and its history.
 
     A smaller last batch is trained on like the others; it costs a second compilation. Metrics are read a step late and
     in chunks, so that the device never waits for the host.
 
     Args:
-        state: where to start. It is copied, not consumed.
+        state: the state to start from. It is copied, not consumed.
         loss_fn: `loss_fn(model, batch)` returns a loss, or a loss and a dict of metrics, see `make_train_step`.
         data: the training data, a pytree of arrays with a common number of rows. A batch is a pytree like it.
-        epochs: at which epoch the run ends, at least 1.
+        epochs: last epoch (exclusive), at least 1.
         batch_size: rows in a batch, from 1 to the number of rows.
-        validation: data to evaluate after each epoch, in evaluation mode and batches of the same size. Default: none.
-        metrics_fn: what to evaluate there, see `make_eval_step`. Default: `loss_fn`.
+        validation: data to evaluate after each epoch, in evaluation mode and batches of the same size. Default None: no
+            evaluation.
+        metrics_fn: the function to evaluate on it, see `make_eval_step`. Default None: `loss_fn`.
         shuffle: visit the rows in a new order every epoch. Default True.
         drop_last: leave out a smaller last batch. Default False.
-        seed: of the orders. Default 0.
-        start_epoch: at which epoch the run begins. A run resumed with the state after k epochs and `start_epoch=k`
+        seed: seed of the shuffling, at least 0. Default 0.
+        start_epoch: first epoch, at least 0. A run resumed with the state after k epochs and `start_epoch=k`
             repeats what the uninterrupted run would have done, bit for bit. Default 0.
-        progress: True for a bar (with rich installed; otherwise a line an epoch), False for silence, or your own
+        progress: True for a bar (if rich is installed; otherwise a line for each epoch), False for silence, or your own
             `Progress`. Default True.
 
     Returns:
@@ -75,30 +78,32 @@ def fit(
         optimizer tells its rate (see `learning_rates`), and "val_loss" and so on with validation data.
 
     Raises:
-        NonFiniteLossError: the training loss is NaN or infinite; it names the step. A `FloatingPointError`.
-        TypeError: an argument has the wrong type.
-        ValueError: data without rows, or of different lengths, or a number out of range.
+        NonFiniteLossError: if the training loss is NaN or infinite. A `FloatingPointError` that names the step.
+        TypeError: if an argument has the wrong type.
+        ValueError: if data have no rows or differ in their number of rows, or a number is out of range.
 
     Example:
         >>> import numpy as np
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState, fit
+        >>> from jaxtrain import train
         >>> x = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
-        >>> state = TrainState.create(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> state = train.TrainState.create(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optax.sgd(0.1))
         >>> def loss_fn(model, batch):
         ...     x, y = batch
         ...     return ((model(x) - y) ** 2).mean()
-        >>> state, history = fit(state, loss_fn, (x, 3 * x + 1), epochs=60, batch_size=16, progress=False)
+        >>> state, history = train.fit(state, loss_fn, (x, 3 * x + 1), epochs=60, batch_size=16, progress=False)
         >>> round(float(state.params["kernel"][0, 0]), 3), int(state.step), len(history["loss"])
         (3.0, 240, 60)
 
-    PyTorch: the two nested loops that everyone writes anew.
+    PyTorch: none; every script has its own two nested loops.
     """
     if not isinstance(state, TrainState):
         raise TypeError(f"fit: state must be a TrainState, see TrainState.create, got {state!r}")
     if metrics_fn is not None and validation is None:
-        raise ValueError("fit: metrics_fn comes without validation data; pass it, or let loss_fn return metrics")
+        raise ValueError(
+            "fit: expected validation data for metrics_fn, got None; pass it, or let loss_fn return metrics"
+        )
     arrays, rows = on_host("fit: data", data)
     check_integer("fit", "batch_size", batch_size, 1, rows)
     check_integer("fit", "seed", seed, 0)
@@ -134,26 +139,26 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: PyTree, *, batch_size
     """Average the metrics of an evaluation step over arrays that fit in memory.
 
     Args:
-        eval_step: from `make_eval_step`.
-        state: it is left as it is.
+        eval_step: an evaluation step from `make_eval_step`.
+        state: the state to evaluate. It does not change.
         data: a pytree of arrays with a common number of rows.
-        batch_size: rows in a batch, at least 1; where there are fewer, all in one. Default 1024.
+        batch_size: rows in a batch, at least 1; with fewer rows, they are all in one batch. Default 1024.
 
     Returns:
         The average of each metric over all examples, as Python floats.
 
     Raises:
-        TypeError: something in `data` is no array of numbers.
-        ValueError: data without rows, or of different lengths, or a `batch_size` below 1.
+        TypeError: if something in `data` is not an array of numbers.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, or `batch_size` is below 1.
 
     Example:
         >>> import numpy as np
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState, evaluate, make_eval_step
-        >>> state = TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
-        >>> eval_step = make_eval_step(lambda model, batch: {"mean": model(batch)})
-        >>> evaluate(eval_step, state, np.arange(5, dtype=np.float32), batch_size=2)
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> eval_step = train.make_eval_step(lambda model, batch: {"mean": model(batch)})
+        >>> train.evaluate(eval_step, state, np.arange(5, dtype=np.float32), batch_size=2)
         {'mean': 2.0}
 
     PyTorch: the loop under `model.eval()` and `torch.no_grad()`.

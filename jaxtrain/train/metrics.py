@@ -15,18 +15,18 @@ from jaxtyping import Array, PyTree
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Average:
-    """An average that is not divided yet: a sum, and how many values went into it.
+    """An undivided average: a sum, and the number of its summands.
 
     Averages of batches are added before they are divided: the mean of the batches' means would give the examples of a
     smaller last batch more weight than the others.
 
     Attributes:
         total: the sum of the values.
-        count: how many values.
+        count: the number of values.
 
     Example:
-        >>> from jaxtrain.train import Average
-        >>> full, last = Average(total=6.0, count=4), Average(total=0.0, count=1)
+        >>> from jaxtrain import train
+        >>> full, last = train.Average(total=6.0, count=4), train.Average(total=0.0, count=1)
         >>> (full + last).value
         1.2
 
@@ -46,13 +46,13 @@ class Average:
 
 
 def as_average(name: str, metric: Any, batch: PyTree) -> Average:
-    """Turn what a user's function returned into an `Average`.
+    """Turn a metric that a user's function returned into an `Average`.
 
     Args:
-        name: what to call the metric in errors.
-        metric: an `Average`; or an array with one value an example, which is summed and counted; or a scalar, which is
-            taken for the mean over the rows of the batch.
-        batch: the batch, whose rows weigh a scalar.
+        name: the name of the metric in errors.
+        metric: an `Average`; or an array with one value for each example, which is summed and counted; or a scalar,
+            which is taken as the mean over the rows of the batch.
+        batch: the batch; a scalar is weighted by its number of rows.
     """
     if isinstance(metric, Average):
         return Average(_accumulated(metric.total), _accumulated(metric.count))
@@ -64,7 +64,7 @@ def as_average(name: str, metric: Any, batch: PyTree) -> Average:
 
 
 def _accumulated(values: ArrayLike) -> Array:
-    """`values` in a dtype fit for sums: bfloat16 would stop counting at 256, float16 at 2048."""
+    """`values` in a dtype that is wide enough for sums: bfloat16 would stop counting at 256, float16 at 2048."""
     values = jnp.asarray(values)
     floating = jnp.issubdtype(values.dtype, jnp.floating)
     return values.astype(jnp.promote_types(values.dtype, jnp.float32 if floating else jnp.int32))
@@ -83,8 +83,8 @@ def _count_rows(name: str, batch: PyTree) -> int:
 class Totals:
     """Adds up the metrics of many steps on the host, without making the device wait for the host.
 
-    Reading a number waits until the device has computed it. So nothing is read before the next step is dispatched, and
-    then a chunk of steps at once; a step slower than `_PATIENCE` is read as soon as its successor is dispatched.
+    Reading a number waits until the device has computed it. So the metrics of a step are read only after the next step
+    is dispatched, a chunk of steps at once, or as soon as the last reading is `_PATIENCE` seconds ago.
     """
 
     _CHUNK = 16

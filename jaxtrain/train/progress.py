@@ -1,4 +1,4 @@
-"""Progress of a training run on the screen: a protocol of four methods, and three who speak it."""
+"""Progress of a training run on the screen: the progress protocol and its three implementations."""
 
 import time
 from collections.abc import Mapping
@@ -7,30 +7,32 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Progress(Protocol):
-    """What `fit` tells about its progress. Write your own to show it anywhere else.
+    """The methods that `fit` calls to show its progress. Implement them to show it in your own way.
 
     Example:
-        >>> from jaxtrain.train import Progress
+        >>> from jaxtrain import train
         >>> class Dots:
         ...     def start(self, epochs, steps): print(f"{epochs} epochs of {steps} steps")
         ...     def advance(self, step, metrics): pass
         ...     def epoch(self, entries): print(".", end="")
         ...     def stop(self): print()
-        >>> isinstance(Dots(), Progress)
+        >>> isinstance(Dots(), train.Progress)
         True
+
+    PyTorch: none; scripts use tqdm.
     """
 
     def start(self, epochs: range, steps: int) -> None:
-        """The run begins: the epochs ahead, with so many steps each."""
+        """The run begins: the epochs ahead, with `steps` steps each."""
 
     def advance(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Now `step` steps of this epoch are done, with these averages. Called every few steps."""
+        """`step` steps of this epoch are done, with these averages. Called every few steps."""
 
     def epoch(self, entries: Mapping[str, float]) -> None:
-        """An epoch is done; `entries` is its line in the history."""
+        """An epoch is done; `entries` is what the history got."""
 
     def stop(self) -> None:
-        """The run is over, by an error perhaps."""
+        """The run is over, possibly by an error."""
 
 
 class NoProgress:
@@ -46,7 +48,7 @@ class NoProgress:
 
 
 class Lines(NoProgress):
-    """Prints a line an epoch."""
+    """Prints a line for each epoch."""
 
     def start(self, epochs: range, steps: int) -> None:
         self._epochs = epochs
@@ -62,7 +64,7 @@ class Lines(NoProgress):
 
 
 class Bar(Lines):
-    """Prints a line an epoch and moves a bar below; needs the package rich."""
+    """Prints a line for each epoch and moves a bar below; needs the package rich."""
 
     def start(self, epochs: range, steps: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -98,16 +100,16 @@ class Bar(Lines):
 
 
 def chosen(progress: bool | Progress) -> Progress:
-    """The one meant by `fit(progress=...)`."""
+    """The `Progress` that `fit(progress=...)` stands for."""
     if isinstance(progress, bool):
         return (Bar() if _can_draw() else Lines()) if progress else NoProgress()
     if not isinstance(progress, Progress):
-        raise TypeError(f"progress must be True, False or be a jaxtrain.train.Progress, got {progress!r}")
+        raise TypeError(f"fit: progress must be True, False or a jaxtrain.train.Progress, got {progress!r}")
     return progress
 
 
 def _can_draw() -> bool:
-    """Whether there is a terminal or a notebook, and rich to draw on it."""
+    """Whether rich is installed and there is a terminal or a notebook to draw on."""
     try:
         import rich
     except ImportError:

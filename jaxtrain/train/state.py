@@ -1,4 +1,4 @@
-"""The state of a training run: one pytree of plain arrays, and the module that it belongs to."""
+"""The state of a training run: one pytree of plain arrays, and the module to which they belong."""
 
 import dataclasses
 import math
@@ -12,13 +12,14 @@ from flax import nnx
 from jaxtyping import Array, Int, Key, PyTree
 
 Variables = dict[Any, Any]
-"""A nested dict of arrays, keyed as the attributes of the module are."""
+"""A nested dict of arrays, whose keys are the names of the module's attributes."""
 
 
 class Blueprint:
-    """What a step must know and not trace: how the module and the optimizer are built.
+    """What a step must know but not trace: how the module and the optimizer are built.
 
-    It is compared by identity (the default of a Python class), so that looking up a compiled step costs nothing a leaf.
+    It is compared by identity, as objects of a plain Python class are, so that finding the compiled step does not take
+    longer the more leaves the state has.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class TrainState:
     """Everything that a training run carries from one step to the next, as one pytree.
 
     The leaves are plain arrays in plain dicts, so a state can be mapped over, saved, sharded, donated and scanned like
-    any pytree. The NNX module itself is taken apart by `create` and put together again inside the compiled step.
+    any pytree. `create` takes the NNX module apart, and the compiled step puts it together again.
 
     Random numbers, such as dropout masks, are not part of the state that changes: at every step the random streams of
     the module restart from `jax.random.split(jax.random.fold_in(key, step), number of streams)`. A run resumed at
     step k therefore draws what the uninterrupted run drew.
 
     Attributes:
-        step: how many updates were made, int32 scalar.
+        step: the number of updates so far, int32 scalar.
         params: the values of the module's `nnx.Param` variables.
         model_state: the values of all its other variables, running statistics for instance.
         opt_state: the state of the optimizer.
@@ -73,18 +74,19 @@ class TrainState:
         blueprint: static; the structure of the module, and the optimizer.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState
-        >>> state = TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optax.sgd(0.1), key=42)
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Linear(3, 2, rngs=nnx.Rngs(0)), optax.sgd(0.1), key=42)
         >>> jax.tree.map(jnp.shape, state.params)
         {'bias': (2,), 'kernel': (3, 2)}
         >>> state.model()(jnp.zeros((1, 3))).shape
         (1, 2)
 
-    There is no counterpart in PyTorch, where model, optimizer and the global generator each hide a part of it:
-    `torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()})` is
-    the nearest.
+    PyTorch: none; model, optimizer and the global generator each hold a part of it. The nearest is
+    `{"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}`.
     """
 
     step: Int[Array, ""]
@@ -98,11 +100,11 @@ class TrainState:
     def create(cls, model: nnx.Module, optimizer: optax.GradientTransformation, key: int | Key[Array, ""] = 0) -> Self:
         """Take a module and an optimizer apart into the state before the first step.
 
-        Every leaf is a copy in a buffer of its own: the module stays usable when a step consumes the state, and two
-        moments that the optimizer starts from the same zeros can be donated both.
+        Every leaf is a copy with a separate buffer: the module stays usable when a step consumes the state, and two
+        moments that the optimizer starts from the same zeros can both be donated.
 
         Args:
-            model: the network. It is left as it is.
+            model: the network. It does not change.
             optimizer: any Optax transformation.
             key: seed or key of all randomness during training. Default 0.
 
@@ -110,18 +112,18 @@ class TrainState:
             The state at step 0.
 
         Raises:
-            TypeError: `model` is no NNX module, `optimizer` no Optax transformation, `key` neither seed nor key, or
-                a variable of the module holds something that cannot be trained or carried along.
+            TypeError: if `model` is not an NNX module, `optimizer` not an Optax transformation, `key` neither a seed
+                nor a key, a variable of the module not an array, or a parameter not a float array.
 
         Example:
             >>> import optax
             >>> from flax import nnx
-            >>> from jaxtrain.train import TrainState
-            >>> state = TrainState.create(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), optax.adam(1e-3))
+            >>> from jaxtrain import train
+            >>> state = train.TrainState.create(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), optax.adam(1e-3))
             >>> sorted(state.params), sorted(state.model_state), int(state.step)
             (['bias', 'scale'], ['mean', 'var'], 0)
 
-        PyTorch: building the model and handing `model.parameters()` to the optimizer.
+        PyTorch: `model = Net(); optimizer = torch.optim.Adam(model.parameters())`.
         """
         if not isinstance(model, nnx.Module):
             raise TypeError(f"TrainState.create: model must be an nnx.Module, got {model!r}")
@@ -146,16 +148,17 @@ class TrainState:
         """Put the NNX module together again, with the values of this state.
 
         Args:
-            train: return it in training mode. Default: evaluation mode.
+            train: True for training mode, False for evaluation mode. Default False.
 
         Returns:
-            A module with copies of the values: it outlives the state that a step consumes.
+            A module with copies of the values, which stay when a step consumes the state.
 
         Example:
+            >>> import jax.numpy as jnp
             >>> import optax
             >>> from flax import nnx
-            >>> from jaxtrain.train import TrainState
-            >>> state = TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+            >>> from jaxtrain import train
+            >>> state = train.TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
             >>> state.model()(jnp.ones(3))
             Array([1., 1., 1.], dtype=float32)
 
@@ -166,7 +169,7 @@ class TrainState:
 
 
 def _own(tree: PyTree) -> PyTree:
-    """A copy of every leaf, in a buffer of its own and with a firm dtype (a weak one would retrace the second step)."""
+    """A copy of every leaf with a separate buffer and a firm dtype (a weak one would retrace the second step)."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True), tree)
 
 
@@ -180,7 +183,7 @@ def variables(state: nnx.State) -> Variables:
 
 
 def _values(state: nnx.State, *, trained: bool) -> Variables:
-    """The values of fresh variables, refused unless each is an array, and a float array where it is to be trained."""
+    """The values of new variables; raise unless they are arrays, and float arrays if they are trained."""
     values = variables(state)
     for path, leaf in jax.tree.leaves_with_path(values):
         name = jax.tree_util.keystr(path, simple=True, separator=".")

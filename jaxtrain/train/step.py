@@ -22,33 +22,34 @@ EvalStep = Callable[[TrainState, Any], Metrics]
 def make_train_step(loss_fn: LossFn) -> TrainStep:
     """Compile one update of the parameters.
 
-    The step merges the module, computes the loss in training mode, and its gradient, lets the optimizer update the
-    parameters, and keeps what the module's other variables have become. It is a plain `jax.jit` of a function from
-    pytrees to pytrees: it can be lowered, exported, scanned and sharded like any other.
+    The step computes the loss in training mode and its gradient, lets the optimizer update the parameters, and keeps
+    the new values of the module's other variables. It is a plain `jax.jit` of a function from pytrees to pytrees, and
+    can be lowered, exported, scanned and sharded like any other.
 
     Args:
         loss_fn: `loss_fn(model, batch)` returns a loss, or a loss and a dict of metrics. `model` is the NNX module in
-            training mode, `batch` whatever the step is called with. The loss is a scalar, or an `Average`, of which
-            `value` is minimized: a mean over the tokens that are no padding, say. A metric is an `Average`, or an
-            array with one value an example, or a scalar: the mean over the rows of the batch.
+            training mode, `batch` the argument of the step. The loss is a scalar, or an `Average` whose `value` is
+            minimized, for example over non-padding tokens. A metric is an `Average`, or an array with one value for
+            each example, or a scalar: the mean over the rows of the batch.
 
     Returns:
-        `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): go on with the returned one.
-        Parameters change by the optimizer alone; what `loss_fn` writes into an `nnx.Param` is lost.
-        `metrics` holds an `Average` for "loss" and for each metric of `loss_fn`; add those of several steps up before
-        dividing. Transformations that take extra arguments get `value` (the loss), `grad`, and `value_fn`, the loss as
-        a function of the parameters.
+        `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
+        Only the optimizer changes parameters; what `loss_fn` writes into an `nnx.Param` is lost. `metrics` holds an
+        `Average` for "loss" and for each metric of `loss_fn`; add the averages of several steps before dividing.
+        Transformations that take extra arguments get `value` (the loss), `grad`, and `value_fn`, the loss as a function
+        of the parameters. In a profile, the parts of the step are called `loss` and `optimizer`.
 
     Raises:
-        TypeError: `loss_fn` returns something else, or a loss that is no scalar (when the step is first called).
-        ValueError: `loss_fn` adds variables to the module.
+        TypeError: if `loss_fn` returns something else, or a loss that is not a scalar (when the step is first called).
+        ValueError: if `loss_fn` adds variables to the module.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState, make_train_step
-        >>> state = TrainState.create(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), optax.sgd(0.1))
-        >>> step = make_train_step(lambda model, batch: ((model(batch) - 1.0) ** 2).mean())
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> step = train.make_train_step(lambda model, batch: ((model(batch) - 1.0) ** 2).mean())
         >>> for _ in range(100):
         ...     state, metrics = step(state, jnp.ones((4, 2)))
         >>> int(state.step), int(metrics["loss"].count), bool(metrics["loss"].value < 1e-9)
@@ -67,16 +68,18 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
             loss, metrics = _loss_and_metrics(loss_fn(model, batch), batch)
             return loss, (metrics, _updated(state.model_state, model))
 
-        (loss, (metrics, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = blueprint.optimizer.update(
-            gradients,
-            state.opt_state,
-            state.params,
-            value=loss,
-            grad=gradients,
-            value_fn=lambda params: loss_of(params)[0],
-        )
-        params: Any = optax.apply_updates(state.params, updates)
+        with jax.named_scope("loss"):
+            (loss, (metrics, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = blueprint.optimizer.update(
+                gradients,
+                state.opt_state,
+                state.params,
+                value=loss,
+                grad=gradients,
+                value_fn=lambda params: loss_of(params)[0],
+            )
+            params: Any = optax.apply_updates(state.params, updates)
         state = TrainState(
             step=state.step + 1,
             params=params,
@@ -94,19 +97,23 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
     """Compile the evaluation of one batch, in evaluation mode: no dropout, running statistics.
 
     Args:
-        metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what a `loss_fn` returns, so that that of
-            `make_train_step` serves here, too. Metrics are what they are there.
+        metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what the `loss_fn` of `make_train_step`
+            returns. Metrics are the same as there.
 
     Returns:
-        `step(state, batch) -> metrics`, a dict of `Average`. The state is left as it is, and nothing that `metrics_fn`
+        `step(state, batch) -> metrics`, a dict of `Average`. The state does not change, and nothing that `metrics_fn`
         does to the module lasts.
 
+    Raises:
+        TypeError: if `metrics_fn` returns something else (when the step is first called).
+
     Example:
+        >>> import jax.numpy as jnp
         >>> import optax
         >>> from flax import nnx
-        >>> from jaxtrain.train import TrainState, make_eval_step
-        >>> state = TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
-        >>> step = make_eval_step(lambda model, batch: {"kept": model(batch) == batch})
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> step = train.make_eval_step(lambda model, batch: {"kept": model(batch) == batch})
         >>> metrics = step(state, jnp.ones((3, 5)))
         >>> int(metrics["kept"].total), int(metrics["kept"].count)
         (15, 15)
@@ -127,12 +134,12 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
 
 
 def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Metrics]:
-    """The loss to minimize, and all metrics, itself among them."""
+    """The loss to minimize, and all metrics including the loss."""
     loss, metrics = result if type(result) is tuple and len(result) == 2 else (result, {})
     value: Any = loss.value if isinstance(loss, Average) else loss
     if not isinstance(metrics, Mapping) or "loss" in metrics:
         raise TypeError(
-            "loss_fn must return a loss, or a loss and a dict of metrics (without 'loss', which is there anyway), got "
+            "loss_fn must return a loss, or a loss and a dict of metrics (without 'loss', which is always there), got "
             f"metrics {metrics!r}"
         )
     if not isinstance(value, jax.Array) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
@@ -143,7 +150,7 @@ def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Met
 
 
 def _updated(old: Variables, model: nnx.Module) -> Variables:
-    """What the module's variables other than parameters have become."""
+    """The new values of the module's variables other than parameters."""
     nnx.pop(model, nnx.Intermediate)
     _, _, _, rest = nnx.split(model, nnx.Param, nnx.RngState, ...)
     new = variables(rest)

@@ -52,7 +52,7 @@ def net():
 
 @pytest.fixture
 def state(net):
-    """A state of one's own, to be consumed."""
+    """A fresh copy of the state, to be consumed."""
     return jax.tree.map(jnp.copy, net.state)
 
 

@@ -187,8 +187,8 @@ def test_evaluate_over_ragged_batches():
         ({"start_epoch": -1}, ValueError, "fit: start_epoch must be at least 0, got -1"),
         ({"validation": (X, X[:3])}, ValueError, "fit: validation: expected arrays with the same number of rows"),
         ({"state": {}}, TypeError, "fit: state must be a TrainState, see TrainState.create, got {}"),
-        ({"progress": "bar"}, TypeError, "progress must be True, False or be a jaxtrain.train.Progress, got 'bar'"),
-        ({"metrics_fn": loss_fn}, ValueError, "fit: metrics_fn comes without validation data"),
+        ({"progress": "bar"}, TypeError, "fit: progress must be True, False or a jaxtrain.train.Progress, got 'bar'"),
+        ({"metrics_fn": loss_fn}, ValueError, "fit: expected validation data for metrics_fn, got None"),
     ],
 )
 def test_bad_input(changes, error, message):
