@@ -1,98 +1,93 @@
-"""Run the cases on a changed package."""
+"""Run the cases on a changed package, in a process apart: each mutant has one to itself."""
 
-import importlib
-import multiprocessing
 import sys
 import time
-from collections.abc import Iterator
-from importlib.abc import MetaPathFinder, SourceLoader
-from importlib.machinery import ModuleSpec
+from collections.abc import Set
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
-from types import ModuleType
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from types import CodeType, ModuleType
 
-import jax
-
+from parity.mutants.equivalent import EQUIVALENT
 from parity.mutants.mutants import Mutant
 from parity.mutants.reach import components_of, path_of
 
 SECONDS = 400
 """A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
 
-_truths: dict[str, dict] = {}
-"""What PyTorch gave for each case: no mutant changes that."""
+# Each process is a copy of one that has imported everything that no mutant changes.
+PROCESSES = get_context("forkserver")
+PROCESSES.set_forkserver_preload(["jax", "flax.nnx", "optax", "torch", __name__])
 
 
-class _Importer(MetaPathFinder, SourceLoader):
-    """Imports one module from a changed tree."""
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant.
 
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
+    Attributes:
+        mutant: the mutant.
+        caught_by: what fails first: the name of a case, or an error; None if nothing does.
+        seconds: CPU time that it took.
+    """
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        return spec_from_loader(name, self) if name == self.mutant.module else None
+    mutant: Mutant
+    caught_by: str | None
+    seconds: float
 
-    def get_filename(self, fullname: str) -> str:
-        return str(path_of(fullname))
-
-    def get_data(self, path: object) -> bytes:
-        return b""
-
-    def get_code(self, fullname: str):
-        return compile(self.mutant.tree, self.get_filename(fullname), "exec")
+    @property
+    def explanation(self) -> str | None:
+        """Why a mutant that is not caught changes nothing; None if nobody knows."""
+        return None if self.caught_by else EQUIVALENT.get((self.mutant.module, self.mutant.statement))
 
 
-def caught_by(mutant: Mutant) -> str | None:
-    """What fails on the changed package first: the name of a case, or of an error; None if nothing does."""
-    importer = _Importer(mutant)
-    components = components_of(mutant.module)
-    originals = _forgotten()
-    sys.meta_path.insert(0, importer)
+def verdict_on(mutant: Mutant) -> Verdict:
+    """Whether the cases catch a mutant. It may never end, or end its process, and then it is caught, too."""
+    receiving, sending = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=_run, args=(sending, mutant, components_of(mutant.module)), daemon=True)
+    process.start()
+    sending.close()
     try:
-        for case in importlib.import_module("parity.cases").all_cases():
-            if case.component in components:
-                vars(case).update(_truths.setdefault(case.name, {}))
-                failed = not case.measure(case.ours, formula_only=True).passed
-                _truths[case.name]["truth"] = case.truth
-                if failed:
-                    return case.name
+        if not receiving.poll(SECONDS):
+            return Verdict(mutant, f"taking more than {SECONDS} s", SECONDS)
+        return Verdict(mutant, *receiving.recv())
+    except EOFError:
+        return Verdict(mutant, "the end of its process", 0.0)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(connection: Connection, mutant: Mutant, components: Set[str]) -> None:
+    """Send what catches the mutant, and the CPU time."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("jaxtrain", "parity")]:
+        del sys.modules[name]
+    sys.meta_path.insert(0, _Changed(mutant))
+    connection.send((_first_failure(components), time.process_time()))
+
+
+def _first_failure(components: Set[str]) -> str | None:
+    try:
+        for case in import_module("parity.cases").all_cases():
+            if case.component in components and not case.measure(case.ours, formula_only=True).passed:
+                return case.name
     except Exception as error:  # A mutant that cannot even run is noticed by every user of the component.
         return type(error).__name__
-    finally:
-        sys.meta_path.remove(importer)
-        _forgotten()
-        for name, module in originals.items():
-            sys.modules[name] = module
-            parent, _, child = name.rpartition(".")
-            if parent:
-                setattr(sys.modules[parent], child, module)
-        jax.clear_caches()
     return None
 
 
-def _forgotten() -> dict[str, ModuleType]:
-    """Make the next import load this package and its cases anew; the modules as they were."""
-    prefixes = ("jaxtrain", "parity.cases", "parity.subjects", "parity.check")
-    names = [name for name in sys.modules if any(name == p or name.startswith(f"{p}.") for p in prefixes)]
-    return {name: sys.modules.pop(name) for name in sorted(names)}
+class _Changed(MetaPathFinder, SourceFileLoader):
+    """Imports one module from a changed tree."""
 
+    def __init__(self, mutant: Mutant) -> None:
+        super().__init__(mutant.module, str(path_of(mutant.module)))
+        self.mutant = mutant
 
-def verdicts(mutants: list[Mutant]) -> Iterator[tuple[str | None, float]]:
-    """What each mutant is caught by, and the seconds that took.
+    def find_spec(self, fullname: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        return spec_from_loader(fullname, self) if fullname == self.mutant.module else None
 
-    They run in one process apart, for a mutant may never end, and only a process can be ended from outside.
-    """
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(1)
-    try:
-        for mutant in mutants:
-            start = time.perf_counter()
-            try:
-                found = pool.apply_async(caught_by, [mutant]).get(SECONDS)
-            except multiprocessing.TimeoutError:
-                found = f"taking more than {SECONDS} s"
-                pool.terminate()
-                pool = context.Pool(1)
-            yield found, time.perf_counter() - start
-    finally:
-        pool.terminate()
-        pool.join()
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self.mutant.tree, self.path, "exec")

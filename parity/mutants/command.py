@@ -1,10 +1,10 @@
 """`python -m parity mutants [NAME ...]`: how many small bugs in the source would the cases catch?"""
 
-import resource
 from argparse import ArgumentParser, Namespace
+from concurrent.futures import ThreadPoolExecutor
 
-from parity.mutants.catching import verdicts
-from parity.mutants.equivalent import EQUIVALENT
+from parity.mutants import report
+from parity.mutants.catching import verdict_on
 from parity.mutants.mutants import mutants_of, spread
 from parity.mutants.reach import modules, path_of
 from parity.options import add_json, add_names, add_processes, named
@@ -26,28 +26,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Print what catches each mutant; 1 if one survives unexplained."""
-    files = named(
-        modules(""), options.names, "a file, such as optim/adam.py", lambda module: path_of(module).as_posix()
-    )
+    files = named(modules(), options.names, "a file, such as optim/adam.py", lambda name: path_of(name).as_posix())
     possible = [mutant for module in files for mutant in mutants_of(module, path_of(module).read_text())]
     drawn = spread(possible, options.number or len(possible))
-
-    explained, unexplained = 0, []
-    for number, (mutant, (found, seconds)) in enumerate(zip(drawn, verdicts(drawn), strict=True), 1):
-        reason = EQUIVALENT.get((mutant.module, mutant.statement))
-        if found:
-            verdict = f"caught by {found}"
-        elif reason:
-            verdict = f"equivalent: {reason}"
-            explained += 1
-        else:
-            verdict = f"SURVIVED in `{mutant.statement}`"
-            unexplained.append(mutant)
-        print(f"{number}/{len(drawn)} {mutant.name}: {verdict} ({seconds:.1f} s)", flush=True)
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(
-        f"{len(drawn) - explained - len(unexplained)} of {len(drawn)} mutants caught (of {len(possible)} possible), "
-        f"{explained} equivalent, {len(unexplained)} unexplained, "
-        f"in {sum(usage.ru_utime + usage.ru_stime for usage in used):.0f} s of CPU time"
-    )
-    return 1 if unexplained else 0
+    verdicts = []
+    with ThreadPoolExecutor(options.processes) as pool:  # Each thread waits for one process after the other.
+        for number, verdict in enumerate(pool.map(verdict_on, drawn), 1):
+            verdicts.append(verdict)
+            print(f"{number}/{len(drawn)} {report.line(verdict)}", flush=True)
+    print(report.summary(verdicts, len(possible)))
+    if options.json:
+        options.json.write_text(report.as_json(verdicts))
+    return 1 if report.survivors(verdicts) else 0

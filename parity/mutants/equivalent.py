@@ -1,10 +1,10 @@
-"""Mutants that change nothing that a comparison with PyTorch can observe, and why."""
+"""Mutants that change nothing that a comparison with PyTorch can observe, and the reason."""
 
 EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "jaxtrain.losses.binary",
         "input, target = (input - _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
-    ): "what is added is 0 or NaN, and so is what is subtracted",
+    ): "adding 0 or NaN is the same as subtracting it",
     (
         "jaxtrain.losses.linear",
         "if linear_weight.ndim >= 2:",
@@ -20,7 +20,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "jaxtrain.losses.sequence",
         "losses = losses - _undefined(log_probs, is_running & has_no_gradient)",
-    ): "what is added is 0, with gradient 0 or NaN",
+    ): "the term is 0, and its gradient 0 or NaN, whatever its sign",
     (
         "jaxtrain.optim._lerp",
         "return jnp.where(weight <= 0.5, start + weight * way, end - (1 - weight) * way)",
@@ -40,6 +40,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (
         "jaxtrain.schedules.cosine",
         "return jnp.maximum(position, 2 * as_float64(T_max) - position)",
-    ): "the wave is symmetric; what differs is the last digits near its next top",
+    ): "the wave is symmetric; only the last digits near its next top differ",
 }
 """Reasons by module and changed statement (its first line, as `ast.unparse` writes it)."""

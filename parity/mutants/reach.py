@@ -7,18 +7,20 @@ from pathlib import Path
 
 import jaxtrain
 
-ROOMS = ("optim", "schedules", "losses")
+ROOMS = ("losses", "optim", "schedules")
+"""The rooms whose files are changed."""
+
 COMBINING = {
     "optim": {"optim.param_groups"},
     "schedules": {"schedules.sequential_lr", "schedules.chained_scheduler", "schedules.per_epoch"},
 }
-"""By room, what is handed others of the room, and so depends on files that it does not import."""
+"""By room, the components that take others as arguments, and so depend on files that they do not import."""
 ROOT = Path(jaxtrain.__file__).parent
 
 
-def modules(name: str) -> list[str]:
-    """The dotted names of the rooms' files whose path contains `name`."""
-    files = sorted(path for room in ROOMS for path in (ROOT / room).glob("*.py") if name in path.as_posix())
+def modules() -> list[str]:
+    """The dotted names of the rooms' files."""
+    files = sorted(path for room in ROOMS for path in (ROOT / room).glob("*.py"))
     return [".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in files if path.stem != "__init__"]
 
 
@@ -28,8 +30,8 @@ def path_of(module: str) -> Path:
 
 
 def components_of(module: str) -> set[str]:
-    """The public names below `jaxtrain` that are defined in a module or in one that imports it, however indirectly, or
-    that combine others.
+    """The components that a module can influence: defined in it or in a module that imports it, however indirectly, or
+    combining others.
     """
     found = set(COMBINING.get(module.split(".")[1], ()))
     for dependent in _dependents(module):
@@ -59,5 +61,5 @@ def _importers() -> dict[str, frozenset[str]]:
             for node in ast.walk(ast.parse(path_of(module).read_text()))
             if isinstance(node, ast.ImportFrom) and node.module
         )
-        for module in modules("")
+        for module in modules()
     }

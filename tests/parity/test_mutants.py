@@ -1,14 +1,17 @@
-"""Mutants are what they say, are drawn evenly, and the cases catch one."""
+"""Mutants are what they say and are drawn evenly; what the cases catch is told from what survives."""
 
 import ast
-import subprocess
-import sys
+import json
 from collections import Counter
 from functools import cache
 
-from parity.mutants import mutants, reach
+import pytest
+
+from parity.__main__ import main
+from parity.mutants import catching, command, mutants, reach
 from parity.mutants.equivalent import EQUIVALENT
 
+CLIPPING = reach.path_of("jaxtrain.optim.clipping")
 SOURCE = '''
 def f(x, step, scale=2.0):
     """A 1 in a docstring is left alone."""
@@ -25,7 +28,7 @@ def changes(source):
 
 @cache
 def everything():
-    return [m for name in reach.modules("") for m in mutants.mutants_of(name, reach.path_of(name).read_text())]
+    return [m for name in reach.modules() for m in mutants.mutants_of(name, reach.path_of(name).read_text())]
 
 
 def test_every_expression_that_computes_is_changed_once():
@@ -85,9 +88,65 @@ def test_components_of_a_file_and_of_a_private_helper():
     }
 
 
-def test_a_mutant_is_caught():
-    # In a process of its own, because it imports the package twice.
-    command = [sys.executable, "-m", "parity.mutants", "optim/clipping.py", "--number", "1"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert "1 of 1 mutants caught" in run.stdout, run.stdout + run.stderr
-    assert run.returncode == 0
+def in_clipping(appended="", position=0, source=None):
+    """A mutant of `optim.clipping`, whose cases take little time."""
+    source = CLIPPING.read_text() if source is None else source
+    return list(mutants.mutants_of("jaxtrain.optim.clipping", source + appended))[position]
+
+
+def test_a_mutant_is_caught_and_a_change_of_nothing_is_not():
+    verdict = catching.verdict_on(in_clipping())
+    assert verdict.caught_by.startswith("optim.clip_grad_norm[")
+    assert 0 < verdict.seconds < catching.SECONDS
+    unused = in_clipping("\n\ndef _unused(x):\n    return -x\n", -1)
+    assert (unused.before, unused.after) == ("-x", "x")
+    assert catching.verdict_on(unused).caught_by is None
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "found"),
+    [
+        ("import os\nos._exit(3)", 400, "the end of its process"),
+        ("import time\nwhile True:\n    time.sleep(1)", 2, "taking more than 2 s"),
+        ("raise RuntimeError", 400, "RuntimeError"),
+    ],
+)
+def test_a_mutant_that_ends_never_or_too_early_is_caught(code, seconds, found, monkeypatch):
+    monkeypatch.setattr(catching, "SECONDS", seconds)
+    mutant = in_clipping(source=f"{code}\n\n\ndef f(x):\n    return -x\n")
+    assert catching.verdict_on(mutant).caught_by == found
+
+
+def equivalent():
+    """A mutant with an explanation."""
+    return next(mutant for mutant in everything() if (mutant.module, mutant.statement) in EQUIVALENT)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "caught_by", "line", "status"),
+    [
+        (in_clipping, "a case", "caught by a case (1.0 s)", 0),
+        (in_clipping, None, "SURVIVED in `", 1),
+        (equivalent, None, "equivalent: ", 0),
+    ],
+)
+def test_the_command_fails_if_a_mutant_survives_unexplained(
+    mutant, caught_by, line, status, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(command, "spread", lambda possible, number: [mutant()])
+    monkeypatch.setattr(command, "verdict_on", lambda mutant: catching.Verdict(mutant, caught_by, 1.0))
+    assert main(["mutants", "--json", str(tmp_path / "found.json")]) == status
+    printed = capsys.readouterr().out
+    assert line in printed
+    caught, explained = int(caught_by is not None), int(mutant is equivalent)
+    figures = f"{caught} of 1 mutants caught, {explained} equivalent, {status} unexplained"
+    assert f": {figures}\n{figures} (of {len(everything())} possible), in 1 s of CPU time" in printed
+    [entry] = json.loads((tmp_path / "found.json").read_text())
+    assert (entry["caught_by"], entry["module"]) == (caught_by, mutant().module)
+
+
+def test_the_command_changes_only_the_named_files(monkeypatch, capsys):
+    monkeypatch.setattr(command, "verdict_on", lambda mutant: catching.Verdict(mutant, "a case", 1.0))
+    assert main(["mutants", "optim/clipping.py", "losses/margin.py", "--number", "4", "--processes", "2"]) == 0
+    modules = [line.split()[1].split(":")[0] for line in capsys.readouterr().out.splitlines()[:4]]
+    assert modules == ["jaxtrain.losses.margin"] * 2 + ["jaxtrain.optim.clipping"] * 2
