@@ -120,7 +120,7 @@ def one_core() -> Iterator[tuple[Clock, str]]:
     """Keep this process to one core where the platform can, and give the clock that fits.
 
     Threads inherit it, those of XLA too if JAX has not computed anything yet. On one core the processor's time is the
-    wall clock without what other processes took, which is what to measure.
+    wall clock minus the time that other processes took.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield time.perf_counter, f"wall clock, {os.cpu_count()} cores"

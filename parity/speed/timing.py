@@ -1,4 +1,4 @@
-"""Two programs timed in turns, so that both meet the same weather."""
+"""Two programs timed in turns, so that what disturbs one disturbs the other."""
 
 import math
 import statistics
@@ -47,7 +47,7 @@ class Samples:
 
 
 def quartiles(values: tuple[float, ...]) -> tuple[float, float]:
-    """The first and the third quartile; of a single value, twice that value."""
+    """The first and the third quartile; both are the value itself if there is only one."""
     if len(values) == 1:
         return values[0], values[0]
     first, _, third = statistics.quantiles(values, method="inclusive")
