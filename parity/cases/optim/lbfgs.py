@@ -11,6 +11,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory
+from parity.draws import generator
 from parity.subjects.closure import ClosureCase
 
 PROBLEMS = 100
@@ -50,7 +51,7 @@ def plateau(parameters, problem):
 
 
 def problems(size: int) -> np.ndarray:
-    rng = np.random.default_rng(5)
+    rng = generator(5)
     shape = (PROBLEMS, size)
     parts = [rng.normal(size=shape), np.exp(rng.uniform(-1.5, 1.5, shape)), rng.normal(size=shape)]
     return np.stack(parts, axis=1).astype(np.float32)

@@ -14,12 +14,13 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory, case, halving, torch_halving
+from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
 
 def stacked_leaves() -> dict[str, Leaf]:
     """Beside the usual leaves, a stack of two matrices."""
-    rng = np.random.default_rng(1)
+    rng = generator(1)
     return live_leaves() | {"stack": Leaf(rng.normal(size=(2, 3, 4)), rng.normal(size=(STEPS, 2, 3, 4)))}
 
 
@@ -102,7 +103,7 @@ ADAFACTOR = [
 
 def matrices(steps: int = STEPS) -> dict[str, Leaf]:
     """A tall, a wide and a square matrix in PyTorch's layout, with gradients of zero, tiny, huge and of low rank."""
-    rng = np.random.default_rng(2)
+    rng = generator(2)
 
     def leaf(rows: int, columns: int) -> Leaf:
         gradients = rng.normal(size=(steps, rows, columns))
