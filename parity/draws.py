@@ -1,22 +1,38 @@
 """The random numbers of the cases: where they come from, and further draws of the same inputs."""
 
+import sys
+
 import ml_dtypes
 import numpy as np
 
 GOLDEN = (5**0.5 - 1) / 2
 
-_seed = 0
+
+class _Seed:
+    """The number that is added to every seed of this process."""
+
+    start = 0
 
 
 def start_at(seed: int) -> None:
-    """Shift the seeds of all cases; call it before the tables of cases are imported."""
-    global _seed
-    _seed = seed
+    """Shift the seeds of all cases by a number.
+
+    Raises:
+        RuntimeError: if tables of cases are imported, which have drawn their inputs.
+    """
+    if seed != _Seed.start and any(name.startswith("parity.cases.") for name in sys.modules):
+        raise RuntimeError("start_at: expected no tables of cases yet, got some imported; call it first in the process")
+    _Seed.start = seed
+
+
+def start() -> int:
+    """By how much the seeds are shifted."""
+    return _Seed.start
 
 
 def generator(seed: int) -> np.random.Generator:
     """Random numbers for a table of cases."""
-    return np.random.default_rng(seed + _seed)
+    return np.random.default_rng(seed + _Seed.start)
 
 
 def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
@@ -32,6 +48,6 @@ def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
     fractions = np.abs(np.frexp(array.astype(np.float64))[0])
     with np.errstate(invalid="ignore"):
         few_bits = np.modf(fractions * 2.0 ** ((info.nmant + 1) // 2))[0] == 0
-        chance = np.modf(fractions * 2.0**info.nmant * ((number + _seed) * GOLDEN % 1))[0]
+        chance = np.modf(fractions * 2.0**info.nmant * ((number + _Seed.start) * GOLDEN % 1))[0]
     others = (array * (1 - chance / 4)).astype(info.dtype).astype(array.dtype)
     return np.where(few_bits, array, others)
