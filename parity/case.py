@@ -41,7 +41,7 @@ class Case(ABC):
     precision: str = "float32"
     reason: str = ""
 
-    draws: ClassVar[tuple[int, ...]] = (4, 16, 64, 256)
+    draws: ClassVar[tuple[int, ...]] = (4, 16, 64)
     formula_only: ClassVar[Collection[Quantity]] = ()
 
     def __post_init__(self) -> None:

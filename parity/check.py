@@ -143,8 +143,8 @@ def check_layer(
         ours: makes the module.
         reference: makes the PyTorch module, whose variables ours takes over.
         *inputs: one array a training step; the last one is also seen in evaluation mode.
-        variables: from PyTorch's variables by name to ours by path (dots between its parts). By default a matrix `weight`
-            is our transposed `kernel`, and every other name stays.
+        variables: from PyTorch's variables by name to ours by path (dots between its parts). By default a matrix
+            `weight` is our transposed `kernel`, and every other name stays.
         to_torch: from our layout of inputs and outputs to PyTorch's.
         from_torch: the way back.
 
@@ -152,7 +152,8 @@ def check_layer(
         The errors found in outputs, gradients and running statistics, relative to the largest magnitude of each.
 
     Raises:
-        AssertionError: if a verdict fails; it names the array, the index, both values and how many ulp lie between them.
+        AssertionError: if a verdict fails; it names the array, the index, both values and how many ulp lie between
+            them.
         ValueError: if a variable of ours has no value among PyTorch's, under the names that `variables` gives them.
 
     Example:

@@ -20,6 +20,10 @@ from parity.trace import Quantity, Trace
 Variables = dict[str, np.ndarray]
 
 
+CANCELLED = 1e-12
+"""A gradient this much smaller than another one of its step is what rounding in float64 leaves of zero."""
+
+
 def flax_names(variables: Variables) -> Variables:
     """PyTorch's variables under our names: a matrix `weight` is a transposed `kernel`."""
     return {
@@ -125,8 +129,16 @@ class LayerCase(Case):
         return {quantity: np.asarray(array, np.float64)[None] for quantity, array in results.items()}
 
     def units(self, truth: Trace) -> Trace:
-        """The largest finite magnitude of each array."""
-        return {q: np.abs(values[np.isfinite(values)]).max(initial=0.0)[None] for q, values in truth.items()}
+        """The largest finite magnitude of each array; of a gradient that cancels, that of all gradients of its step.
+
+        The gradient of a bias before a batch norm, for one, is zero but for rounding.
+        """
+        sizes = {quantity: np.abs(values[np.isfinite(values)]).max(initial=0.0) for quantity, values in truth.items()}
+        for quantity, size in sizes.items():
+            step = [sizes[other] for other in sizes if other.kind == quantity.kind]
+            if quantity.kind.startswith("gradient") and size < CANCELLED * max(step):
+                sizes[quantity] = max(step)
+        return {quantity: size[None] for quantity, size in sizes.items()}
 
 
 class _Layer(NamedTuple):

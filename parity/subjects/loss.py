@@ -1,6 +1,6 @@
 """Functions of arrays: losses and penalties, by value and gradient."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, Self
@@ -17,6 +17,8 @@ from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 Inputs = tuple[Any, ...]
+Results = Mapping[str, Mapping[str, Any]]
+"""Arrays by reduction and kind."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -46,31 +48,28 @@ class LossCase(Case):
         return replace(self, inputs=inputs)
 
     def run_torch(self, dtype: str) -> Trace:
-        results = _Stacks()
-        for arrays in self.inputs:
-            for reduction, function in _by_reduction(self.reference, self.reductions).items():
-                tensors: list[Any] = [None if array is None else to_torch(array, dtype) for array in arrays]
-                for position in self.wrt:
-                    tensors[position].requires_grad_()
-                value = function(*tensors)
-                results.add("value", reduction, to_numpy(value))
-                value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
-                for position in self.wrt:
-                    gradient = tensors[position].grad
-                    if gradient is None:
-                        raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
-                    results.add(f"gradient by input {position}", reduction, to_numpy(gradient))
-        return results.trace
+        return stacked(self._torch_results(arrays, dtype) for arrays in self.inputs)
+
+    def _torch_results(self, arrays: Inputs, dtype: str) -> Results:
+        results: dict[str, dict[str, np.ndarray]] = {}
+        for reduction, function in by_reduction(self.reference, self.reductions).items():
+            tensors: list[Any] = [None if array is None else to_torch(array, dtype) for array in arrays]
+            for position in self.wrt:
+                tensors[position].requires_grad_()
+            value = function(*tensors)
+            results[reduction] = {"value": to_numpy(value)}
+            value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
+            for position in self.wrt:
+                gradient = tensors[position].grad
+                if gradient is None:
+                    raise ValueError(f"{self.name}: PyTorch has no gradient for input {position}, named in `wrt`")
+                results[reduction][f"gradient by input {position}"] = to_numpy(gradient)
+        return results
 
     def run_ours(self, ours: Callable[..., jax.Array], dtype: str) -> Trace:
-        program = values_and_gradients(ours, self.wrt, self.reductions, dtype)
-        results = _Stacks()
-        for arrays in self.inputs:
-            ready = (None if array is None else to_jax(array, dtype) for array in arrays)
-            for reduction, kinds in program(*ready).items():
-                for kind, array in kinds.items():
-                    results.add(kind, reduction, np.asarray(array, np.float64))
-        return results.trace
+        program = _compiled(ours, self.wrt, self.reductions, dtype)
+        sets = ([None if array is None else to_jax(array, dtype) for array in arrays] for arrays in self.inputs)
+        return stacked(program(*arrays) for arrays in sets)
 
     def units(self, truth: Trace) -> Trace:
         """The largest finite magnitude of each set's array."""
@@ -81,46 +80,45 @@ class LossCase(Case):
         return {quantity: np.array([largest(array) for array in stack]) for quantity, stack in truth.items()}
 
 
-def _by_reduction(function: Callable[..., Any], reductions: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
+def by_reduction(function: Callable[..., Any], reductions: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
     """The calls to compare, by the reduction."""
     return {name: partial(function, reduction=name) for name in reductions} or {"": function}
 
 
+def values_and_gradients(calls: Mapping[str, Callable[..., jax.Array]], wrt: tuple[int, ...], *arrays: Any) -> Results:
+    """The value of each call and its gradients by the inputs at the positions `wrt`."""
+    results = {}
+    for reduction, call in calls.items():
+
+        def of_selected(*selected, call=call):
+            full = list(arrays)
+            for position, array in zip(wrt, selected, strict=True):
+                full[position] = array
+            return call(*full)
+
+        value, pullback = jax.vjp(of_selected, *(arrays[position] for position in wrt))
+        gradients = pullback(jnp.asarray(cotangent(value.shape), value.dtype))
+        named = {f"gradient by input {position}": array for position, array in zip(wrt, gradients, strict=True)}
+        results[reduction] = {"value": value, **named}
+    return results
+
+
 @lru_cache(maxsize=2)
-def values_and_gradients(
+def _compiled(
     function: Callable[..., jax.Array], wrt: tuple[int, ...], reductions: tuple[str, ...], dtype: str
-) -> Callable[..., dict[str, dict[str, jax.Array]]]:
-    """A compiled program that computes values and gradients, by reduction and kind; the same one for every draw."""
-
-    @partial(jax.jit, compiler_options=compiler_options(dtype))
-    def program(*arrays):
-        results = {}
-        for reduction, call in _by_reduction(function, reductions).items():
-
-            def of_selected(*selected, call=call):
-                full = list(arrays)
-                for position, array in zip(wrt, selected, strict=True):
-                    full[position] = array
-                return call(*full)
-
-            value, pullback = jax.vjp(of_selected, *(arrays[position] for position in wrt))
-            gradients = pullback(jnp.asarray(cotangent(value.shape), value.dtype))
-            named = {f"gradient by input {position}": array for position, array in zip(wrt, gradients, strict=True)}
-            results[reduction] = {"value": value} | named
-        return results
-
-    return program
+) -> Callable[..., Results]:
+    """A program that is the same one for every draw."""
+    calls = by_reduction(function, reductions)
+    return jax.jit(partial(values_and_gradients, calls, wrt), compiler_options=compiler_options(dtype))
 
 
-class _Stacks:
-    """Results of the sets of inputs, those of one shape stacked as if each set were a step."""
-
-    def __init__(self) -> None:
-        self._found: dict[Quantity, list[np.ndarray]] = {}
-
-    def add(self, kind: str, reduction: str, array: np.ndarray) -> None:
-        self._found.setdefault(Quantity(f"{kind} of shape {array.shape}", reduction), []).append(array)
-
-    @property
-    def trace(self) -> Trace:
-        return {quantity: np.stack(found) for quantity, found in self._found.items()}
+def stacked(sets: Iterable[Results]) -> Trace:
+    """The results of the sets of inputs, those of one shape stacked as if each set were a step."""
+    found: dict[Quantity, list[np.ndarray]] = {}
+    for results in sets:
+        for reduction, kinds in results.items():
+            for kind, array in kinds.items():
+                found.setdefault(Quantity(f"{kind} of shape {array.shape}", reduction), []).append(
+                    np.asarray(array, np.float64)
+                )
+    return {quantity: np.stack(arrays) for quantity, arrays in found.items()}

@@ -66,7 +66,7 @@ def test_a_comparison_that_could_not_fail_is_refused():
 
 class ConvThenNorm(nnx.Module):
     def __init__(self, rngs: nnx.Rngs):
-        self.conv, self.norm = nn.Conv(3, 8, 3, rngs=rngs), nn.BatchNorm(8)
+        self.conv, self.norm = nn.Conv(3, 8, 3, rngs=rngs), nn.BatchNorm(8, track_running_stats=False)
 
     def __call__(self, input):
         return self.norm(self.conv(input))
@@ -75,7 +75,7 @@ class ConvThenNorm(nnx.Module):
 class TorchConvThenNorm(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv, self.norm = torch.nn.Conv1d(3, 8, 3), torch.nn.BatchNorm1d(8)
+        self.conv, self.norm = torch.nn.Conv1d(3, 8, 3), torch.nn.BatchNorm1d(8, track_running_stats=False)
 
     def forward(self, input):
         return self.norm(self.conv(input))
