@@ -1,23 +1,17 @@
 """A case: one configuration of one component, its PyTorch counterpart, and the bugs that it must catch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 
-from parity.verdicts import (
-    FORMULA_LIMIT,
-    PRECISION_FACTOR,
-    Arrays,
-    Measurement,
-    formula_verdict,
-    precision_verdict,
-    within_range,
-)
+from parity.precision import Draw, PrecisionVerdict
+from parity.trace import Quantity, Trace
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Difference, Measurement, formula_verdict
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,6 +27,9 @@ class Case(ABC):
         precision_factor: largest float32 error, relative to PyTorch's own.
         precision: the dtype of the second verdict.
         reason: why a limit is wider than usual; printed in the report.
+        draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
+            square of few errors can be over its limit by chance, so there are more draws until it is below.
+        formula_only: quantities without a precision verdict.
     """
 
     component: str
@@ -44,35 +41,42 @@ class Case(ABC):
     precision: str = "float32"
     reason: str = ""
 
+    draws: ClassVar[tuple[int, ...]] = (4, 16, 64)
+    formula_only: ClassVar[Collection[Quantity]] = ()
+
     def __post_init__(self) -> None:
         if (self.formula_limit > FORMULA_LIMIT or self.precision_factor > PRECISION_FACTOR) and not self.reason:
-            raise ValueError(f"{self.name}: a wider limit needs a reason")
+            raise ValueError(f"{self.name}: expected a reason for the wider limit, got none")
 
     @property
     def name(self) -> str:
         return f"{self.component}[{self.configuration}]"
 
     @abstractmethod
-    def run_torch(self, dtype: str) -> Arrays:
-        """PyTorch's results in `dtype`, every array with the step as first axis."""
+    def run_torch(self, dtype: str) -> Trace:
+        """PyTorch's results in `dtype`."""
 
     @abstractmethod
-    def run_ours(self, ours: Any, dtype: str) -> Arrays:
-        """The results of `ours` (the subject or a defect) in `dtype`, under the same names."""
+    def run_ours(self, ours: Any, dtype: str) -> Trace:
+        """The results of `ours` (the subject or a defect) in `dtype`; there may be more than PyTorch has."""
 
     @abstractmethod
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """The unit of each array of the truth, by step or by element."""
 
+    @abstractmethod
+    def redrawn(self, number: int) -> Self:
+        """The case with other inputs of the same kind."""
+
     @cached_property
-    def truth(self) -> Arrays:
+    def truth(self) -> Trace:
         truth = self.run_torch("float64")
         if not any(np.ptp(values[np.isfinite(values)]) > 0 for values in truth.values() if np.isfinite(values).any()):
             raise ValueError(f"{self.name}: PyTorch's results are constant, so the case could not fail")
         return truth
 
     @cached_property
-    def torch_rounded(self) -> Arrays:
+    def torch_rounded(self) -> Trace:
         try:
             return self.run_torch(self.precision)
         except NotImplementedError:  # PyTorch lacks some kernels in half precision, and is then taken to be exact.
@@ -84,23 +88,33 @@ class Case(ABC):
         return self.measure(self.ours)
 
     def measure(self, ours: Any, *, formula_only: bool = False) -> Measurement:
-        """Both verdicts on an implementation; the second only if the first one passes and is not all that is asked."""
+        """Both verdicts on an implementation; the second is skipped if the first fails, or if `formula_only`."""
         with jax.enable_x64(True):
-            float64 = self.run_ours(ours, "float64")
+            found = self.run_ours(ours, "float64")
         # A borrowed defect may lack what the subject must have, such as a state under PyTorch's name.
-        truth = {name: values for name, values in self.truth.items() if name in float64}
-        if ours is self.ours and (missing := self.truth.keys() - truth.keys()):
-            raise AssertionError(f"{self.name}: nothing to compare with PyTorch's {sorted(missing)}")
-        formula, difference = formula_verdict(float64, truth, self.units(truth), self.formula_limit)
+        truth = {quantity: values for quantity, values in self.truth.items() if quantity in found}
+        if ours is self.ours and (missing := [str(name) for name in self.truth if name not in found]):
+            raise AssertionError(f"{self.name}: expected ours to have PyTorch's {missing}, got {list(map(str, found))}")
+        formula, difference = formula_verdict(found, truth, self.units(truth), self.formula_limit)
         if difference or formula_only:
             return Measurement(formula, np.nan, np.nan, difference)
+        return Measurement(formula, *self._precision(ours, truth.keys()))
+
+    def _precision(self, ours: Any, compared: Collection[Quantity]) -> tuple[float, float, Difference | None]:
+        """The second verdict, after as many draws as it takes."""
+        verdict = PrecisionVerdict(self.precision_factor, self.precision)
+        for number in range(self.draws[-1]):
+            verdict.add(self._draw(number, ours, compared))
+            if number + 1 in self.draws and verdict.result()[-1] is None:
+                break
+        return verdict.result()
+
+    def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
+        case = self.redrawn(number) if number else self
         with jax.enable_x64(False):
-            rounded = self.run_ours(ours, self.precision)
-        truth = within_range(truth, self.precision)
-        mine, theirs, difference = precision_verdict(
-            rounded, self.torch_rounded, truth, self.units(truth), self.precision_factor, self.precision
-        )
-        return Measurement(formula, mine, theirs, difference)
+            found = case.run_ours(ours, self.precision)
+        truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
+        return Draw(found, case.torch_rounded, truth, case.units(truth))
 
     def catches(self, defect: str) -> bool:
         """Whether the planted defect fails a verdict."""

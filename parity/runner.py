@@ -7,6 +7,7 @@ from multiprocessing import get_context
 
 import torch
 
+from parity import draws
 from parity.case import Case
 from parity.cases import all_cases
 from parity.verdicts import Measurement
@@ -45,7 +46,7 @@ def run(case: Case) -> Result:
 
 
 def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
-    """Results one by one, in order; with several processes the cases must be those of the registry."""
+    """Results one by one, in order; with several processes the cases must be from the tables."""
     if processes == 1:
         yield from map(run, cases)
         return
@@ -56,8 +57,13 @@ def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
 
 
 def workers(processes: int) -> ProcessPoolExecutor:
-    """Processes in each of which PyTorch keeps to one core."""
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,))
+    """Processes in each of which PyTorch keeps to one core, and which draw the same inputs as this one."""
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_prepare, initargs=(draws.start(),))
+
+
+def _prepare(seed: int) -> None:
+    torch.set_num_threads(1)
+    draws.start_at(seed)
 
 
 def _run_named(name: str) -> tuple[Measurement, tuple[str, ...]]:

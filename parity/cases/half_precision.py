@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.case import Case
 from parity.cases import losses, nn, optim, train
+from parity.draws import generator
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
@@ -15,7 +16,7 @@ from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
 
 def leaves_for_float16() -> dict[str, Leaf]:
     """A scalar and a matrix with gradients from 0.1 to 10, of which float16 holds the squares and their sum."""
-    rng = np.random.default_rng(0)
+    rng = generator(0)
 
     def leaf(*shape: int) -> Leaf:
         gradients = rng.choice([-1, 1], size=(STEPS, *shape)) * 10 ** rng.uniform(-1, 1, size=(STEPS, *shape))

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 
 from jaxtrain import optim, regularization
 from parity.case import Case
+from parity.draws import generator
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import Leaf, OptimizerCase, live_leaves
 
 STRENGTH, RATIO = 0.03, 0.25
-MATRIX = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
+MATRIX = generator(0).normal(size=(12, 8)).astype(np.float32)
 MATRIX[::3, ::2] = 0.0
 VECTOR = np.linspace(-2, 2, 9, dtype=np.float32)
 

@@ -5,11 +5,11 @@ from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import torch
 
 from jaxtrain import optim
+from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf
 
 
@@ -30,7 +30,7 @@ def muon(**options) -> optax.GradientTransformation:
 
 def matrices(steps: int = STEPS) -> dict[str, Leaf]:
     """A tall, a wide and a square matrix in PyTorch's layout, with gradients of zero, tiny, huge and of low rank."""
-    rng = np.random.default_rng(2)
+    rng = generator(2)
 
     def leaf(rows: int, columns: int) -> Leaf:
         gradients = rng.normal(size=(steps, rows, columns))

@@ -5,6 +5,8 @@ Each is a function of the parameters, here `weight` and mostly `bias`, and of on
 
 import numpy as np
 
+from parity.draws import generator
+
 PROBLEMS = 100
 
 
@@ -48,7 +50,7 @@ def start(size: int) -> dict[str, np.ndarray]:
 
 def problems(size: int) -> np.ndarray:
     """Random problems for `smooth`, `steep` and `valley`, exact in float32."""
-    rng = np.random.default_rng(5)
+    rng = generator(5)
     shape = (PROBLEMS, size)
     parts = [rng.normal(size=shape), np.exp(rng.uniform(-1.5, 1.5, shape)), rng.normal(size=shape)]
     return np.stack(parts, axis=1).astype(np.float32)

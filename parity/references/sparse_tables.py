@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from jaxtrain import optim
+from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf
 
 
@@ -28,7 +29,7 @@ class SparseLeaf(Leaf):
 
 def tables(steps: int = STEPS) -> dict[str, Leaf]:
     """Rows that are touched often, seldom, twice at once and never; steps with few rows and with none."""
-    rng = np.random.default_rng(4)
+    rng = generator(4)
 
     def leaf(rows: int, touched: int, row: tuple[int, ...]) -> Leaf:
         indices = (rows * rng.random((steps, touched)) ** 2).astype(int) % (rows - 1)

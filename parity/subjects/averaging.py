@@ -1,8 +1,9 @@
-"""Averages of models on their way, and their batch norms' statistics."""
+"""Running averages of models, and the statistics of their batch norms."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -14,32 +15,35 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 from jaxtrain import nn
 from jaxtrain.optim import averaging
 from parity.case import Case
+from parity.draws import generator
 from parity.subjects._arrays import to_jax, to_numpy
 from parity.subjects._compilation import compiler_options
-from parity.verdicts import Arrays
+from parity.trace import Quantity, Trace
 
 STEPS = 300
+
+Variables = dict[str, np.ndarray]
 
 
 class Model(torch.nn.Module):
     """Two parameters, a floating buffer and an integer one, all set from outside."""
 
-    def __init__(self, values: Arrays, dtype: torch.dtype):
+    def __init__(self, values: Variables, dtype: torch.dtype):
         super().__init__()
         self.matrix = torch.nn.Parameter(torch.tensor(values["matrix"][0], dtype=dtype))
         self.scalar = torch.nn.Parameter(torch.tensor(values["scalar"][0], dtype=dtype))
         self.register_buffer("statistic", torch.tensor(values["statistic"][0], dtype=dtype))
         self.register_buffer("number", torch.tensor(values["number"][0]))
 
-    def set(self, values: Arrays, step: int) -> None:
+    def set(self, values: Variables, step: int) -> None:
         with torch.no_grad():
             for name, tensor in self.state_dict().items():
                 tensor.copy_(torch.tensor(values[name][step]))
 
 
-def journey() -> Arrays:
+def journey(seed: int) -> Variables:
     """The variables of a model after each of its steps, in numbers that float32 holds exactly."""
-    rng = np.random.default_rng(0)
+    rng = generator(seed)
     return {
         "matrix": rng.normal(size=(STEPS, 3, 4)).cumsum(axis=0).astype(np.float32),
         "scalar": (1000 + rng.normal(size=STEPS)).astype(np.float32),
@@ -55,46 +59,61 @@ class AveragingCase(Case):
     Attributes:
         ours: makes the averaged model.
         reference: makes PyTorch's, of a given module.
+        seed: of the model's variables.
     """
 
     reference: Callable[[torch.nn.Module], AveragedModel]
+    seed: int = 0
 
-    def run_torch(self, dtype: str) -> Arrays:
-        values = journey()
+    def redrawn(self, number: int) -> Self:
+        return replace(self, seed=number)
+
+    def run_torch(self, dtype: str) -> Trace:
+        values = journey(self.seed)
         model = Model(values, getattr(torch, dtype))
         average = self.reference(model)
-        history: dict[str, list[np.ndarray]] = {}
+        history: dict[Quantity, list[np.ndarray]] = {}
         for step in range(STEPS):
             model.set(values, step)
             average.update_parameters(model)
             for name, tensor in average.state_dict().items():
-                history.setdefault(name.removeprefix("module."), []).append(to_numpy(tensor))
-        return {name: np.stack(arrays) for name, arrays in history.items()}
+                history.setdefault(Quantity("average", name.removeprefix("module.")), []).append(to_numpy(tensor))
+        return {quantity: np.stack(arrays) for quantity, arrays in history.items()}
 
-    def run_ours(self, ours: Callable[[], averaging.AveragedModel], dtype: str) -> Arrays:
-        values = {name: to_jax(array, dtype) for name, array in journey().items()}
-        names = ("matrix", "scalar"), ("statistic", "number")
-        average = ours()
+    def run_ours(self, ours: Callable[[], averaging.AveragedModel], dtype: str) -> Trace:
+        values = {name: to_jax(array, dtype) for name, array in journey(self.seed).items()}
+        averages = _averages(ours, dtype)(values)
+        return {Quantity("average", name): np.asarray(array, np.float64) for name, array in averages.items()}
 
-        def step(state, values):
-            params, buffers = ({name: values[name] for name in group} for group in names)
-            state = average.update_parameters(state, params, buffers)
-            return state, {**state.module, **state.buffers, "n_averaged": state.n_averaged}
-
-        @partial(jax.jit, compiler_options=compiler_options(dtype))
-        def trajectory(values):
-            # The first state is forgotten with the first update.
-            first = jax.tree.map(lambda array: 7 * array[0], values)
-            params, buffers = ({name: first[name] for name in group} for group in names)
-            return jax.lax.scan(step, average.init(params, buffers), values)[1]
-
-        return {name: np.asarray(array, np.float64) for name, array in trajectory(values).items()}
-
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """The largest magnitude so far."""
         return {
-            name: np.maximum.accumulate(np.abs(values.reshape(STEPS, -1)).max(axis=1)) for name, values in truth.items()
+            quantity: np.maximum.accumulate(np.abs(values.reshape(STEPS, -1)).max(axis=1))
+            for quantity, values in truth.items()
         }
+
+
+@lru_cache(maxsize=2)
+def _averages(ours: Callable[[], averaging.AveragedModel], dtype: str) -> Callable[[dict], dict]:
+    """A compiled program from a model's variables at each step to their averages; the same one for every draw."""
+    average = ours()
+
+    def split(values):
+        return tuple(
+            {name: values[name] for name in names} for names in (("matrix", "scalar"), ("statistic", "number"))
+        )
+
+    def step(state, values):
+        state = average.update_parameters(state, *split(values))
+        return state, {**state.module, **state.buffers, "n_averaged": state.n_averaged}
+
+    @partial(jax.jit, compiler_options=compiler_options(dtype))
+    def averages(values):
+        # The first state is forgotten with the first update.
+        first = jax.tree.map(lambda array: 7 * array[0], values)
+        return jax.lax.scan(step, average.init(*split(first)), values)[1]
+
+    return averages
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,27 +122,36 @@ class UpdateBnCase(Case):
 
     Attributes:
         ours: `function(loader, model)`, which changes the model.
+        seed: of the batches.
     """
 
-    def run_torch(self, dtype: str) -> Arrays:
+    seed: int = 0
+
+    def redrawn(self, number: int) -> Self:
+        return replace(self, seed=number)
+
+    def run_torch(self, dtype: str) -> Trace:
         kind = getattr(torch, dtype)
         layer = torch.nn.BatchNorm1d(3, momentum=0.3).to(kind)
-        layer(torch.tensor(_batches()[0], dtype=kind))
-        update_bn([torch.tensor(batch, dtype=kind) for batch in _batches()], layer)
-        return {name: to_numpy(tensor)[None] for name, tensor in layer.named_buffers()}
+        layer(torch.tensor(_batches(self.seed)[0], dtype=kind))
+        update_bn([torch.tensor(batch, dtype=kind) for batch in _batches(self.seed)], layer)
+        return {Quantity("statistic", name): to_numpy(tensor)[None] for name, tensor in layer.named_buffers()}
 
-    def run_ours(self, ours: Callable[[list[jax.Array], nnx.Module], None], dtype: str) -> Arrays:
+    def run_ours(self, ours: Callable[[list[jax.Array], nnx.Module], None], dtype: str) -> Trace:
         layer = nn.BatchNorm(3, momentum=0.3, param_dtype=dtype)
-        layer(jnp.asarray(_batches()[0], dtype))
-        ours([jnp.asarray(batch, dtype) for batch in _batches()], layer)
-        return {name: np.asarray(getattr(layer, name)[...], np.float64)[None] for name in self.truth}
+        layer(jnp.asarray(_batches(self.seed)[0], dtype))
+        ours([jnp.asarray(batch, dtype) for batch in _batches(self.seed)], layer)
+        statistics = nnx.to_flat_state(nnx.state(layer, nnx.BatchStat))
+        return {
+            Quantity("statistic", str(path[-1])): np.asarray(array[...], np.float64)[None] for path, array in statistics
+        }
 
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """The largest magnitude of each array."""
-        return {name: np.abs(values).max()[None] for name, values in truth.items()}
+        return {quantity: np.abs(values).max()[None] for quantity, values in truth.items()}
 
 
-def _batches() -> list[np.ndarray]:
+def _batches(seed: int) -> list[np.ndarray]:
     """Batches of different sizes and levels."""
-    rng = np.random.default_rng(0)
+    rng = generator(seed)
     return [rng.normal(level, 1 + level, size=(size, 3)).astype(np.float32) for level, size in enumerate((8, 8, 5))]

@@ -1,8 +1,9 @@
 """Layers: outputs, gradients and running statistics over several forward passes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,17 @@ import numpy as np
 import torch
 from flax import nnx
 
+from parity import draws
 from parity.case import Case
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.subjects._compilation import compiler_options
-from parity.verdicts import Arrays
+from parity.trace import Quantity, Trace
 
 Variables = dict[str, np.ndarray]
+
+
+CANCELLED = 1e-12
+"""A gradient this much smaller than another one of its step is what rounding in float64 leaves of zero."""
 
 
 def flax_names(variables: Variables) -> Variables:
@@ -54,6 +60,7 @@ class LayerCase(Case):
         variables: from PyTorch's variables, by name, to ours, by path; it must be linear, as gradients go through it.
         to_torch: from our layout to PyTorch's, for inputs and gradients.
         from_torch: the way back, for outputs and gradients.
+        seed: of the values of the parameters.
     """
 
     reference: Callable[[], torch.nn.Module]
@@ -61,18 +68,23 @@ class LayerCase(Case):
     variables: Callable[[Variables], Variables] = flax_names
     to_torch: Callable[[np.ndarray], np.ndarray] = same_layout
     from_torch: Callable[[np.ndarray], np.ndarray] = same_layout
+    seed: int = 0
+
+    def redrawn(self, number: int) -> Self:
+        inputs = [draws.redrawn(array, number, self.precision) for array in self.inputs]
+        return replace(self, inputs=inputs, seed=number)
 
     def _module(self, dtype: str) -> torch.nn.Module:
         """The module with random parameters, so that ones and zeros hide nothing."""
         module = self.reference().to(getattr(torch, dtype))
-        rng = np.random.default_rng(0)
+        rng = draws.generator(self.seed)
         with torch.no_grad():
             for parameter in module.parameters():
                 values = (1 + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
                 parameter.copy_(torch.tensor(values))
         return module
 
-    def run_torch(self, dtype: str) -> Arrays:
+    def run_torch(self, dtype: str) -> Trace:
         module = self._module(dtype)
         results = {}
         tensors = [to_torch(self.to_torch(array), dtype) for array in self.inputs]
@@ -82,66 +94,88 @@ class LayerCase(Case):
             output = module(tensor)
             weights = self.to_torch(cotangent(self.from_torch(to_numpy(output)).shape))
             output.backward(to_torch(weights, dtype))
-            results[f"output {number}"] = self.from_torch(to_numpy(output))[None]
+            results[Quantity(f"output {number}")] = self.from_torch(to_numpy(output))[None]
             if tensor.grad is not None:
-                results[f"gradient {number} of the input"] = self.from_torch(to_numpy(tensor.grad))[None]
+                results[Quantity(f"input gradient {number}")] = self.from_torch(to_numpy(tensor.grad))[None]
             gradients = {
                 name: to_numpy(parameter.grad)
                 for name, parameter in module.named_parameters()
                 if parameter.grad is not None
             }
             for name, values in self.variables(gradients).items():
-                results[f"gradient {number} of {name}"] = values[None]
+                results[Quantity(f"gradient {number}", name)] = values[None]
             buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
             for name, values in self.variables(buffers).items():
-                results[f"{name} {number}"] = values[None]
+                results[Quantity(f"buffer {number}", name)] = values[None]
         module.eval()
-        results["output in evaluation"] = self.from_torch(to_numpy(module(tensors[-1])))[None]
+        results[Quantity("output in evaluation")] = self.from_torch(to_numpy(module(tensors[-1])))[None]
         return results
 
-    def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Arrays:
-        module = ours(nnx.Rngs(0))
+    def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Trace:
+        layer = _compiled(ours, dtype)
         known = {name: value.detach().numpy() for name, value in self._module("float32").state_dict().items()}
         values = self.variables(known)
-        graph, parameters, rest = nnx.split(module, nnx.Param, ...)
-        parameters = _filled(parameters, values, dtype)
-        rest = _filled(rest, values, dtype)
-
-        @partial(jax.jit, compiler_options=compiler_options(dtype))
-        def train(parameters, rest, array):
-            def forward(parameters, array):
-                module = nnx.merge(graph, parameters, rest, copy=True)
-                module.train()
-                output = module(array)
-                return output, nnx.state(module, nnx.Not(nnx.Param))
-
-            if jnp.issubdtype(array.dtype, jnp.floating):
-                output, pullback, rest = jax.vjp(forward, parameters, array, has_aux=True)
-            else:
-                output, pullback, rest = jax.vjp(lambda p: forward(p, array), parameters, has_aux=True)
-            return output, pullback(jnp.asarray(cotangent(output.shape), output.dtype)), rest
-
-        @partial(jax.jit, compiler_options=compiler_options(dtype))
-        def evaluate(parameters, rest, array):
-            module = nnx.merge(graph, parameters, rest, copy=True)
-            module.eval()
-            return module(array)
-
-        results = {}
+        parameters, rest = (_filled(state, values, dtype) for state in (layer.parameters, layer.rest))
+        results: dict[Quantity, jax.Array] = {}
         arrays = [to_jax(array, dtype) for array in self.inputs]
         for number, array in enumerate(arrays):
-            output, gradients, rest = train(parameters, rest, array)
-            results[f"output {number}"] = output
+            output, gradients, rest = layer.train(parameters, rest, array)
+            results[Quantity(f"output {number}")] = output
             if len(gradients) > 1:
-                results[f"gradient {number} of the input"] = gradients[1]
-            results |= {f"gradient {number} of {path}": value for path, value in _flat(gradients[0]).items()}
-            results |= {f"{path} {number}": value for path, value in _flat(rest).items()}
-        results["output in evaluation"] = evaluate(parameters, rest, arrays[-1])
-        return {name: np.asarray(results[name], np.float64)[None] for name in self.truth if name in results}
+                results[Quantity(f"input gradient {number}")] = gradients[1]
+            results |= {Quantity(f"gradient {number}", path): value for path, value in _flat(gradients[0]).items()}
+            results |= {Quantity(f"buffer {number}", path): value for path, value in _flat(rest).items()}
+        results[Quantity("output in evaluation")] = layer.evaluate(parameters, rest, arrays[-1])
+        return {quantity: np.asarray(array, np.float64)[None] for quantity, array in results.items()}
 
-    def units(self, truth: Arrays) -> Arrays:
-        """The largest finite magnitude of each array."""
-        return {name: np.abs(values[np.isfinite(values)]).max(initial=0.0)[None] for name, values in truth.items()}
+    def units(self, truth: Trace) -> Trace:
+        """The largest finite magnitude of each array; of a gradient that cancels, that of all gradients of its step.
+
+        The gradient of a bias before a batch norm, for one, is zero but for rounding.
+        """
+        sizes = {quantity: np.abs(values[np.isfinite(values)]).max(initial=0.0) for quantity, values in truth.items()}
+        for quantity, size in sizes.items():
+            step = [sizes[other] for other in sizes if other.kind == quantity.kind]
+            if quantity.kind.startswith("gradient") and size < CANCELLED * max(step):
+                sizes[quantity] = max(step)
+        return {quantity: size[None] for quantity, size in sizes.items()}
+
+
+class _Layer(NamedTuple):
+    """A layer in two compiled programs, with its variables as they start."""
+
+    parameters: nnx.State
+    rest: nnx.State
+    train: Callable[..., Any]
+    evaluate: Callable[..., jax.Array]
+
+
+@lru_cache(maxsize=2)
+def _compiled(ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> _Layer:
+    """The layer that `ours` makes; the same one for every draw."""
+    graph, parameters, rest = nnx.split(ours(nnx.Rngs(0)), nnx.Param, ...)
+
+    @partial(jax.jit, compiler_options=compiler_options(dtype))
+    def train(parameters, rest, array):
+        def forward(parameters, array):
+            module = nnx.merge(graph, parameters, rest, copy=True)
+            module.train()
+            output = module(array)
+            return output, nnx.state(module, nnx.Not(nnx.Param))
+
+        if jnp.issubdtype(array.dtype, jnp.floating):
+            output, pullback, rest = jax.vjp(forward, parameters, array, has_aux=True)
+        else:
+            output, pullback, rest = jax.vjp(lambda p: forward(p, array), parameters, has_aux=True)
+        return output, pullback(jnp.asarray(cotangent(output.shape), output.dtype)), rest
+
+    @partial(jax.jit, compiler_options=compiler_options(dtype))
+    def evaluate(parameters, rest, array):
+        module = nnx.merge(graph, parameters, rest, copy=True)
+        module.eval()
+        return module(array)
+
+    return _Layer(parameters, rest, train, evaluate)
 
 
 def _flat(state: nnx.State) -> dict[str, jax.Array]:
@@ -156,8 +190,13 @@ def _filled(state: nnx.State, values: Variables, dtype: str) -> nnx.State:
     def fill(path, variable):
         if isinstance(variable, nnx.RngState):
             return variable
-        value = values[".".join(map(str, path))]
-        return variable.replace(to_jax(value, dtype))
+        name = ".".join(map(str, path))
+        if name not in values:
+            raise ValueError(
+                f"expected a value for our variable {name!r}, got PyTorch's {sorted(values)}; "
+                "give `variables`, a function from PyTorch's variables by name to ours by path"
+            )
+        return variable.replace(to_jax(values[name], dtype))
 
     flat = nnx.to_flat_state(state)
     return nnx.from_flat_state([(path, fill(path, variable)) for path, variable in flat])

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator, KeysView, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,11 @@ import optax
 import torch
 
 from jaxtrain import optim
+from parity import draws
 from parity.case import Case
 from parity.subjects._compilation import compiled
 from parity.subjects.program import Program, program
-from parity.verdicts import Arrays
+from parity.trace import Quantity, Trace
 
 STEPS = 300
 
@@ -29,6 +30,11 @@ class Leaf:
     initial: np.ndarray
     gradients: np.ndarray
     present: Callable[[int], bool] = lambda step: True
+
+    def redrawn(self, number: int, precision: str) -> Self:
+        """The parameter with another first value and other gradients."""
+        arrays = (draws.redrawn(array, number, precision) for array in (self.initial, self.gradients))
+        return replace(self, **dict(zip(("initial", "gradients"), arrays, strict=True)))
 
     def torch_gradient(self, gradients: torch.Tensor, step: int) -> torch.Tensor:
         """What the parameter's `grad` is at a step, given all gradients in a dtype."""
@@ -45,7 +51,7 @@ def live_leaves(steps: int = STEPS, seed: int = 0, scale: float = 1.0) -> dict[s
     The rows are: a third of the gradients exactly zero; another sign at every step; magnitudes from 1e-3 to 10;
     tiny; huge; and nothing at all in the first 20 of every 100 steps. Two leaves only, because each is compiled.
     """
-    rng = np.random.default_rng(seed)
+    rng = draws.generator(seed)
     noise = rng.normal(size=(6, steps, 8))
     rows = [
         noise[0] * (rng.random((steps, 8)) > 1 / 3),
@@ -85,17 +91,20 @@ class OptimizerCase(Case):
     leaves: Mapping[str, Leaf] = field(default_factory=live_leaves)
     states: bool = True
 
+    def redrawn(self, number: int) -> Self:
+        return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})
+
     def _rounded(self, array: np.ndarray) -> np.ndarray:
         """Inputs that every precision of the case holds exactly."""
         return np.asarray(array).astype(ml_dtypes.finfo(self.precision).dtype).astype(np.float64)
 
-    def run_torch(self, dtype: str) -> Arrays:
+    def run_torch(self, dtype: str) -> Trace:
         kind = getattr(torch, dtype)
         parameters = [torch.tensor(self._rounded(leaf.initial), dtype=kind) for leaf in self.leaves.values()]
         gradients = [torch.tensor(self._rounded(leaf.gradients), dtype=kind) for leaf in self.leaves.values()]
         for parameter in parameters:
             parameter.requires_grad_()
-        history: dict[str, list[torch.Tensor]] = {}
+        history: dict[Quantity, list[torch.Tensor]] = {}
         with _scalar_states_of(kind):
             optimizer = self.reference(parameters)
             scheduler = self.scheduler(optimizer) if self.scheduler else None
@@ -111,13 +120,13 @@ class OptimizerCase(Case):
                 if scheduler:
                     scheduler.step()
                 for name, parameter in zip(self.leaves, parameters, strict=True):
-                    history.setdefault(f"parameter {name!r}", []).append(parameter.detach().clone())
+                    history.setdefault(Quantity("parameter", name), []).append(parameter.detach().clone())
                     for key, value in optimizer.state[parameter].items() if self.states else ():
                         if key != "step" and isinstance(value, torch.Tensor):
-                            history.setdefault(f"{key} of {name!r}", []).append(value.clone())
-        return {name: torch.stack(values).to(torch.float64).numpy() for name, values in history.items()}
+                            history.setdefault(Quantity(f"state {key}", name), []).append(value.clone())
+        return {quantity: torch.stack(values).to(torch.float64).numpy() for quantity, values in history.items()}
 
-    def run_ours(self, ours: Callable[[], optax.GradientTransformation], dtype: str) -> Arrays:
+    def run_ours(self, ours: Callable[[], optax.GradientTransformation], dtype: str) -> Trace:
         parameters = {name: jnp.asarray(self._rounded(leaf.initial), dtype) for name, leaf in self.leaves.items()}
         gradients = {
             name: leaf.jax_gradients(jnp.asarray(self._rounded(leaf.gradients), dtype))
@@ -137,12 +146,7 @@ class OptimizerCase(Case):
             history.append(jax.device_get(results))
 
         joined = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *history)
-        return {
-            label: values
-            for kind, leaves in joined.items()
-            for name, values in leaves.items()
-            if (label := f"parameter {name!r}" if kind == "parameter" else f"{kind} of {name!r}") in self.truth
-        }
+        return {Quantity(kind, name): values for kind, leaves in joined.items() for name, values in leaves.items()}
 
     @property
     def steps(self) -> int:
@@ -158,21 +162,21 @@ class OptimizerCase(Case):
             yield slice(start, stop), present
             start = stop
 
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """For parameters the distance travelled, for states the largest magnitude so far: at each step, the largest
         along the last axis.
 
         Every step rounds a parameter to 2e-16 of its magnitude, so the distance counts as a hundredth of it at least.
         """
         units = {}
-        for name, values in truth.items():
-            if name.startswith("parameter"):
-                initial = self._rounded(self.leaves[name.removeprefix("parameter ").strip("'")].initial)
+        for quantity, values in truth.items():
+            if quantity.kind == "parameter":
+                initial = self._rounded(self.leaves[quantity.path].initial)
                 size = np.abs(np.diff(values, axis=0, prepend=initial[None])).cumsum(axis=0)
                 size = np.maximum(size, np.abs(values) / 100)
             else:
                 size = np.maximum.accumulate(np.abs(values), axis=0)
-            units[name] = size.max(axis=-1, keepdims=True) if size.ndim > 1 else size
+            units[quantity] = size.max(axis=-1, keepdims=True) if size.ndim > 1 else size
         return units
 
 
@@ -196,7 +200,7 @@ def _states(state: Any, names: KeysView[str]) -> dict[str, dict[str, jax.Array]]
     """The fields of a state that hold something for each parameter by its name."""
     fields = getattr(state, "_asdict", dict)()
     return {
-        name: {key: value for key, value in field.items() if value is not None}
+        f"state {name}": {key: value for key, value in field.items() if value is not None}
         for name, field in fields.items()
         if isinstance(field, dict) and field.keys() == names
     }

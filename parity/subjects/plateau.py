@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,15 @@ import torch
 from jaxtrain.schedules import Plateau
 from parity.case import Case
 from parity.subjects._compilation import compiler_options
-from parity.verdicts import Arrays
+from parity.trace import Quantity, Trace
+
+FIELDS = ("lr", "best", "num_bad_epochs", "cooldown_counter")
+"""What is compared, by its name in the state of ours."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PlateauCase(Case):
-    """A `Plateau` against `ReduceLROnPlateau`, by its rate and by all that it remembers.
+    """A `Plateau` against `ReduceLROnPlateau`: its rate and everything that it remembers.
 
     Attributes:
         ours: the pair of functions.
@@ -29,9 +33,15 @@ class PlateauCase(Case):
     metrics: np.ndarray
     lr: float = 0.1
 
-    def run_torch(self, dtype: str) -> Arrays:
+    draws: ClassVar[tuple[int, ...]] = (1,)
+
+    def redrawn(self, number: int) -> Self:
+        """The case itself: how it decides depends on every digit of the metrics."""
+        return self
+
+    def run_torch(self, dtype: str) -> Trace:
         if dtype != "float64":
-            return {name: values.astype(dtype).astype(np.float64) for name, values in self.truth.items()}
+            return {quantity: values.astype(dtype).astype(np.float64) for quantity, values in self.truth.items()}
         optimizer = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=self.lr)
         scheduler = self.reference(optimizer)
         history = []
@@ -45,10 +55,9 @@ class PlateauCase(Case):
                     scheduler.cooldown_counter,
                 )
             )
-        names = ("lr", "best", "num_bad_epochs", "cooldown_counter")
-        return dict(zip(names, np.array(history, np.float64).T, strict=True))
+        return dict(zip(map(Quantity, FIELDS), np.array(history, np.float64).T, strict=True))
 
-    def run_ours(self, ours: Plateau, dtype: str) -> Arrays:
+    def run_ours(self, ours: Plateau, dtype: str) -> Trace:
         def epoch(state, metric):
             state = ours.update(state, metric)
             return state, state
@@ -57,8 +66,8 @@ class PlateauCase(Case):
             lambda metrics: jax.lax.scan(epoch, ours.init(), metrics)[1], compiler_options=compiler_options(dtype)
         )
         states = run(jnp.asarray(self.metrics, dtype))
-        return {name: np.asarray(getattr(states, name), np.float64) for name in self.truth}
+        return {Quantity(name): np.asarray(getattr(states, name), np.float64) for name in FIELDS}
 
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """The magnitude of each value."""
-        return {name: np.abs(values) for name, values in truth.items()}
+        return {quantity: np.abs(values) for quantity, values in truth.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,9 @@ import torch
 
 from parity.case import Case
 from parity.subjects._compilation import compiler_options
-from parity.verdicts import Arrays
+from parity.trace import Quantity, Trace
+
+VALUE = Quantity("value")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -35,9 +38,15 @@ class ScheduleCase(Case):
     every: int = 1
     read: Callable[[dict], float] = lambda group: group["lr"]
 
-    def run_torch(self, dtype: str) -> Arrays:
+    draws: ClassVar[tuple[int, ...]] = (1,)
+
+    def redrawn(self, number: int) -> Self:
+        """The case itself: it draws nothing."""
+        return self
+
+    def run_torch(self, dtype: str) -> Trace:
         if dtype != "float64":
-            return {"value": self.truth["value"].astype(dtype).astype(np.float64)}
+            return {VALUE: self.truth[VALUE].astype(dtype).astype(np.float64)}
         optimizer = torch.optim.SGD([torch.zeros((), requires_grad=True)], lr=self.lr, momentum=0.9)
         scheduler = self.reference(optimizer)
         values = np.empty(self.steps)
@@ -46,15 +55,15 @@ class ScheduleCase(Case):
             values[step] = self.read(optimizer.param_groups[0])
             if step < self.steps - 1:
                 scheduler.step()
-        return {"value": values[:: self.every]}
+        return {VALUE: values[:: self.every]}
 
-    def run_ours(self, ours: Callable[[jax.Array], jax.Array], dtype: str) -> Arrays:
+    def run_ours(self, ours: Callable[[jax.Array], jax.Array], dtype: str) -> Trace:
         compiled = jax.jit(jax.vmap(ours), compiler_options=compiler_options(dtype))
         values = compiled(jnp.arange(0, self.steps, self.every))
         if values.dtype != dtype:
             raise AssertionError(f"{self.name}: expected {dtype}, got {values.dtype}")
-        return {"value": np.asarray(values, np.float64)}
+        return {VALUE: np.asarray(values, np.float64)}
 
-    def units(self, truth: Arrays) -> Arrays:
+    def units(self, truth: Trace) -> Trace:
         """The magnitude of each value."""
-        return {"value": np.abs(truth["value"])}
+        return {VALUE: np.abs(truth[VALUE])}

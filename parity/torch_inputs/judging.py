@@ -9,7 +9,8 @@ import numpy as np
 from parity.torch_inputs.comparison import Comparison
 from parity.torch_inputs.outcome import Kind, Outcome
 from parity.torch_inputs.refusals import flaw, reason_to_refuse
-from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Arrays, errors, formula_verdict
+from parity.trace import Quantity, Trace
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, errors, formula_verdict
 
 ULP = float(np.finfo(np.float32).eps)
 """What PyTorch's float32 error counts at least: many of these inputs are a handful of numbers, which round by luck."""
@@ -24,11 +25,11 @@ WIDER = {
 class Runs(NamedTuple):
     """Both sides of a comparison in float64 and in float32, and the units of its errors."""
 
-    ours64: Arrays
-    ours32: Arrays
-    torch64: Arrays
-    torch32: Arrays
-    units: Arrays
+    ours64: Trace
+    ours32: Trace
+    torch64: Trace
+    torch32: Trace
+    units: Trace
 
 
 def outcomes(comparisons: Sequence[Comparison]) -> Iterator[Outcome]:
@@ -61,13 +62,14 @@ def error_outcomes(comparisons: Sequence[Comparison]) -> Iterator[Outcome]:
 def runs(comparison: Comparison) -> Runs:
     """Both sides, executed."""
     truth = comparison.run_torch("float64")
-    return Runs(
+    found = (
         comparison.run_ours("float64"),
         comparison.run_ours("float32"),
         truth,
         comparison.run_torch("float32"),
         comparison.units(truth),
     )
+    return Runs(*({Quantity(name): values for name, values in arrays.items()} for arrays in found))
 
 
 def judge(compared: Sequence[Runs], factor: float) -> list[str]:
@@ -75,16 +77,16 @@ def judge(compared: Sequence[Runs], factor: float) -> list[str]:
 
     All share one float32 limit for each result: `factor` times PyTorch's largest error in any of them.
     """
-    limits: dict[str, float] = {}
+    limits: dict[Quantity, float] = {}
     for found in compared:
         for name, error in _largest_errors(found.torch32, found).items():
             limits[name] = max(limits.get(name, factor * ULP), factor * error)
     return [_wrong(found, limits) for found in compared]
 
 
-def _wrong(found: Runs, limits: dict[str, float]) -> str:
-    if missing := sorted(found.torch64.keys() - found.ours64.keys()):
-        return f"expected ours to have PyTorch's {missing}, got {sorted(found.ours64)}"
+def _wrong(found: Runs, limits: dict[Quantity, float]) -> str:
+    if missing := sorted(map(str, found.torch64.keys() - found.ours64.keys())):
+        return f"expected ours to have PyTorch's {missing}, got {sorted(map(str, found.ours64))}"
     _, difference = formula_verdict(found.ours64, found.torch64, found.units, FORMULA_LIMIT)
     if difference:
         return str(difference)
@@ -95,8 +97,8 @@ def _wrong(found: Runs, limits: dict[str, float]) -> str:
     )
 
 
-def _largest_errors(results: Arrays, found: Runs) -> dict[str, float]:
+def _largest_errors(results: Trace, found: Runs) -> dict[Quantity, float]:
     return {
-        name: float(errors(results[name], true, found.units[name]).max(initial=0.0))
-        for name, true in found.torch64.items()
+        quantity: float(errors(results[quantity], true, found.units[quantity]).max(initial=0.0))
+        for quantity, true in found.torch64.items()
     }

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxtrain import losses
-from parity.subjects._arrays import cotangent
-from parity.subjects.loss import LossCase
-from parity.verdicts import Arrays
+from parity.subjects.loss import LossCase, by_reduction, stacked, values_and_gradients
+from parity.trace import Trace
 
 # Few, because each is compiled.
 SHAPES = [(), (2, 3), (0, 3)]
@@ -67,16 +66,16 @@ class DrawnCase(LossCase):
     numbers: dict[str, float]
 
     @cached_property
-    def truth(self) -> Arrays:
+    def truth(self) -> Trace:
         return self.run_torch("float64")
 
-    def run_ours(self, ours: Call, dtype: str) -> Arrays:
+    def run_ours(self, ours: Call, dtype: str) -> Trace:
         given = [None if array is None else jnp.asarray(array) for array in self.inputs[0]]
         found = _compiled(ours, self.wrt, self.reductions, self.numbers, *given)
-        return {f"{name} of shape {array.shape}": np.asarray(array, np.float64)[None] for name, array in found.items()}
+        return stacked([found])
 
-    def units(self, truth: Arrays) -> Arrays:
-        return {name: np.maximum(unit, 1.0) for name, unit in super().units(truth).items()}
+    def units(self, truth: Trace) -> Trace:
+        return {quantity: np.maximum(unit, 1.0) for quantity, unit in super().units(truth).items()}
 
 
 def numbers(low: float, high: float) -> Array:
@@ -251,18 +250,5 @@ def test_drawn(name, data):
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(call, wrt, reductions, numbers, *given):
-    """Values and gradients, under the names that the case gives PyTorch's."""
-    results = {}
-    for reduction in reductions:
-
-        def of_selected(*selected, reduction=reduction):
-            full = list(given)
-            for position, array in zip(wrt, selected, strict=True):
-                full[position] = array
-            return call(numbers, *full, reduction=reduction)
-
-        name = f"{reduction!r} value"
-        results[name], pullback = jax.vjp(of_selected, *(given[position] for position in wrt))
-        gradients = pullback(jnp.asarray(cotangent(results[name].shape), results[name].dtype))
-        results |= {f"gradient of {name} by input {n}": gradient for n, gradient in zip(wrt, gradients, strict=True)}
-    return results
+    """Values and gradients by reduction and kind."""
+    return values_and_gradients(by_reduction(partial(call, numbers), reductions), wrt, *given)

@@ -1,10 +1,8 @@
 """Optimizers with drawn hyper-parameters, by parameters and states, against 15 steps that PyTorch executes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from inspect import signature
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +15,10 @@ from hypothesis import strategies as st
 from jaxtrain import optim
 from parity.references.muon import TorchMuon, matrices
 from parity.references.sparse_tables import tables
+from parity.rounding import rough
 from parity.subjects.optimizer import OptimizerCase, live_leaves
-from parity.verdicts import FORMULA_LIMIT, Arrays, errors
+from parity.trace import Trace
+from parity.verdicts import FORMULA_LIMIT, errors
 
 STEPS = 15
 
@@ -102,53 +102,12 @@ OPTIMIZERS = {
 COMMON = {"lr": RATE, "weight_decay": DECAY, "maximize": st.booleans()}
 LEAVES = dict.fromkeys(OPTIMIZERS, live_leaves(STEPS)) | {"sparse_adam": tables(STEPS), "muon": matrices(STEPS)}
 
-Reference = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
-SUBTRACTED_FROM_ONE = {"betas", "alpha", "rho", "dampening"}
 ROUGH_RUNS, ALLOWANCE = 12, 10
 """How many rough runs of PyTorch tell what rounding does to a draw, and how many times that is allowed.
 
 A step makes up to a dozen roundings where a rough run adds one or two. Over 9,000 draws the largest error of
 this package was 1.3 times what twelve rough runs show.
 """
-
-
-def rough(theirs: Callable[..., torch.optim.Optimizer], drawn: dict[str, Any], seed: int) -> Reference:
-    """PyTorch's optimizer with a rounding more, up or down, of all that a step reads and writes.
-
-    Rounding the inputs alone would not do: where a step of 1 leads from 1 to nearly 0, what is left of the parameter
-    is the rounding of the step. Nor would rounding only numbers: of a beta of 1e-6, `1 - beta` keeps ten digits.
-    """
-    rng = np.random.default_rng(seed)
-
-    def roundings(shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.as_tensor(rng.choice([-1.0, 1.0], shape) * np.finfo(np.float64).eps)
-
-    def make(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
-        before = {}
-
-        @torch.no_grad()
-        def read(optimizer, args, kwargs):
-            for parameter in parameters:
-                before[parameter] = parameter.clone()
-                parameter.grad += roundings(parameter.shape) * parameter.grad
-
-        @torch.no_grad()
-        def write(optimizer, args, kwargs):
-            for parameter in parameters:
-                size = torch.maximum(parameter.abs(), (parameter - before[parameter]).abs())
-                parameter += roundings(parameter.shape) * size
-                for key, state in optimizer.state[parameter].items():
-                    if key != "step" and isinstance(state, torch.Tensor):
-                        state += roundings(state.shape) * state
-
-        shares = {key: drawn[key] for key in drawn.keys() & SUBTRACTED_FROM_ONE}
-        shares = jax.tree.map(lambda share: share + (1 - share) * float(roundings(())), shares)
-        optimizer = theirs(parameters, **drawn | shares)
-        optimizer.register_step_pre_hook(read)
-        optimizer.register_step_post_hook(write)
-        return optimizer
-
-    return make
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -166,7 +125,7 @@ def test_drawn(name, data):
     )
     units = case.units(case.truth)
 
-    def distances(run: Arrays) -> Arrays:
+    def distances(run: Trace) -> Trace:
         return {key: errors(run[key], true, units[key]) for key, true in case.truth.items()}
 
     with jax.enable_x64(True):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from jaxtrain import losses
+from parity.draws import generator
 from parity.subjects.loss import Inputs, LossCase
 
 EACH = ("mean", "sum", "none")
@@ -52,12 +53,12 @@ def reduced(each: Loss) -> Loss:
 
 def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
     """Normal numbers, exact in float32."""
-    return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
+    return generator(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
 def uniform(seed: int, *shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """Uniform numbers, exact in float32."""
-    return np.random.default_rng(seed).uniform(low, high, size=shape).astype(np.float32)
+    return generator(seed).uniform(low, high, size=shape).astype(np.float32)
 
 
 def simplex(seed: int, *shape: int) -> np.ndarray:

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, reduced, uniform
+from parity.draws import generator
 
 SHAPE = (60, 25)
 BOTH = (0, 1)
-HARD = (np.random.default_rng(0).random(SHAPE) < 0.3).astype(np.float32)
+HARD = (generator(0).random(SHAPE) < 0.3).astype(np.float32)
 SOFT = uniform(1, *SHAPE)
 WEIGHT = uniform(2, 60, 1, high=3.0)
 POS_WEIGHT = uniform(3, 25, low=0.2, high=5.0)

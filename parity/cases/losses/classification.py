@@ -10,10 +10,11 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, simplex, uniform
+from parity.draws import generator
 
 ROWS, CLASSES = 300, 5
 WEIGHT = uniform(0, CLASSES, low=0.2, high=3.0)
-LABELS = np.random.default_rng(1).integers(0, CLASSES, ROWS)
+LABELS = generator(1).integers(0, CLASSES, ROWS)
 SOME_IGNORED = np.where(np.arange(ROWS) % 7 == 3, -100, LABELS)
 ALL_IGNORED = np.full(ROWS, -100)
 
@@ -26,7 +27,7 @@ LOGITS = {
 BY_CLASS = [(logits, SOME_IGNORED) for logits in LOGITS.values()]
 BY_LOG_PROBABILITY = [(-abs(logits), SOME_IGNORED) for logits in LOGITS.values()]
 BY_PROBABILITY = [(logits, simplex(5, ROWS, CLASSES)) for logits in LOGITS.values()]
-IMAGES = [(normal(6, 4, CLASSES, 6, 5), np.random.default_rng(7).integers(0, CLASSES, (4, 6, 5)))]
+IMAGES = [(normal(6, 4, CLASSES, 6, 5), generator(7).integers(0, CLASSES, (4, 6, 5)))]
 SOFT_IMAGES = [(images, np.moveaxis(simplex(8, 4, 6, 5, CLASSES), -1, 1)) for images, _ in IMAGES]
 UNBATCHED = [(normal(9, CLASSES), np.int64(3)), (normal(10, CLASSES, scale=1e4), np.int64(0))]
 

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, reduced
+from parity.draws import generator
 
 ROWS, FEATURES = 300, 6
-SIGNS = np.where(np.random.default_rng(0).random((ROWS, FEATURES)) < 0.5, -1, 1)
+SIGNS = np.where(generator(0).random((ROWS, FEATURES)) < 0.5, -1, 1)
 DISTANCES = [
     (np.resize(np.arange(-8, 17) / 8, (ROWS, FEATURES)).astype(np.float32), SIGNS),
     (normal(1, ROWS, FEATURES, scale=1e-6), SIGNS),

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, simplex, uniform
+from parity.draws import generator
 
 ROWS, FEATURES, CLASSES = 192, 8, 20
-LABELS = np.where(np.arange(ROWS) % 5 == 2, -100, np.random.default_rng(0).integers(0, CLASSES, ROWS))
+LABELS = np.where(np.arange(ROWS) % 5 == 2, -100, generator(0).integers(0, CLASSES, ROWS))
 INPUT, KERNEL = normal(1, ROWS, FEATURES), normal(2, CLASSES, FEATURES)
 BIAS, WEIGHT = normal(3, CLASSES), uniform(4, CLASSES, low=0.2, high=3.0)
 
@@ -80,7 +81,7 @@ CASES = [
         "linear_cross_entropy",
         "K-dimensional",
         F.linear_cross_entropy,
-        [(INPUT, normal(6, CLASSES, 3, FEATURES), np.random.default_rng(7).integers(0, CLASSES, (ROWS, 3)))],
+        [(INPUT, normal(6, CLASSES, 3, FEATURES), generator(7).integers(0, CLASSES, (ROWS, 3)))],
         {"label smoothing on": partial(losses.linear_cross_entropy, label_smoothing=0.01)},
         wrt=(0, 1),
     ),

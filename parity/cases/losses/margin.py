@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, reduced, uniform
+from parity.draws import generator
 
 ROWS, CLASSES = 200, 6
-GENERATOR = np.random.default_rng(0)
+GENERATOR = generator(0)
 SIGNS = np.where(GENERATOR.random((ROWS, CLASSES)) < 0.5, -1.0, 1.0).astype(np.float32)
 LABELS = GENERATOR.integers(0, CLASSES, ROWS)
 LISTS = GENERATOR.integers(-1, CLASSES, (ROWS, CLASSES))

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal
+from parity.draws import generator
 
 FRAMES, BATCH, CLASSES, LONGEST = 12, 5, 6, 4
-TARGETS = np.random.default_rng(0).integers(1, CLASSES, (BATCH, LONGEST))
+TARGETS = generator(0).integers(1, CLASSES, (BATCH, LONGEST))
 TARGETS[0, 1] = TARGETS[0, 0]
 INPUT_LENGTHS, TARGET_LENGTHS = np.array([12, 11, 9, 12, 7]), np.array([4, 3, 1, 0, 2])
 JOINED = np.concatenate([row[:length] for row, length in zip(TARGETS, TARGET_LENGTHS, strict=True)])

@@ -9,6 +9,7 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import case, halving, torch_halving
+from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf
 
 
@@ -22,7 +23,7 @@ def epsilon_in_root() -> optax.GradientTransformation:
 
 def falling_and_rising() -> Leaf:
     """Gradients of which a mean that is counted from the last one keeps nothing, even in float64."""
-    rng = np.random.default_rng(5)
+    rng = generator(5)
     sizes = np.where(np.arange(STEPS) % 3 == 0, 1e10, 1e-8)[:, None]
     return Leaf(rng.normal(size=8), sizes * rng.choice([-1, 1], (STEPS, 8)) * rng.uniform(1, 2, (STEPS, 8)))
 

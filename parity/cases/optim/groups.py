@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import optax
 import torch
 
@@ -12,6 +11,7 @@ from jaxtrain import optim
 from jaxtrain.regularization import label_parameters
 from parity.case import Case
 from parity.cases.optim._table import Factory, case
+from parity.draws import generator
 from parity.references.muon import TorchMuon, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
@@ -20,7 +20,7 @@ Parameters = list[torch.Tensor]
 
 def layers() -> dict[str, Leaf]:
     """Two layers of a kernel and a bias."""
-    rng = np.random.default_rng(3)
+    rng = generator(3)
     shapes = {"body/kernel": (3, 4), "body/bias": (4,), "head/kernel": (4, 2)}
     return {name: Leaf(rng.normal(size=s), rng.normal(size=(STEPS, *s))) for name, s in shapes.items()}
 

@@ -12,13 +12,14 @@ import torch
 from jaxtrain import optim
 from parity.case import Case
 from parity.cases.optim._table import Factory, case, halving, torch_halving
+from parity.draws import generator
 from parity.references.muon import TorchMuon, matrices, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
 
 
 def stacked_leaves() -> dict[str, Leaf]:
     """Beside the usual leaves, a stack of two matrices."""
-    rng = np.random.default_rng(1)
+    rng = generator(1)
     return live_leaves() | {"stack": Leaf(rng.normal(size=(2, 3, 4)), rng.normal(size=(STEPS, 2, 3, 4)))}
 
 

@@ -7,6 +7,7 @@ from torch.optim import lr_scheduler
 
 from jaxtrain import schedules
 from parity.case import Case
+from parity.draws import generator
 from parity.subjects.plateau import PlateauCase
 
 EPOCHS = 20_000
@@ -14,7 +15,7 @@ EPOCHS = 20_000
 
 def metrics(level: float, scale: float) -> np.ndarray:
     """A metric that falls for ever, ever more slowly, under noise, with NaN and repeated values in it."""
-    rng = np.random.default_rng(0)
+    rng = generator(0)
     values = level + scale / np.sqrt(1 + np.arange(EPOCHS) / 10) + scale / 5 * rng.normal(size=EPOCHS)
     values[100::337] = np.nan
     values[50::61] = values[49:-1:61]

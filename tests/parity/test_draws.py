@@ -1,0 +1,71 @@
+"""Further draws of the inputs of a case."""
+
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from parity.cases import matching
+from parity.draws import redrawn
+
+X = np.random.default_rng(0).normal(size=1000).astype(np.float32)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_draw_changes_each_number_by_a_quarter_at_most(precision):
+    x = X.astype(ml_dtypes.finfo(precision).dtype).astype(np.float32)
+    draws = [redrawn(x, number, precision) for number in range(1, 20)]
+    ratios = np.array(draws) / x
+    assert (ratios.min(), ratios.max()) == (pytest.approx(0.75, abs=0.01), pytest.approx(1.0, abs=0.01))
+    assert len(np.unique(ratios[:, 0])) > 10
+    for draw in draws:
+        np.testing.assert_array_equal(draw, draw.astype(ml_dtypes.finfo(precision).dtype).astype(np.float32))
+
+
+def test_the_first_draw_is_the_array_itself():
+    np.testing.assert_array_equal(redrawn(X, 0, "float32"), X)
+
+
+def test_ties_grids_signs_and_integers_stay():
+    assert redrawn(X, 3, "float32")[7] == redrawn(X[7], 3, "float32") == -redrawn(-X[7], 3, "float32")
+    grid = np.array([0.0, 1.0, -1.0, 0.25, -3.75, np.inf, np.nan])
+    np.testing.assert_array_equal(redrawn(grid, 3, "float32"), grid)
+    np.testing.assert_array_equal(redrawn(np.arange(5), 3, "float32"), np.arange(5))
+
+
+def test_another_draw_of_a_case_has_other_results_of_the_same_shapes():
+    for name in (
+        "losses.mse_loss[plain]",
+        "optim.sgd[defaults]",
+        "optim.get_swa_avg_fn[defaults]",
+        "nn.Linear[square]",
+    ):
+        case = matching(name)[0]
+        other = case.redrawn(1)
+        assert other.truth.keys() == case.truth.keys()
+        for quantity, values in case.truth.items():
+            assert other.truth[quantity].shape == values.shape
+        assert any((other.truth[quantity] != values).any() for quantity, values in case.truth.items())
+
+
+def test_a_seed_shifts_the_inputs_of_the_tables():
+    program = (
+        "from parity import draws; draws.start_at({}); from parity.cases import matching;"
+        "print(matching('losses.mse_loss[plain]')[0].inputs[1][0][:2].tolist())"
+    )
+    shown = {
+        seed: subprocess.run([sys.executable, "-c", program.format(seed)], capture_output=True, text=True, check=True)
+        for seed in (0, 1000)
+    }
+    assert shown[0].stdout != shown[1000].stdout
+
+
+def test_a_seed_after_the_tables_is_refused():
+    from parity import draws
+    from parity.cases import all_cases
+
+    all_cases()
+    with pytest.raises(RuntimeError, match="expected no tables of cases yet"):
+        draws.start_at(1000)
