@@ -49,6 +49,7 @@ class ClosureCase(Case):
     states: tuple[str, ...] = ("d", "t", "H_diag", "prev_flat_grad", "prev_loss")
 
     COUNTS: ClassVar = ("n_iter", "func_evals")
+    draws: ClassVar[tuple[int, ...]] = (1, 4, 16)
     formula_only: ClassVar[Collection[Quantity]] = tuple(Quantity(f"state {name}") for name in COUNTS)
 
     def redrawn(self, number: int) -> Self:

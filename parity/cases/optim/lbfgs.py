@@ -33,9 +33,6 @@ def case(
         objective=objective,
         defects=defects,
         states=("d", "prev_flat_grad", "prev_loss"),
-        precision_factor=4.0,
-        reason="an iteration multiplies every rounding about tenfold, so that the largest of 300 errors is one of few, "
-        "and as much chance as PyTorch's own",
         **(given | options),
     )
 
