@@ -151,7 +151,8 @@ def _orthogonalized(
     a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).astype(dtype).astype(matrix.dtype)
-    x = (x / jnp.maximum(jnp.linalg.norm(x), eps)).astype(dtype)
+    norm = jnp.linalg.norm(x).astype(dtype).astype(matrix.dtype)
+    x = (x / jnp.maximum(norm, eps)).astype(dtype)
 
     def iterate(_, x: jax.Array) -> jax.Array:
         gram = _product(x, x.T, matrix.dtype).astype(dtype)

@@ -11,10 +11,6 @@ from jaxtrain import optim
 from jaxtrain.regularization import label_parameters
 from parity.case import Case
 from parity.cases.optim._table import Factory, case
-<<<<<<< HEAD
-=======
-from parity.cases.optim.matrix import ROUNDED_NORM, TorchMuon, muon
->>>>>>> wt-judge
 from parity.draws import generator
 from parity.references.muon import TorchMuon, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
@@ -80,8 +76,6 @@ GROUPS = [
         lambda p: Several(TorchMuon([p[0], p[2]]), torch.optim.AdamW([p[1]], 0.01)),
         leaves=layers(),
         states=False,
-        precision_factor=2.0,
-        reason=ROUNDED_NORM,
         defects={
             "AdamW on the head": partial(muon_and_adamw, "^body/kernel$"),
             "Muon without decay": partial(muon_and_adamw, weight_decay=0.0),

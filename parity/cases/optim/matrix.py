@@ -100,42 +100,6 @@ ADAFACTOR = [
 ]
 
 
-<<<<<<< HEAD
-=======
-def matrices(steps: int = STEPS) -> dict[str, Leaf]:
-    """A tall, a wide and a square matrix in PyTorch's layout, with gradients of zero, tiny, huge and of low rank."""
-    rng = generator(2)
-
-    def leaf(rows: int, columns: int) -> Leaf:
-        gradients = rng.normal(size=(steps, rows, columns))
-        gradients[: steps // 15] = 0
-        gradients[steps // 3 : steps // 2] *= 1e-6
-        gradients[2 * steps // 3 :][: max(1, steps // 30)] *= 1e6
-        low_rank = gradients[5 * steps // 6 :]
-        low_rank[:] = low_rank[:, :, :1] * low_rank[:, :1, :]
-        return Leaf(rng.normal(size=(rows, columns)), gradients)
-
-    return {"tall": leaf(9, 4), "wide": leaf(3, 7), "square": leaf(5, 5)}
-
-
-def muon(**options) -> optax.GradientTransformation:
-    """Muon as its cases run it: iterating in bfloat16 where the program has float32, else in float64."""
-    return optim.muon(**options, dtype=jnp.float64 if jax.config.jax_enable_x64 else jnp.bfloat16)
-
-
-class TorchMuon(torch.optim.Muon):
-    """PyTorch's Muon, but iterating in float64 for float64 parameters, so that the truth is one."""
-
-    def step(self, closure=None):
-        exact = self.param_groups[0]["params"][0].dtype == torch.float64
-        with patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone) if exact else nullcontext():
-            return super().step(closure)
-
-
-ROUNDED_NORM = "PyTorch rounds the norm of the bfloat16 matrix to bfloat16 before it divides by it, ours does not"
-
-
->>>>>>> wt-judge
 def muon_case(configuration: str, ours: Factory, reference: Callable, **options) -> Case:
     return case(
         "muon",
@@ -143,8 +107,6 @@ def muon_case(configuration: str, ours: Factory, reference: Callable, **options)
         ours,
         reference,
         leaves=matrices(),
-        precision_factor=2.0,
-        reason=ROUNDED_NORM,
         **options,
     )
 
