@@ -181,29 +181,17 @@ class BatchNorm(RunningNorm):
         )
         self.axis_name = axis_name
 
-    def _normalized(
-        self,
-        input: jax.Array,
-        running_mean: jax.Array | None,
-        running_var: jax.Array | None,
-        weight: jax.Array | None,
-        bias: jax.Array | None,
-        *,
-        training: bool,
-    ) -> Normalized:
-        tracks = training and running_mean is not None
+    def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
+        tracks = training and self.running_mean is not None
         momentum = self.momentum
         if momentum is None:
             momentum = 1 / (self.num_batches_tracked[...] + 1).astype(at_least_float32(input.dtype)) if tracks else 1.0
         result = batch_norm(
             input,
-            running_mean,
-            running_var,
-            weight,
-            bias,
-            training,
-            momentum,
-            self.eps,
+            *vectors,
+            training=training,
+            momentum=momentum,
+            eps=self.eps,
             axis=self.axis,
             axis_name=self.axis_name,
         )
