@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain.nn._arrays import check_channels, value
+from jaxtrain.nn._named import named
 
 Normalized = tuple[jax.Array, jax.Array | None, jax.Array | None]
 """An output, and the running mean and variance after it."""
@@ -51,31 +52,33 @@ class RunningNorm(nnx.Module):
         self.running_var = stat(ones)
         self.num_batches_tracked = stat(jnp.zeros((), jnp.int32))
 
+    @named
     def __call__(
         self, input: Float[Array, "*shape"], *, use_running_average: bool | None = None
     ) -> Float[Array, "*shape"]:
         evaluation = self.use_running_average if use_running_average is None else use_running_average
         tracks = self.running_mean is not None
         input = check_channels(type(self).__name__, input, self.axis, self.num_features)
-        vectors = [value(v) for v in (self.running_mean, self.running_var, self.weight, self.bias)]
+        vectors = (value(v) for v in (self.running_mean, self.running_var, self.weight, self.bias))
         output, running_mean, running_var = self._normalized(input, *vectors, training=not (evaluation and tracks))
         if tracks and not evaluation:
             self.running_mean[...] = running_mean
             self.running_var[...] = running_var
         return output
 
+    def reset_running_stats(self) -> None:
+        """Forget all batches: running mean 0, running variance 1, no batch tracked. Without statistics, do nothing.
+
+        PyTorch: the method of the same name.
+        """
+        if self.running_mean is not None:
+            self.running_mean[...] = jnp.zeros_like(self.running_mean[...])
+            self.running_var[...] = jnp.ones_like(self.running_var[...])
+            self.num_batches_tracked[...] = jnp.zeros_like(self.num_batches_tracked[...])
+
     @abstractmethod
-    def _normalized(
-        self,
-        input: jax.Array,
-        running_mean: jax.Array | None,
-        running_var: jax.Array | None,
-        weight: jax.Array | None,
-        bias: jax.Array | None,
-        *,
-        training: bool,
-    ) -> Normalized:
-        """The function that this layer applies."""
+    def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
+        """The function that this layer applies; the vectors are running mean, running variance, weight and bias."""
 
     # `nnx.view_info` reads the docstring, and only if indented by two.
     def set_view(self, use_running_average: bool | None = None) -> None:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Integer
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating
+from jaxtrain.nn._named import named
 from jaxtrain.nn.linear import Linear
 
 
@@ -102,6 +103,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
             for bottleneck, (low, high) in zip(bottlenecks, clusters, strict=True)
         )
 
+    @named
     def __call__(
         self, input: Float[Array, "*batch in_features"], target: Integer[Array, "*batch"]
     ) -> AdaptiveLogSoftmaxOutput:
@@ -122,6 +124,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         output *= jnp.where((target >= 0) & (target < self.n_classes), 1, jnp.nan)
         return AdaptiveLogSoftmaxOutput(output.astype(input.dtype), -jnp.mean(output).astype(input.dtype))
 
+    @named
     def log_prob(self, input: Float[Array, "*batch in_features"]) -> Float[Array, "*batch n_classes"]:
         """The log-probability of every class.
 
@@ -138,6 +141,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         ]
         return jnp.concatenate([head[..., :shortlist], *clusters], axis=-1).astype(input.dtype)
 
+    @named
     def predict(self, input: Float[Array, "*batch in_features"]) -> Integer[Array, "*batch"]:
         """The class of the largest probability; where the head prefers its shortlist, the largest of the shortlist.
 

@@ -181,39 +181,17 @@ class BatchNorm(RunningNorm):
         )
         self.axis_name = axis_name
 
-    def reset_running_stats(self) -> None:
-        """Start the running statistics again, from mean 0 and variance 1, if the layer keeps them.
-
-        PyTorch: the method of the same name.
-        """
-        if self.running_mean is not None:
-            self.running_mean[...] = jnp.zeros_like(self.running_mean[...])
-            self.running_var[...] = jnp.ones_like(self.running_var[...])
-            self.num_batches_tracked[...] = jnp.zeros_like(self.num_batches_tracked[...])
-
-    def _normalized(
-        self,
-        input: jax.Array,
-        running_mean: jax.Array | None,
-        running_var: jax.Array | None,
-        weight: jax.Array | None,
-        bias: jax.Array | None,
-        *,
-        training: bool,
-    ) -> Normalized:
-        tracks = training and running_mean is not None
+    def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
+        tracks = training and self.running_mean is not None
         momentum = self.momentum
         if momentum is None:
             momentum = 1 / (self.num_batches_tracked[...] + 1).astype(at_least_float32(input.dtype)) if tracks else 1.0
         result = batch_norm(
             input,
-            running_mean,
-            running_var,
-            weight,
-            bias,
-            training,
-            momentum,
-            self.eps,
+            *vectors,
+            training=training,
+            momentum=momentum,
+            eps=self.eps,
             axis=self.axis,
             axis_name=self.axis_name,
         )

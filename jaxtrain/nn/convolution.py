@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -180,6 +181,7 @@ class Conv(nnx.Module):
             nnx.Param((bias_init or default_init)(rngs.params(), (out_channels,), param_dtype)) if bias else None
         )
 
+    @named
     def __call__(self, input: Float[Array, "..."]) -> Float[Array, "..."]:
         input = as_floating("Conv", input)
         input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Integer
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn import initializers
+from jaxtrain.nn._named import named
 
 
 def embedding(
@@ -149,6 +150,7 @@ class Embedding(nnx.Module):
             table = table.at[self.padding_idx].set(0)
         self.embedding = nnx.Param(table)
 
+    @named
     def __call__(self, input: Integer[Array, "*shape"]) -> Float[Array, "*shape embedding_dim"]:
         return embedding(
             input, self.embedding[...], self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq

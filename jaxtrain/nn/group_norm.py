@@ -9,6 +9,7 @@ from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, channel_axis, check_channels, check_size, per_channel, value
+from jaxtrain.nn._named import named
 from jaxtrain.nn._standardize import Over, standardize
 
 
@@ -142,6 +143,7 @@ class GroupNorm(nnx.Module):
         self.weight = nnx.data(nnx.Param(jnp.ones(num_channels, param_dtype)) if affine else None)
         self.bias = nnx.data(nnx.Param(jnp.zeros(num_channels, param_dtype)) if affine and bias else None)
 
+    @named
     def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         input = check_channels("GroupNorm", input, self.axis, self.num_channels)
         return group_norm(input, self.num_groups, value(self.weight), value(self.bias), self.eps, axis=self.axis)

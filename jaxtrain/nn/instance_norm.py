@@ -161,17 +161,6 @@ class InstanceNorm(RunningNorm):
             num_features, eps, momentum, affine, track_running_stats, bias=bias, axis=axis, param_dtype=param_dtype
         )
 
-    def _normalized(
-        self,
-        input: jax.Array,
-        running_mean: jax.Array | None,
-        running_var: jax.Array | None,
-        weight: jax.Array | None,
-        bias: jax.Array | None,
-        *,
-        training: bool,
-    ) -> Normalized:
+    def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
         momentum = 0.0 if self.momentum is None else self.momentum
-        return instance_norm(
-            input, running_mean, running_var, weight, bias, training, momentum, self.eps, axis=self.axis
-        )
+        return instance_norm(input, *vectors, use_input_stats=training, momentum=momentum, eps=self.eps, axis=self.axis)

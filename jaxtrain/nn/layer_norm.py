@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
+from jaxtrain.nn._named import named
 from jaxtrain.nn._standardize import Over, standardize
 
 
@@ -108,5 +109,6 @@ class LayerNorm(nnx.Module):
         self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if affine else None)
         self.bias = nnx.data(nnx.Param(jnp.zeros(self.normalized_shape, param_dtype)) if affine and bias else None)
 
+    @named
     def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return layer_norm(input, self.normalized_shape, value(self.weight), value(self.bias), self.eps)

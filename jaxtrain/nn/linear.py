@@ -5,13 +5,16 @@ import math
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from flax.nnx.nn.dtypes import promote_dtype
 from jax.nn.initializers import Initializer
+from jax.sharding import NamedSharding, PartitionSpec
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._named import named
 
 
 def linear(
@@ -46,7 +49,7 @@ def linear(
     return with_bias(jnp.matmul(input, kernel), bias)
 
 
-class Linear(nnx.Linear):
+class Linear(nnx.Module):
     """Affine map of the last axis with a trained kernel and bias, y = x · kernel + bias.
 
     Both start uniform in [-1/√in_features, 1/√in_features).
@@ -100,25 +103,22 @@ class Linear(nnx.Linear):
         check_integer("Linear", "out_features", out_features, 0)
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         default_init = initializers.uniform(-bound, bound)
-        super().__init__(
-            in_features,
-            out_features,
-            use_bias=bias,
-            dtype=dtype,
-            param_dtype=param_dtype,
-            kernel_init=kernel_init or default_init,
-            bias_init=bias_init or default_init,
-            rngs=rngs,
+        self.in_features = in_features
+        self.out_features = out_features
+        self.dtype = dtype
+
+        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), (in_features, out_features), param_dtype))
+        self.bias = nnx.data(
+            nnx.Param((bias_init or default_init)(rngs.params(), (out_features,), param_dtype)) if bias else None
         )
 
+    @named
     def __call__(
-        self, inputs: Float[Array, "*batch in_features"], out_sharding=None
+        self, input: Float[Array, "*batch in_features"], out_sharding: NamedSharding | PartitionSpec | None = None
     ) -> Float[Array, "*batch out_features"]:
-        inputs = _as_features("Linear", inputs, self.in_features)
-        inputs, kernel, bias = self.promote_dtype((inputs, self.kernel[...], value(self.bias)), dtype=self.dtype)
-        last_by_first = (((inputs.ndim - 1,), (0,)), ((), ()))
-        output = self.dot_general(inputs, kernel, last_by_first, precision=self.precision, out_sharding=out_sharding)
-        return with_bias(output, bias)
+        input = _as_features("Linear", input, self.in_features)
+        input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)
+        return with_bias(jnp.matmul(input, kernel, out_sharding=out_sharding), bias)
 
 
 def _as_features(where: str, input: ArrayLike, in_features: int) -> jax.Array:

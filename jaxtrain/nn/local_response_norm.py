@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, channel_axis
+from jaxtrain.nn._named import named
 
 
 def local_response_norm(
@@ -102,5 +103,6 @@ class LocalResponseNorm(nnx.Module):
         self.k = k
         self.axis = axis
 
+    @named
     def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return local_response_norm(input, self.size, self.alpha, self.beta, self.k, axis=self.axis)

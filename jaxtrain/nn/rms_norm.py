@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
+from jaxtrain.nn._named import named
 
 
 def rms_norm(
@@ -105,5 +106,6 @@ class RMSNorm(nnx.Module):
         self.eps = eps
         self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if elementwise_affine else None)
 
+    @named
     def __call__(self, input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         return rms_norm(input, self.normalized_shape, value(self.weight), self.eps)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -199,6 +200,7 @@ class ConvTranspose(nnx.Module):
             nnx.Param((bias_init or default_init)(rngs.params(), (out_channels,), param_dtype)) if bias else None
         )
 
+    @named
     def __call__(self, input: Float[Array, "..."], output_size: Sequence[int] | None = None) -> Float[Array, "..."]:
         input = as_floating("ConvTranspose", input)
         input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)

@@ -31,6 +31,23 @@ def test_momentum_none_is_the_mean_over_all_batches():
     np.testing.assert_allclose(layer.running_var[...], UNBIASED, rtol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [nn.BatchNorm, partial(nn.InstanceNorm, track_running_stats=True)])
+def test_reset_running_stats_forgets_all_batches(layer):
+    made, fresh = layer(2, param_dtype=jnp.bfloat16), layer(2, param_dtype=jnp.bfloat16)
+    made(X[None])
+    assert made.running_mean[...].any()
+    made.reset_running_stats()
+    for got, expected in zip(*(jax.tree.leaves(nnx.state(one, nnx.BatchStat)) for one in (made, fresh)), strict=True):
+        np.testing.assert_array_equal(got, expected)
+        assert got.dtype == expected.dtype
+
+
+def test_without_statistics_there_is_nothing_to_reset():
+    layer = nn.BatchNorm(2, track_running_stats=False)
+    layer.reset_running_stats()
+    assert layer.running_mean is None
+
+
 def test_evaluation_uses_and_keeps_the_running_statistics():
     layer = nn.BatchNorm(2)
     layer(X)
@@ -63,6 +80,14 @@ def test_far_mean_costs_no_digits(mean):
     wide = x.astype(np.float64)
     expected = (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-5)
     assert np.abs(nn.batch_norm(jnp.asarray(x), None, None, training=True)[0] - expected).max() < 2e-6
+
+
+@pytest.mark.parametrize(("mean", "limit"), [(0.0, 3e-9), (1e3, 3.1e-5)])
+def test_the_running_mean_is_as_good_as_its_rounding(mean, limit):
+    """A correction of the first mean must help where it is large, and not harm where it is small."""
+    x = (mean + np.random.default_rng(0).normal(size=(32, 16, 16, 8))).astype(np.float32)
+    tracked = nn.batch_norm(jnp.asarray(x), jnp.zeros(8), jnp.ones(8), training=True, momentum=1.0)[1]
+    assert np.abs(tracked - x.mean((0, 1, 2), dtype=np.float64)).max() <= limit
 
 
 def test_statistics_carry_no_gradient_and_output_does():

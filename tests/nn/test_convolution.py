@@ -115,6 +115,14 @@ def test_what_the_padding_holds(mode, padded):
     np.testing.assert_array_equal(copy(jnp.array([[[1.0], [2.0], [3.0]]])).ravel(), padded)
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_zeros_are_left_to_the_convolution(layer):
+    """A padded copy of the input would cost memory and time."""
+    program = str(jax.make_jaxpr(layer(4, 6, 3, padding=1, rngs=RNGS))(X))
+    assert "conv_general_dilated" in program
+    assert " pad[" not in program
+
+
 def test_same_padding_puts_the_odd_zero_at_the_end():
     output = nn.conv(jnp.array([[[1.0], [2.0], [4.0]]]), jnp.ones((2, 1, 1)), padding="same")
     assert output.ravel().tolist() == [3.0, 6.0, 4.0]

@@ -93,6 +93,27 @@ def test_layers_draw_masks_of_their_own_at_every_call():
     assert len({mask.tobytes() for mask in masks}) == 4
 
 
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_successive_masks_are_independent_even_if_shifted(impl):
+    layer = nn.Dropout(0.5, rngs=nnx.Rngs(dropout=jax.random.key(3, impl=impl)))
+    first, *others = (np.asarray(layer(jnp.ones(2**16)) == 0) for _ in range(4))
+    pvalues = [
+        stats.binomtest(int((first ^ np.roll(other, shift)).sum()), first.size).pvalue
+        for other in others
+        for shift in (-2, -1, 0, 1, 2)
+    ]
+    assert min(pvalues) > 0.01 / len(pvalues)
+
+
+def test_a_mask_costs_no_hash_but_its_own():
+    layer = nn.Dropout(0.5, rngs=nnx.Rngs(0))
+    graph, state = nnx.split(layer)
+    program = str(jax.make_jaxpr(lambda state, x: nnx.merge(graph, state)(x))(state, jnp.ones(3)))
+    assert program.count("random_bits") == 1
+    assert "fold_in" not in program
+    assert "random_split" not in program
+
+
 def test_masks_repeat_with_the_state_of_the_streams():
     model, x = TwoDropouts(nnx.Rngs(dropout=3)), jnp.ones(64)
     graph, start = nnx.split(model)
