@@ -78,11 +78,11 @@ def as_class_weight(where: str, value: ArrayLike | None, classes: int, dtype: np
 
 
 def promoted(*arrays: Array | None) -> tuple[np.dtype, list[Any]]:
-    """The dtype of the result, which is what `arrays` promote to, and the arrays in the dtype of the computation.
+    """The dtype of the result, to which the floats among `arrays` promote, and all arrays in that of the computation.
 
-    That dtype is the same, but float32 where it is narrower. None stays None.
+    The computation has the same dtype, but float32 where it is narrower. None stays None.
     """
-    dtype = jnp.result_type(*(array for array in arrays if array is not None))
+    dtype = jnp.result_type(*(array for array in arrays if array is not None and _is(array, jnp.floating)))
     working = at_least_float32(dtype)
     return dtype, [None if array is None else array.astype(working) for array in arrays]
 

@@ -1,7 +1,8 @@
-"""What holds for every loss: bad input, reductions, dtypes, transformations."""
+"""What holds for every loss: bad input, reductions, dtypes, transformations, memory, names in profiles."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,6 +14,8 @@ from jax.flatten_util import ravel_pytree
 from jaxtrain import losses
 
 GENERATOR = np.random.default_rng(5)
+FACTORS = {4: 128, 3: 32, 2: 32}
+"""How many times as long an axis is in a large example, by its length."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,22 @@ class Example:
             name: jnp.asarray(array, dtype) if array.dtype.kind == "f" else jnp.asarray(array)
             for name, array in self.arrays.items()
         }
+
+    @property
+    def large(self) -> "Example":
+        """The same with arrays of tens of thousands of elements: repeated along every axis."""
+        tiled = {name: np.tile(array, [FACTORS[size] for size in array.shape]) for name, array in self.arrays.items()}
+        return replace(self, arrays=tiled)
+
+    def lower(self, dtype=jnp.float32) -> jax.stages.Lowered:
+        """The program of the value and of the gradients by all floats."""
+
+        def of_floats(floats, rest):
+            return self(rest | floats)
+
+        arrays = self.cast(dtype)
+        floats = {name: arrays.pop(name) for name in self.floats}
+        return jax.jit(jax.value_and_grad(of_floats)).lower(floats, arrays)
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -153,6 +172,12 @@ EXAMPLES = {
 every_loss = pytest.mark.parametrize("case", EXAMPLES.values(), ids=EXAMPLES.keys())
 
 
+def largest_float64(program: str) -> int:
+    """The number of elements of the largest float64 array in the text of a program."""
+    shapes = re.findall(r"tensor<((?:\d+x)*)f64>", program)
+    return max((int(np.prod([int(size) for size in shape.split("x")[:-1]])) for shape in shapes), default=0)
+
+
 @every_loss
 def test_unknown_reduction_names_the_known_ones(case):
     with pytest.raises(ValueError, match=r"reduction must be one of 'mean', 'sum', 'none'.*, got 'average'"):
@@ -245,3 +270,42 @@ def test_first_and_second_derivatives_are_those_of_the_value(case):
 
         for derivative, difference in zip(*derivatives_and_differences(1e-5), strict=True):
             np.testing.assert_allclose(derivative, difference, rtol=1e-7, atol=1e-8)
+
+
+@every_loss
+def test_float64_is_for_few_numbers_only(case):
+    largest = max(array.size for array in case.large.arrays.values())
+    assert 0 < largest_float64(case.large.lower().as_text()) <= largest / 64
+
+
+@every_loss
+def test_memory_is_a_few_times_that_of_the_arguments(case):
+    given = sum(array.nbytes for array in case.large.arrays.values())
+    for dtype in (jnp.float32, jnp.bfloat16):
+        needed = case.large.lower(dtype).compile().memory_analysis().temp_size_in_bytes
+        assert needed <= 4 * given
+
+
+@every_loss
+def test_profiles_name_the_loss(case):
+    assert f"jit(of_floats)/jvp({case.loss.__name__})/" in case.lower().as_text(debug_info=True)
+
+
+@every_loss
+def test_batch_size_may_be_symbolic(case):
+    if case.loss is losses.linear_cross_entropy:
+        pytest.skip("a batch of unknown size cannot be cut into chunks")
+    (batch,) = jax.export.symbolic_shape("batch")
+    symbolic = {
+        name: jax.ShapeDtypeStruct((batch, *array.shape[1:]) if len(array) == 4 else array.shape, array.dtype)
+        for name, array in case.cast(jnp.float32).items()
+    }
+    exported = jax.export.export(jax.jit(case))(symbolic)
+    np.testing.assert_allclose(exported.call(case.cast(jnp.float32)), case(), rtol=1e-6)
+
+
+@every_loss
+def test_nothing_is_promoted_silently(case):
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+        arrays = case.cast(jnp.float32)
+        assert jnp.isfinite(jax.jit(case)(arrays))

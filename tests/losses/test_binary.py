@@ -27,6 +27,16 @@ def test_certainty_costs_at_most_a_hundred_but_has_a_slope():
     np.testing.assert_allclose(gradient, [-1e12, 1e12, 0.0, 0.0], rtol=1e-6)
 
 
+def test_saturated_probabilities_have_the_same_slope_forward_as_backward():
+    def loss(logits):
+        return losses.binary_cross_entropy(jax.nn.sigmoid(logits), jnp.array([0.0, 1.0, 0.5]))
+
+    logits = jnp.array([20.0, -120.0, 1.0])
+    expected = jax.grad(loss)(logits)
+    assert np.isfinite(expected).all()
+    np.testing.assert_allclose(jax.jacfwd(loss)(logits), expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("logit", [0.0, 1e-30, 50.0, 1e4, 3e38])
 def test_every_finite_logit_has_a_finite_loss_and_gradient(logit):
     for sign in (-1.0, 1.0):

@@ -57,6 +57,11 @@ def test_gradient_is_minus_the_posterior():
     assert not gradient[3:, 2].any()
 
 
+def test_profiles_name_the_loss():
+    lowered = jax.jit(jax.grad(losses.ctc_loss)).lower(LOG_PROBS, TARGETS, FRAMES, LABELS)
+    assert "/jvp(ctc_loss)/" in lowered.as_text(debug_info=True)
+
+
 def test_nan_beyond_the_last_frame_is_not_looked_at():
     broken = LOG_PROBS.at[4, 1].set(jnp.nan)
     value, gradient = jax.value_and_grad(losses.ctc_loss)(broken, TARGETS, FRAMES, LABELS)
