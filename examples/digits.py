@@ -110,8 +110,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a network on handwritten digits.")
     parser.add_argument("--net", choices=["dropout", "batchnorm"], default="dropout")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0, help="of weights, dropout masks and the order of the digits")
-    parser.add_argument("--figure", type=Path, help="default: figures/digits-<net>.png beside this script")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the weights, the dropout masks and the order of the digits"
+    )
+    parser.add_argument("--figure", type=Path, help="default: figures/digits-<net>.png next to this script")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
 

@@ -6,7 +6,7 @@ computes the logits of each chunk a second time on the way back.
 
     python examples/large_vocabulary.py
 
-Prints the memory that the compiled programs need beside their arguments and results, and the median times of
+Prints the memory that the compiled programs need besides their arguments and results, and the median times of
 alternating runs; exits non-zero if the two disagree or the chunks do not save nine tenths of the memory.
 """
 
@@ -39,7 +39,7 @@ def compiled(loss: Loss, arrays: tuple[jax.Array, ...]) -> jax.stages.Compiled:
 
 
 def megabytes_of(program: jax.stages.Compiled) -> float:
-    """What a program needs beside its arguments and results."""
+    """What a program needs besides its arguments and results."""
     memory = program.memory_analysis()
     if memory is None:
         # Some backends of XLA have no such analysis, and without it there is nothing to show.

@@ -82,7 +82,7 @@ def new_twin(seed: int, activation: str) -> TorchNet:
 
 
 def parameters_of(twin: TorchNet) -> dict[str, dict[str, jax.Array]]:
-    """Its parameters, as those of `Net`."""
+    """Its parameters, arranged as in `Net`."""
     parameters: dict[str, dict[str, jax.Array]] = {}
     for name, parameter in twin.named_parameters():
         layer, _, kind = name.partition(".")

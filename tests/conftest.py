@@ -1,6 +1,7 @@
 """What every test process needs before JAX and PyTorch start."""
 
 import os
+from typing import Any
 
 # Eight CPU devices for what is sharded. XLA optimizes little, for compiling is most of a test's time.
 os.environ["XLA_FLAGS"] = " ".join(
@@ -24,7 +25,7 @@ torch.set_num_threads(1)
 class OwnDraws(providers.HypothesisProvider):
     """Draws no constants from the sources imported so far: which these are depends on the tests run before."""
 
-    _local_constants = Constants()
+    _local_constants: Any = Constants()
 
 
 providers.AVAILABLE_PROVIDERS["hypothesis"] = OwnDraws

@@ -1,1 +1,1 @@
-"""What every room stands on: checks, precision, axes, paths and labels of parameters."""
+"""What every room uses: checks, precision, axes, and the paths and labels of parameters."""

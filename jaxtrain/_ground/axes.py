@@ -1,11 +1,11 @@
-"""Axes of arrays: counted from the front, complemented, and vectors laid along one of them."""
+"""Axes of arrays: all but some, and vectors along one of them."""
 
 import jax
 import jax.numpy as jnp
 
 
 def other_axes(ndim: int, *axes: int) -> tuple[int, ...]:
-    """All axes of an array with `ndim` dimensions but `axes`, which count from the front."""
+    """All axes of an array with `ndim` dimensions except `axes`, which count from the front."""
     return tuple(axis for axis in range(ndim) if axis not in axes)
 
 

@@ -1,4 +1,4 @@
-"""Checks of hyper-parameters: what was expected, what came, the way out."""
+"""Checks of hyper-parameters. Errors say what was expected, what was given, and how to fix it."""
 
 import math
 from collections.abc import Collection
@@ -9,15 +9,14 @@ from jax.core import Tracer
 
 
 def is_concrete(value: Any) -> bool:
-    """Whether `value` is a number whose value is known now: neither traced nor a schedule."""
+    """Whether the number `value` is known now: neither traced nor a schedule."""
     return not callable(value) and not isinstance(value, Tracer)
 
 
 def is_zero(value: Any) -> bool:
-    """Whether `value` is a plain Python zero: the feature that it controls is then left out of the program.
+    """Whether `value` is a plain Python zero, so that the program can omit the feature that it controls.
 
-    Arrays never are, not even concrete ones, so that `optax.inject_hyperparams` sees the same program with a
-    coefficient that is zero now and another later.
+    An array of zero is not, even if it is concrete: in the same program `optax.inject_hyperparams` may change it later.
     """
     return isinstance(value, int | float) and value == 0
 
@@ -32,9 +31,9 @@ def check_range(
     open_low: bool = False,
     open_high: bool = False,
 ) -> None:
-    """Raise `ValueError` unless every concrete `value` lies between `low` and `high` (NaN never does).
+    """Raise unless every number in `value` lies between `low` and `high` (NaN never does).
 
-    Traced arrays and schedules pass unseen.
+    Traced arrays and schedules are not checked.
     """
     if not is_concrete(value):
         return
@@ -54,7 +53,7 @@ def check_range(
 def check_scalar(
     where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, **ends: bool
 ) -> None:
-    """`check_range` of what must be one number: an array with axes is refused, even if it is traced."""
+    """`check_range` of one number: an array with axes is refused, even if it is traced."""
     check_range(where, name, value, low, high, **ends)
     if not callable(value) and np.ndim(value):
         raise ValueError(f"{where}: {name} must be one number, got an array of shape {np.shape(value)}")

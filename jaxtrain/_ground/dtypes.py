@@ -1,11 +1,11 @@
-"""The precision in which everything computes: never below float32."""
+"""The precision of all arithmetic: never below float32."""
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 
 def at_least_float32(*dtypes: DTypeLike) -> jnp.dtype:
-    """The dtype to compute in for data of `dtypes`: what they promote to, but float32 where that is narrower."""
+    """The dtype of arithmetic on data of `dtypes`: the dtype to which they promote, or float32 if that is narrower."""
     return jnp.result_type(*dtypes, jnp.float32)
 
 

@@ -1,9 +1,9 @@
 """Scalars in float64 inside float32 programs.
 
-PyTorch keeps learning rates, bias corrections and schedules in Python floats, which are float64. Computed in
-float32, `1 - 0.999**t` loses five digits. `in_float64` is the one place where this package leaves the
-program's default precision: everything in it runs in float64 under `jit`, `grad`, `vmap` and `scan`, whether or not
-`jax_enable_x64` is on, and only the result is rounded.
+PyTorch keeps learning rates, bias corrections and schedules in Python floats, which are float64. Computed in float32,
+`1 - 0.999**t` loses five digits. `in_float64` is the one place where this package leaves the program's default
+precision: it runs a function in float64 under `jit`, `grad`, `vmap` and `scan`, whether or not `jax_enable_x64` is on,
+and rounds only the result.
 """
 
 from collections.abc import Callable, Collection
@@ -26,17 +26,17 @@ def in_float64(function: Callable[..., Any], *args: Any, dtype: DTypeLike) -> An
 
     Args:
         function: any traceable function. Python floats and callables in it are evaluated in float64, too.
-        *args: its arguments, passed on unchanged.
+        *args: arguments of the function, passed on unchanged.
         dtype: the dtype of the result.
 
     Returns:
-        The function's result (any pytree): floats in `dtype`, booleans and integers unchanged.
+        The result of the function, any pytree: floats in `dtype`, booleans and integers unchanged.
     """
     return in_float64_for({dtype}, function, *args)[dtype]
 
 
 def in_float64_for(dtypes: Collection[DTypeLike], function: Callable[..., Any], *args: Any) -> dict[DTypeLike, Any]:
-    """`in_float64` for several dtypes: one evaluation, and a rounded result by dtype."""
+    """`in_float64` for several dtypes: one evaluation, and one rounded result for each dtype."""
 
     def rounded(value: ArrayLike, dtype: DTypeLike) -> jax.Array:
         value = jnp.asarray(value)

@@ -1,4 +1,4 @@
-"""Labels of parameters, by their path."""
+"""Labels of parameters, by their paths."""
 
 import re
 from collections.abc import Hashable, Mapping
@@ -14,20 +14,20 @@ Label = TypeVar("Label", bound=Hashable)
 def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -> PyTree[Label]:
     """Give each parameter the label of the one rule that matches its path.
 
-    The path of a parameter joins the names that lead to it, as in `encoder/0/kernel`. A rule matches where its pattern
-    is found anywhere in the path (`re.search`), so `^` and `$` are for you to write.
+    The path of a parameter joins the names that lead to it, as in `encoder/0/kernel`. A rule matches if its pattern is
+    found anywhere in the path (`re.search`); write `^` and `$` to anchor it.
 
     Args:
         params: parameters, in any pytree: a dict, an `nnx.State`, a module.
-        rules: labels by regular expression. The label under None, if any, goes to every parameter that no pattern
-            matches.
+        rules: labels by regular expression. The label under None, if there is one, is for every parameter that no
+            pattern matches.
 
     Returns:
-        A tree of labels, of the same structure; what `optax.partition` asks for.
+        A tree of labels, of the same structure, for `optax.partition`.
 
     Raises:
-        ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter. The message
-            names them.
+        ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter or is not a
+            regular expression. The message names them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -42,10 +42,9 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
           body/bias: by none of '^head/', 'kernel$'; add a rule, or a label for the rest under None
           head/kernel: by '^head/', 'kernel$'; make the patterns narrower
 
-    Torch counterpart: none; PyTorch's parameter groups are lists that a script collects by hand from
-    `model.named_parameters()`.
+    PyTorch: none; its parameter groups are lists that a script collects by hand from `model.named_parameters()`.
     """
-    patterns = {pattern: re.compile(pattern) for pattern in rules if pattern is not None}
+    patterns = {pattern: _compiled(pattern) for pattern in rules if pattern is not None}
     unused, problems = set(patterns), []
 
     def label(path: str, _: Array) -> Label | None:
@@ -63,3 +62,10 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
     if unused:
         raise ValueError(f"label_parameters: no parameter is matched by {', '.join(map(repr, sorted(unused)))}")
     return labels
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"label_parameters: expected regular expressions, got {pattern!r}: {error}") from None

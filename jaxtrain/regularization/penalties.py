@@ -120,7 +120,7 @@ def elastic_net_penalty(
         >>> print(regularization.elastic_net_penalty({"kernel": jnp.array([1.0, -3.0])}, 2.0, l1_ratio=0.25))
         9.5
 
-    PyTorch: none. The arguments have the names and meanings of those of `sklearn.linear_model.ElasticNet`.
+    PyTorch: none. The arguments have the names of `sklearn.linear_model.ElasticNet`, with `strength` for `alpha`.
 
     Source: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005.
     """

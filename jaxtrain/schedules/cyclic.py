@@ -90,7 +90,7 @@ def cyclic_momentum(
 
         max_momentum - (max_momentum - base_momentum) · triangle(count) · scale
 
-    The triangle and its scale are those of `cyclic_lr`.
+    The triangle and its scale are the same as in `cyclic_lr`.
 
     Args:
         base_momentum: the momentum at the top of an unscaled triangle, from 0 to 1. Default 0.8.

@@ -124,7 +124,7 @@ def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -
 
 
 def _length(total_iters: int) -> jax.Array:
-    """The length of the change as a divisor; 1 where there is no change, of which 0 steps are done at every count."""
+    """The length of the change as a divisor. Without a change it is 1, and the number of steps done stays 0."""
     return jnp.maximum(as_float64(total_iters), 1.0)
 
 

@@ -158,8 +158,9 @@ def reduce_lr_on_plateau(
     def init() -> PlateauState:
         dtype = default_float()
         worst = jnp.asarray(jnp.inf if mode == "min" else -jnp.inf, dtype)
-        zero = jnp.zeros((), jnp.int32)
-        return PlateauState(in_float64(reduced, zero, dtype=dtype), worst, zero, zero, zero)
+        # Three arrays, not one three times: a buffer can be donated only once.
+        zeros = (jnp.zeros((), jnp.int32) for _ in range(3))
+        return PlateauState(in_float64(reduced, 0, dtype=dtype), worst, *zeros)
 
     def update(state: PlateauState, metrics: ArrayLike) -> PlateauState:
         if jnp.ndim(metrics):

@@ -99,7 +99,7 @@ class Totals:
         self._last_read = time.monotonic()
 
     def add(self, metrics: dict[str, Average]) -> None:
-        """Take the metrics of the step just dispatched, and read those of earlier steps if they are due."""
+        """Take the metrics of the step just dispatched, and read the metrics of earlier steps if they are due."""
         self._waiting.append(metrics)
         if len(self._waiting) > self._CHUNK or time.monotonic() - self._last_read > self._PATIENCE:
             self._read(len(self._waiting) - 1)

@@ -85,7 +85,7 @@ def test_target_too_long_for_its_frames_costs_infinity_or_zero():
 
 def test_empty_target_is_all_blanks():
     each = losses.ctc_loss(LOG_PROBS, TARGETS, jnp.array([5, 0, 0]), jnp.array([0, 0, 1]), reduction="none")
-    np.testing.assert_allclose(each, [-LOG_PROBS[:, 0, 0].sum(), 0, np.inf], rtol=1e-6)
+    np.testing.assert_allclose(each, np.array([-LOG_PROBS[:, 0, 0].sum(), 0, np.inf]), rtol=1e-6)
 
 
 def test_label_out_of_range_gives_nan_in_loss_and_gradient():

@@ -1,5 +1,7 @@
 """Constraints: where the parameters land, composition, precision, bad input."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from jaxtrain import optim, regularization
 KERNEL = jnp.array([[3.0, 0.3], [4.0, 0.4]])
 
 
-def landed(constraint, kernel=KERNEL, update=None):
+def landed(constraint, kernel=KERNEL, update=None) -> Any:
     update = jnp.zeros_like(kernel) if update is None else update
     update, _ = constraint.update(update, constraint.init(kernel), kernel)
     return optax.apply_updates(kernel, update)

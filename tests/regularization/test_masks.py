@@ -1,5 +1,7 @@
 """Labels and decay masks: what matches, what is refused, which trees."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +45,11 @@ def test_parameters_matched_twice_are_named_with_the_patterns():
 def test_rule_without_a_parameter_is_named():
     with pytest.raises(ValueError, match="no parameter is matched by 'bais'"):
         regularization.label_parameters(PARAMS, {"bais": 0, None: 1})
+
+
+def test_malformed_pattern_is_named():
+    with pytest.raises(ValueError, match=r"expected regular expressions, got '\(head': missing \)"):
+        regularization.label_parameters(PARAMS, {"(head": 0, None: 1})
 
 
 def test_default_decay_leaves_out_biases_and_norms():
@@ -107,7 +114,7 @@ def test_nnx_states_are_named_by_variable():
 
 def test_mask_in_optax_decays_kernels_only():
     decay = optax.add_decayed_weights(0.1, mask=regularization.decay_mask)
-    updates, _ = decay.update(jax.tree.map(jnp.zeros_like, PARAMS), decay.init(PARAMS), PARAMS)
+    updates: Any = decay.update(jax.tree.map(jnp.zeros_like, PARAMS), decay.init(PARAMS), PARAMS)[0]
     np.testing.assert_allclose(updates["head"]["kernel"], np.full((2, 1), 0.1), rtol=1e-6)
     assert not any(np.any(updates["body"][1][name]) for name in ("weight", "bias"))
 
@@ -116,6 +123,6 @@ def test_labels_in_optax_partition():
     labels = regularization.label_parameters(PARAMS, {"^head/": "head", None: "body"})
     optimizer = optax.partition({"head": optim.sgd(1.0), "body": optim.sgd(0.1)}, labels)
     gradients = jax.tree.map(jnp.ones_like, PARAMS)
-    updates, _ = optimizer.update(gradients, optimizer.init(PARAMS), PARAMS)
+    updates: Any = optimizer.update(gradients, optimizer.init(PARAMS), PARAMS)[0]
     assert updates["head"]["bias"][0] == -1.0
     assert updates["body"][0]["bias"][0] == np.float32(-0.1)

@@ -99,6 +99,12 @@ def test_states_keep_their_types():
         assert [leaf.dtype.name for leaf in state] == ["float64", "float64", "int32", "int32", "int32"]
 
 
+def test_the_first_state_can_be_donated():
+    plateau = reduce_lr_on_plateau(0.1)
+    state = jax.jit(plateau.update, donate_argnums=0)(plateau.init(), 1.0)
+    assert (float(state.best), int(state.num_bad_epochs)) == (1.0, 0)
+
+
 def test_traced_rates_run_side_by_side():
     def final(lr):
         plateau = reduce_lr_on_plateau(lr, patience=0)

@@ -1,4 +1,4 @@
-"""TrainState: one pytree of plain arrays, each in a buffer of its own."""
+"""TrainState: one pytree of plain arrays, each in a separate buffer."""
 
 import jax
 import jax.numpy as jnp

@@ -28,6 +28,7 @@ def square(model, batch):
 
 
 def run(net, state, steps):
+    metrics = {}
     for _ in range(steps):
         state, metrics = net.train_step(state, net.batch)
     return state, metrics
@@ -187,6 +188,7 @@ def test_optimizers_get_value_and_value_fn():
 def test_line_search_of_optax_trains():
     state = TrainState.create(Scale(), optax.lbfgs())
     step = make_train_step(square)
+    metrics = {}
     for _ in range(3):
         state, metrics = step(state, jnp.array([1.0, 2.0]))
     assert float(metrics["loss"].value) < 1e-10

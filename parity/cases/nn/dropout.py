@@ -74,7 +74,7 @@ class WithMasks(nnx.Module):
 
 
 def layer_case(
-    layer: type[nnx.Module],
+    layer: type[Any],
     module: Callable,
     reference: TorchFunction,
     p: float,
@@ -84,7 +84,7 @@ def layer_case(
 ) -> Case:
     """A layer in training and in evaluation."""
 
-    def with_masks(layer: type[nnx.Module]) -> Callable[[nnx.Rngs], nnx.Module]:
+    def with_masks(layer: type[Any]) -> Callable[[nnx.Rngs], nnx.Module]:
         return lambda rngs: WithMasks(layer(p, **options, rngs=rngs), reference, p)
 
     return LayerCase(

@@ -57,14 +57,14 @@ def case(configuration: str, ours: Callable, reference: Callable, defects: dict[
     )
 
 
-def torch_functional(input, mean, variance, weight, bias, from_input):
+def torch_functional(input, mean, variance, weight, bias, *, from_input):
     """Outputs and new statistics side by side."""
     mean, variance = mean.clone(), variance.clone()
     output = F.instance_norm(input, mean, variance, weight, bias, from_input, momentum=0.3, eps=1e-3)
     return torch.cat([output.ravel(), mean, variance])
 
 
-def functional(input, mean, variance, weight, bias, from_input, momentum=0.3, eps=1e-3):
+def functional(input, mean, variance, weight, bias, *, from_input, momentum=0.3, eps=1e-3):
     output, mean, variance = nn.instance_norm(input, mean, variance, weight, bias, from_input, momentum, eps, axis=1)
     return jnp.concatenate([output.ravel(), mean, variance])
 
@@ -110,13 +110,15 @@ CASES: list[Case] = [
         LossCase(
             component="nn.instance_norm",
             configuration=f"use_input_stats={from_input}",
-            ours=lambda *arrays, from_input=from_input: functional(*arrays, from_input),
-            reference=lambda *tensors, from_input=from_input: torch_functional(*tensors, from_input),
+            ours=lambda *arrays, from_input=from_input: functional(*arrays, from_input=from_input),
+            reference=lambda *tensors, from_input=from_input: torch_functional(*tensors, from_input=from_input),
             inputs=[(x, *VECTORS) for x in normal((4, CHANNELS, 6))],
             wrt=(0, 3, 4),
             defects={
-                "the other statistics": lambda *arrays, from_input=from_input: functional(*arrays, not from_input),
-                "eps=1e-5": lambda *arrays, from_input=from_input: functional(*arrays, from_input, eps=1e-5),
+                "the other statistics": lambda *arrays, from_input=from_input: functional(
+                    *arrays, from_input=not from_input
+                ),
+                "eps=1e-5": lambda *arrays, from_input=from_input: functional(*arrays, from_input=from_input, eps=1e-5),
             },
         )
         for from_input in (True, False)

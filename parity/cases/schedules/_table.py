@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from torch.optim import Optimizer
 
+from parity.case import Case
 from parity.subjects.schedule import ScheduleCase
 
 Schedule = Callable[[jax.Array], jax.Array]
@@ -20,7 +21,7 @@ def case(
     reference: Reference,
     defects: Mapping[str, Schedule],
     **options: Any,
-) -> ScheduleCase:
+) -> Case:
     """One configuration, with the bug that every schedule can have."""
     return ScheduleCase(
         component=f"schedules.{component}",
