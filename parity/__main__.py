@@ -1,4 +1,4 @@
-"""`python -m parity [COMMAND] [NAME ...]`: prove and measure every component beside PyTorch, here and now."""
+"""`python -m parity [COMMAND] [NAME ...]`: compare every component with PyTorch, and measure it."""
 
 import sys
 from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
@@ -9,7 +9,7 @@ COMMANDS = {
     "run": ("parity.command", "compare every component with PyTorch, case by case (the default)"),
     "inputs": ("parity.torch_inputs.command", "compare on the inputs that PyTorch itself is tested with"),
     "mutants": ("parity.mutants.command", "change the source in one place at a time: do the cases notice?"),
-    "speed": ("parity.speed.command", "measure each component beside its counterpart in JAX"),
+    "speed": ("parity.speed.command", "measure each component and its counterpart in JAX"),
 }
 """The module of each command, imported only to run it, and what it does.
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _overview() -> str:
     lines = [f"  {name:9}{description}" for name, (_, description) in COMMANDS.items()]
-    return "\n".join(["commands, each with a --help of its own:", *lines])
+    return "\n".join(["commands, each with its own --help:", *lines])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ def quietly(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PyTorch warns of what parity gives it on purpose.
+            warnings.simplefilter("ignore")  # PyTorch warns about inputs that parity gives it intentionally.
             return function(*args, **kwargs)
 
     return quiet

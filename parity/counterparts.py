@@ -36,8 +36,8 @@ WITHOUT_COUNTERPART = {
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",
     "schedules.per_epoch": "PyTorch steps a scheduler once an epoch, Optax once a batch",
-    "schedules.cyclic_momentum": "the momentum of `CyclicLR`, a schedule of its own here",
-    "schedules.one_cycle_momentum": "the momentum of `OneCycleLR`, a schedule of its own here",
+    "schedules.cyclic_momentum": "the momentum of `CyclicLR`, a separate schedule here",
+    "schedules.one_cycle_momentum": "the momentum of `OneCycleLR`, a separate schedule here",
     "regularization.label_parameters": "PyTorch groups parameters by hand",
     "regularization.decay_mask": "PyTorch groups parameters by hand",
     "regularization.l1_penalty": "PyTorch users write it",
@@ -59,7 +59,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "optim.lr_scheduler": ("schedules",),
     "optim.swa_utils": ("optim", "schedules", "train"),
 }
-"""By module of PyTorch, the rooms in which the same names are. Of losses PyTorch's functions come first."""
+"""The rooms in which the names of a PyTorch module are found. Functions come before modules, as ours are functions."""
 
 OTHER_NAMES = {
     "nn.BCELoss": "losses.binary_cross_entropy",
@@ -70,7 +70,7 @@ OTHER_NAMES = {
     **{f"nn.Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)},
     **{f"nn.functional.dropout{axes}d": "nn.feature_dropout" for axes in (1, 2, 3)},
 }
-"""Our names where the rule of names does not lead to them."""
+"""Our names that do not follow from PyTorch's by rule."""
 
 NOT_OURS = {
     "params": "an Optax transformation receives the parameters in `init` and `update`",
@@ -83,10 +83,10 @@ NOT_OURS = {
     "fused": "chooses between kernels of PyTorch; XLA compiles one",
     "capturable": "for CUDA graphs; every step here is compiled",
     "differentiable": "every step here can be differentiated",
-    "inplace": "nothing is in place in JAX",
+    "inplace": "JAX changes nothing in place",
     "dtype": "Flax calls it `param_dtype`",
     "device": "JAX places arrays by `jax.default_device` and shardings",
-    "sparse": "gradients of single rows are what `optim.sparse_adam` takes",
+    "sparse": "`optim.sparse_adam` takes the gradients of single rows",
     "_weight": "private in PyTorch",
     "_freeze": "private in PyTorch",
     "error_if_nonfinite": "compiled code cannot raise; the NaN reaches the loss, where `fit` stops",
@@ -105,13 +105,13 @@ JAX_ONLY = {
     "param_dtype": "Flax's name for the dtype of the parameters",
     "axis_name": "names the mesh axis over which statistics are shared",
 }
-"""Arguments of ours that PyTorch has not, and why."""
+"""Arguments of ours that PyTorch does not have, and why."""
 
 
 OTHER_ARGUMENTS = {
     ("losses.linear_cross_entropy", "options"): "an object that holds PyTorch's chunk sizes",
-    ("losses.linear_cross_entropy", "chunk_size"): "what PyTorch's `options` hold",
-    ("nn.ConvTranspose", "padding_mode"): "PyTorch knows zeros only there",
+    ("losses.linear_cross_entropy", "chunk_size"): "a size in PyTorch's `options`",
+    ("nn.ConvTranspose", "padding_mode"): "PyTorch accepts only zeros there",
     ("optim.averaged_model", "model"): "its `init` receives the parameters",
     ("optim.averaged_model", "multi_avg_fn"): "XLA compiles `avg_fn` for all parameters at once",
     ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",

@@ -1,6 +1,7 @@
 """The results as a table on the terminal, as Markdown and as JSON."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def row(result: Result) -> tuple[str, ...]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """For the terminal: a row a case."""
+    """One row for each case, for the terminal."""
     table = Table(*HEADER, title="jaxtrain against PyTorch")
     for result in results:
         table.add_row(*row(result), style=None if result.passed else "bold red")
@@ -60,7 +61,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """A row a component, with its worst figures; wider limits and their reasons below."""
+    """One row for each component, with its worst figures; below, wider limits and their reasons."""
     lines = [
         "| component | cases | float64 | float32: ours, torch's | bfloat16: ours, torch's | float16: ours, torch's "
         "| defects caught |",
@@ -90,7 +91,7 @@ def _worst(results: Sequence[Result], precision: str) -> str:
 
 
 def reasons(results: Sequence[Result]) -> list[str]:
-    """What is particular about a case, such as a wider limit, with the cases that have it."""
+    """The reasons that cases give, mostly for a wider limit, with the cases that give them."""
     found: dict[str, list[str]] = {}
     for case in (result.case for result in results if result.case.reason):
         found.setdefault(": ".join(filter(None, (limits(case), case.reason))), []).append(f"`{case.name}`")
@@ -108,16 +109,16 @@ def limits(case: Case) -> str:
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """Every figure, a case an entry."""
+    """Every figure, one entry for each case; null where a verdict was not reached or an error is infinite."""
     entries: list[dict[str, Any]] = [
         {
             "component": result.case.component,
             "configuration": result.case.configuration,
             "passed": result.passed,
-            "formula_error": result.measurement.formula,
+            "formula_error": _finite(result.measurement.formula),
             "precision": result.case.precision,
-            "error": result.measurement.ours,
-            "torch_error": result.measurement.torch,
+            "error": _finite(result.measurement.ours),
+            "torch_error": _finite(result.measurement.torch),
             "defects": list(result.case.defects),
             "missed": list(result.missed),
             "reason": result.case.reason,
@@ -126,3 +127,7 @@ def as_json(results: Sequence[Result]) -> str:
         for result in results
     ]
     return json.dumps(entries, indent=2) + "\n"
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

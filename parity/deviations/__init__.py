@@ -1,4 +1,4 @@
-"""Where jaxtrain differs from PyTorch on purpose: a file a room."""
+"""Intentional deviations from PyTorch, one file a room."""
 
 from parity.deviations import losses, nn, optim, schedules
 from parity.deviations.deviation import Deviation as Deviation

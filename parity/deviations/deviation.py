@@ -1,4 +1,4 @@
-"""A place where jaxtrain differs from PyTorch on purpose, with an example that is executed on both sides."""
+"""An intentional deviation from PyTorch, with an example that both sides execute."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Deviation:
     Attributes:
         component: public name below `jaxtrain`.
         situation: when the two differ.
-        reason: why ours is the better one.
+        reason: why ours is better.
         ours: an example; its value is printed.
         torch: the same in PyTorch; its value, or the error that it raises.
     """

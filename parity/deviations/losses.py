@@ -1,4 +1,4 @@
-"""Losses that differ on purpose."""
+"""Intentional deviations of losses."""
 
 import math
 
@@ -32,7 +32,7 @@ DEVIATIONS: list[Deviation] = [
     Deviation(
         "losses.cross_entropy",
         "a class out of range (7 of 3)",
-        "compiled code cannot raise; NaN is not silently wrong, as JAX's clamped index would be",
+        "compiled code cannot raise; NaN shows the mistake, where indexing an array would clamp the class silently",
         lambda: losses.cross_entropy(jnp.zeros((1, 3)), jnp.array([7])),
         lambda: F.cross_entropy(torch.zeros(1, 3), torch.tensor([7])),
     ),
@@ -73,7 +73,7 @@ DEVIATIONS: list[Deviation] = [
     Deviation(
         "losses.binary_cross_entropy_with_logits",
         "gradient at a logit of 20 of class 1",
-        "a sigmoid of -20, where PyTorch subtracts one of 20 from 1",
+        "ours computes sigmoid(-20), PyTorch 1 - sigmoid(20), which rounds to 0",
         lambda: jax.grad(losses.binary_cross_entropy_with_logits)(jnp.array([20.0]), jnp.ones(1)),
         lambda: torch_gradient_of_logit(20.0),
     ),
@@ -94,7 +94,7 @@ DEVIATIONS: list[Deviation] = [
     Deviation(
         "losses.ctc_loss",
         "gradient with respect to log-probabilities",
-        "the loss's own; PyTorch's holds that of a log-softmax before it, with which the two agree",
+        "ours is the gradient of the loss alone; PyTorch's includes a log-softmax before it, with which both agree",
         gradient_of_ctc_loss,
         torch_gradient_of_ctc_loss,
     ),

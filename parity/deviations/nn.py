@@ -1,4 +1,4 @@
-"""Layers that differ on purpose."""
+"""Intentional deviations of layers."""
 
 import math
 from collections.abc import Callable
@@ -38,7 +38,7 @@ DEVIATIONS: list[Deviation] = [
     Deviation(
         "nn.dropout",
         "share of NaN when infinities are dropped, p = 0.5",
-        "what is dropped is 0, whatever it was",
+        "a dropped element is 0, even if it was infinite",
         lambda: dropped_infinity(lambda x: nn.dropout(x, 0.5, key=jax.random.key(0)), jnp.full(10_000, jnp.inf)),
         lambda: dropped_infinity(lambda x: F.dropout(x, 0.5), torch.full((10_000,), math.inf)),
     ),

@@ -1,4 +1,4 @@
-"""Optimizers that differ on purpose."""
+"""Intentional deviations of optimizers."""
 
 from typing import Any
 

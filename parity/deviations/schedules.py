@@ -1,4 +1,4 @@
-"""Schedules that differ on purpose."""
+"""Intentional deviations of schedules."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Run the cases on a changed package, in a process apart: each mutant has one to itself."""
+"""Run the cases on a changed package: every mutant in its own process."""
 
 import sys
 import time
@@ -45,7 +45,7 @@ class Verdict:
 
 
 def verdict_on(mutant: Mutant) -> Verdict:
-    """Whether the cases catch a mutant. It may never end, or end its process, and then it is caught, too."""
+    """Whether the cases catch a mutant. A mutant that never ends, or ends its process, is caught, too."""
     receiving, sending = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=_run, args=(sending, mutant, components_of(mutant.module)), daemon=True)
     process.start()

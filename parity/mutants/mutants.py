@@ -108,8 +108,8 @@ def _in_turn(queues: list[list[Mutant]]) -> list[Mutant]:
 
 
 def _computing(tree: ast.Module) -> Iterator[tuple[ast.expr, ast.stmt]]:
-    """The expressions inside functions, in order, each with its statement, but not those of checks, raises, strings,
-    annotations and defaults.
+    """The expressions inside functions, in order, each with its statement; without checks, raises, strings, annotations
+    and defaults.
     """
 
     def walk(node: ast.AST, statement: ast.stmt) -> Iterator[tuple[ast.expr, ast.stmt]]:
@@ -136,7 +136,7 @@ def _computing(tree: ast.Module) -> Iterator[tuple[ast.expr, ast.stmt]]:
 
 
 def _changes(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
-    """What can be put in the place of an expression: kinds and replacements."""
+    """The replacements of an expression, each with its kind."""
     if moved := _with_epsilon_moved(node):
         yield "epsilon", moved
     if isinstance(node, ast.BinOp) and (operator := OPERATORS.get(type(node.op))):

@@ -23,7 +23,7 @@ def survivors(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def summary(verdicts: Sequence[Verdict], possible: int) -> str:
-    """A line a room, and one for all."""
+    """One line for each room, and one for all."""
     rooms: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         rooms.setdefault(verdict.mutant.module.split(".")[1], []).append(verdict)
@@ -37,7 +37,7 @@ def summary(verdicts: Sequence[Verdict], possible: int) -> str:
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:
-    """Every mutant, an entry each."""
+    """One entry for each mutant."""
     entries = [
         {
             "module": verdict.mutant.module,

@@ -1,1 +1,1 @@
-"""Every input that PyTorch's own databases hold for optimizers, losses, norms and dropouts, on both sides."""
+"""All inputs with which PyTorch tests its optimizers, losses, norms and dropouts, on both sides."""

@@ -21,7 +21,7 @@ from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.verdicts import Arrays
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-"""What a norm changes in place in PyTorch, and what ours return, in this order."""
+"""The statistics that PyTorch's norms change in place and ours return, in this order."""
 
 Values = dict[str, Any]
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -50,7 +50,7 @@ class Comparison(ABC):
 
     @abstractmethod
     def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
-        """What ours is called with: constants, arrays to differentiate by, other arrays."""
+        """The arguments of ours: constants, arrays to differentiate by, other arrays."""
 
     @staticmethod
     @abstractmethod

@@ -45,7 +45,7 @@ WIDER: dict[tuple[str, str], dict[str, Any]] = {
     ("optim.radam", "maximize"): INHERITED,
     ("optim.lbfgs", "Tensor lr"): SHORT,
 }
-"""Configurations with wider limits, and why; 1e-12 and a factor of 2 are the limits of all others."""
+"""Configurations with wider limits, and why."""
 
 
 def components() -> dict[str, str]:
@@ -99,12 +99,12 @@ def configured(component: str, torch_name: str, found: OptimizerInput) -> Case:
 
 
 def _limits(component: str, description: str) -> dict[str, Any]:
-    """The limits of a configuration: its own, else those of the component's first case."""
+    """The limits of a configuration: as in `WIDER`, or like the component's first case."""
     own = next(case for case in own_cases.CASES if case.component == component)
     usual = {key: getattr(own, key) for key in ("formula_limit", "precision_factor", "reason")}
     return usual | WIDER.get((component, description), {})
 
 
 def plain(value: Any) -> Any:
-    """PyTorch's number in a tensor as the number that it stands for."""
+    """The number in a tensor; anything else as it is."""
     return value.item() if isinstance(value, torch.Tensor) else value

@@ -1,4 +1,4 @@
-"""Inputs that PyTorch accepts and ours refuses: which they are, told from the input alone, and why."""
+"""The inputs that PyTorch accepts and ours refuses, told from the input alone, and why."""
 
 import re
 from collections.abc import Callable, Set
@@ -33,7 +33,7 @@ REFUSALS = [
     Refusal(
         {"losses.multi_margin_loss"},
         lambda given: given["input"].ndim == given["target"].ndim == 1,
-        "one class in an array of its own, for one example",
+        "one class in an array of one element, for one example",
     ),
     Refusal(
         {"nn.group_norm", "nn.layer_norm", "nn.rms_norm"},

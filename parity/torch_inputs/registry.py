@@ -1,4 +1,4 @@
-"""Which entries of PyTorch's databases are inputs of which component of ours."""
+"""The entries of PyTorch's databases and the components that they are about."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ def functional_call(module: type[torch.nn.Module], function: str, inputs: Module
 
 
 def below_log_softmax(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
-    """Both as functions of logits: PyTorch's gradient of `ctc_loss` contains that of a log-softmax."""
+    """Both as functions of logits, because PyTorch's gradient of `ctc_loss` includes a log-softmax."""
 
     @wraps(ours)
     def of_logits(log_probs: jax.Array, **arguments) -> jax.Array:
@@ -114,4 +114,4 @@ ADAPTED = {
     "alpha_dropout": with_masks,
     "feature_alpha_dropout": with_masks,
 }
-"""What is compared in another surrounding, and how both sides get there."""
+"""Functions that are not compared as they are, and how both sides are adapted."""

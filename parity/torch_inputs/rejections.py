@@ -1,4 +1,4 @@
-"""Every input of an optimizer that PyTorch's own tests expect it to reject, and what ours does with it."""
+"""The inputs that PyTorch's tests expect an optimizer to reject, and what becomes of them here."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ NO_COUNTERPART = {
     "dense params required": "a parameter is an array here",
     "dense params required in param_groups": "a parameter is an array here",
 }
-"""What cannot go wrong here, by PyTorch's description, and why."""
+"""Errors that cannot happen here, by PyTorch's description, and why."""
 
 TAKES_PARAMETERS = {
     "only support 2D parameters": "matrices",
@@ -31,7 +31,7 @@ TAKES_PARAMETERS = {
     "Adafactor does not support complex parameters": "complex",
     "complex not supported": "complex",
 }
-"""What goes wrong with the parameters, by PyTorch's description, and a word that our message has for it."""
+"""Errors in the parameters, by PyTorch's description, and the word that our message uses."""
 
 
 def outcomes(component: str, optimizer: Callable[..., Any], torch_name: str) -> Iterator[Outcome]:
@@ -47,7 +47,7 @@ def outcomes(component: str, optimizer: Callable[..., Any], torch_name: str) -> 
 
 
 def _wrong(optimizer: Callable[..., Any], found: OptimizerInput) -> str:
-    """What is wrong with our answer; empty if it is an error that names the argument, and the parameter in question."""
+    """What is wrong with our answer; empty if it is an error that names the argument and the parameter."""
     call, words = _attempt(optimizer, found)
     try:
         call()
@@ -58,7 +58,7 @@ def _wrong(optimizer: Callable[..., Any], found: OptimizerInput) -> str:
 
 
 def _attempt(optimizer: Callable[..., Any], found: OptimizerInput) -> tuple[Callable[[], Any], list[str]]:
-    """What to call for an input, and the words that the message must have, one of them the argument's name."""
+    """The call for an input, and the words that its error must have, one of them the argument's name."""
     arguments = {name: _to_jax(value) for name, value in found.kwargs.items()}
     if found.description == "duplicate parameters should not occur across param groups either":
         groups: dict[str | None, dict[str, Any]] = {"weight": {}, "kernel|weight": {"lr": 0.1}}

@@ -8,7 +8,7 @@ from parity.torch_inputs.outcome import Findings, Kind
 
 
 def line(findings: Findings) -> str:
-    """A component: its figures, and what is wrong."""
+    """The figures of a component, and its failures."""
     matched, rejected = findings.number(Kind.MATCHED), findings.number(Kind.REJECTED)
     figures = f"{findings.component}: {findings.inputs} inputs, {findings.run} run, {matched} matched"
     if findings.errors:
@@ -54,7 +54,7 @@ def summary(found: Sequence[Findings]) -> str:
 
 
 def markdown(found: Sequence[Findings], versions: str) -> str:
-    """A row a component, then the reasons."""
+    """One row for each component, then the reasons."""
     lines = [
         "| component | inputs | run | matched | error inputs | rejected | without a counterpart |",
         "|---|---|---|---|---|---|---|",
@@ -71,7 +71,7 @@ def markdown(found: Sequence[Findings], versions: str) -> str:
 
 
 def as_json(found: Sequence[Findings]) -> str:
-    """Every input, an entry each."""
+    """One entry for each input."""
     entries = [
         {"component": findings.component, "input": outcome.input, "outcome": outcome.kind, "reason": outcome.reason}
         for findings in found

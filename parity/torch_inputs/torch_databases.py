@@ -1,6 +1,6 @@
 """PyTorch's own databases of test inputs: the one file that knows the private modules in which they live.
 
-Importing those takes five seconds, so it happens at the first question.
+Importing those takes seconds, so it happens only when an input is asked for.
 """
 
 import random
@@ -142,7 +142,7 @@ def _optim_db() -> list[Any]:
 
 
 def _private(module: str, name: str) -> Any:
-    """An attribute of a private module of PyTorch, or an error that says plainly what is missing."""
+    """An attribute of a private module of PyTorch, or an error that says which one is missing."""
     path = f"torch.testing._internal.{module}"
     try:
         return getattr(import_module(path), name)
@@ -164,7 +164,7 @@ def _module_input(found: Any, training: bool) -> ModuleInput:
 
 @contextmanager
 def _same_random_numbers() -> Iterator[None]:
-    """Inside, PyTorch and Python draw the same numbers at every call; outside, nobody notices."""
+    """PyTorch and Python draw the same numbers at every call; the global generators are restored on exit."""
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -34,11 +34,13 @@ def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
-def test_a_failing_case_fails_the_command(arguments, monkeypatch, capsys):
+def test_a_failing_case_fails_the_command(arguments, monkeypatch, capsys, tmp_path):
     wrong = case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
     blind = case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
     monkeypatch.setattr(command, "all_cases", lambda: [wrong, blind])
-    assert main(arguments) == 1
+    assert main([*arguments, "--json", str(tmp_path / "a.json")]) == 1
+    entries = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)  # JSON has no NaN.
+    assert [(entry["passed"], entry["error"] is None) for entry in entries] == [(False, True), (False, False)]
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "0/2 cases of 1 components passed, 0/1 planted defects caught" in printed
     assert "planted defects" in printed
