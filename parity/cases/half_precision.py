@@ -12,6 +12,7 @@ from parity.draws import generator
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
+from parity.verdicts import PRECISION_FACTOR
 
 
 def leaves_for_float16() -> dict[str, Leaf]:
@@ -34,6 +35,7 @@ ROUNDED_BEFORE_THE_LOSS = (
     "the log-probabilities are rounded between softmax and loss, and PyTorch has no kernel to compare"
 )
 NOT_IN_TORCH = {"reason": "PyTorch has no kernel in this precision, and is taken to be exact"}
+USUAL: dict[str, Any] = {"precision_factor": PRECISION_FACTOR, "reason": ""}
 PARTICULAR: dict[tuple[str, str], dict[str, Any]] = {
     **{
         (component, precision): NOT_IN_TORCH
@@ -75,7 +77,7 @@ def in_half_precision(case: Case, precision: str) -> Case:
         precision=precision,
         defects={planted: case.defects[planted]},
         **changes,
-        **PARTICULAR.get((case.component, precision), {}),
+        **(USUAL | PARTICULAR.get((case.component, precision), {})),
     )
 
 
