@@ -14,6 +14,13 @@ from parity.trace import Quantity, Trace
 from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Difference, Measurement, formula_verdict
 
 
+@dataclass(frozen=True)
+class OfTheseInputs:
+    """A defect that only inputs of such sizes show: on smaller or rounder ones it is the right implementation."""
+
+    defect: Any
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Case(ABC):
     """One row of the report.
@@ -22,7 +29,8 @@ class Case(ABC):
         component: public name below `jaxtrain`, such as `optim.adam`.
         configuration: what distinguishes this case from the component's others.
         ours: the implementation under test; what it is depends on the kind of case.
-        defects: wrong implementations by the name of their bug. Each must fail one of the two verdicts.
+        defects: wrong implementations by the name of their bug. Each must fail one of the two verdicts. Wrapped in
+            `OfTheseInputs`, a defect is not planted where other inputs are put in place of the case's.
         formula_limit: largest float64 error, in units.
         precision_factor: largest float32 error, relative to PyTorch's own.
         precision: the dtype of the second verdict.
@@ -118,4 +126,5 @@ class Case(ABC):
 
     def catches(self, defect: str) -> bool:
         """Whether the planted defect fails a verdict."""
-        return not self.measure(self.defects[defect]).passed
+        wrong = self.defects[defect]
+        return not self.measure(wrong.defect if isinstance(wrong, OfTheseInputs) else wrong).passed

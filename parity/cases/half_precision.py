@@ -6,12 +6,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from parity.case import Case
+from parity.case import Case, OfTheseInputs
 from parity.cases import losses, nn, optim, train
 from parity.draws import generator
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
+from parity.verdicts import PRECISION_FACTOR
 
 
 def leaves_for_float16() -> dict[str, Leaf]:
@@ -30,28 +31,21 @@ def narrowed(leaf: Leaf) -> Leaf:
     return replace(leaf, gradients=np.sign(leaf.gradients) * np.clip(np.abs(leaf.gradients), 0.1, 10))
 
 
-ROUNDED_BEFORE_THE_BIAS = {
-    "precision_factor": 3.0,
-    "reason": "the product is rounded to float16 before the bias, so that the backward pass stays in float16, too",
-}
 ROUNDED_BEFORE_THE_LOSS = (
     "the log-probabilities are rounded between softmax and loss, and PyTorch has no kernel to compare"
 )
 NOT_IN_TORCH = {"reason": "PyTorch has no kernel in this precision, and is taken to be exact"}
+USUAL: dict[str, Any] = {"precision_factor": PRECISION_FACTOR, "reason": ""}
 PARTICULAR: dict[tuple[str, str], dict[str, Any]] = {
-    **{(f"nn.{name}", "float16"): ROUNDED_BEFORE_THE_BIAS for name in ("Linear", "linear", "Conv", "conv")},
     **{
         (component, precision): NOT_IN_TORCH
         for component in ("losses.multi_margin_loss", "losses.multilabel_margin_loss", "nn.LocalResponseNorm")
         for precision in ("bfloat16", "float16")
     },
     ("losses.ctc_loss", "bfloat16"): {"precision_factor": 3.0, "reason": ROUNDED_BEFORE_THE_LOSS},
-    ("losses.ctc_loss", "float16"): {"precision_factor": 5.0, "reason": ROUNDED_BEFORE_THE_LOSS},
+    ("losses.ctc_loss", "float16"): {"precision_factor": 3.0, "reason": ROUNDED_BEFORE_THE_LOSS},
 }
 """What is particular about a component in a precision."""
-
-DEFECT = {"optim.clip_grad_norm": "each gradient by itself"}
-"""What is planted, where it is not the last defect: the first is often one of float32's bits, none here scales up."""
 
 SETS = {"losses.rmse_loss": 2}
 """How many sets of inputs count: float16 rounds the others' errors to zero, where PyTorch's gradient is NaN."""
@@ -65,7 +59,7 @@ def held(array: Any, precision: str) -> Any:
 
 
 def in_half_precision(case: Case, precision: str) -> Case:
-    """The case with inputs in `precision`, and one planted defect."""
+    """The case with inputs in `precision`, and the first planted defect that any inputs show."""
     changes: dict[str, Any] = {}
     if isinstance(case, LossCase):
         inputs = case.inputs[: SETS.get(case.component)]
@@ -76,14 +70,14 @@ def in_half_precision(case: Case, precision: str) -> Case:
         changes["leaves"] = {name: narrowed(leaf) for name, leaf in case.leaves.items()}
         if "rows" in case.leaves:
             changes["leaves"] |= leaves_for_float16()
-    planted = DEFECT.get(case.component) or list(case.defects)[-1]
+    planted = next(bug for bug, wrong in case.defects.items() if not isinstance(wrong, OfTheseInputs))
     return replace(
         case,
         configuration=f"{case.configuration}, {precision}",
         precision=precision,
         defects={planted: case.defects[planted]},
         **changes,
-        **PARTICULAR.get((case.component, precision), {}),
+        **(USUAL | PARTICULAR.get((case.component, precision), {})),
     )
 
 

@@ -117,6 +117,8 @@ POISSON = [
         },
         ours=partial(losses.poisson_nll_loss, full=True),
         wrt=BOTH,
+        precision_factor=2.5,
+        reason="a mean multiplies by the rounded 1/N where PyTorch divides by N; over 1,024 elements the two err alike",
     ),
     case(
         "poisson_nll_loss",

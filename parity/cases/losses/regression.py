@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from jaxtrain import losses
+from parity.case import OfTheseInputs
 from parity.cases.losses._table import EACH, case, normal, reduced, uniform
 
 BOTH = (0, 1)
@@ -104,8 +105,8 @@ RMSE = [
         rooted_mse,
         PAIRS,
         {
-            "epsilon in the root": lambda *arrays, reduction: jnp.sqrt(
-                losses.mse_loss(*arrays, reduction=reduction) + 1e-12
+            "epsilon in the root": OfTheseInputs(
+                lambda *arrays, reduction: jnp.sqrt(losses.mse_loss(*arrays, reduction=reduction) + 1e-12)
             ),
             "root before the mean": losses.l1_loss,
         },

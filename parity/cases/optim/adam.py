@@ -7,7 +7,7 @@ import optax
 import torch
 
 from jaxtrain import optim
-from parity.case import Case
+from parity.case import Case, OfTheseInputs
 from parity.cases.optim._table import case, halving, torch_halving
 from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf
@@ -35,7 +35,7 @@ ADAM = [
         optim.adam,
         lambda p: torch.optim.Adam(p),
         defects={
-            "bias corrections in float32": float32_bias_corrections,
+            "bias corrections in float32": OfTheseInputs(float32_bias_corrections),
             "eps in the root": epsilon_in_root,
             "no bias correction": lambda: optax.chain(optax.scale_by_rms(0.999, eps_in_sqrt=False), optax.scale(-1e-3)),
         },
