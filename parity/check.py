@@ -46,11 +46,12 @@ def check_optimizer(
             them.
 
     Example:
+        >>> import parity
         >>> import optax, torch
-        >>> found = check_optimizer(optax.sgd(0.1), lambda parameters: torch.optim.SGD(parameters, 0.1))
+        >>> found = parity.check_optimizer(optax.sgd(0.1), lambda parameters: torch.optim.SGD(parameters, 0.1))
         >>> found.formula < 1e-12
         True
-        >>> check_optimizer(optax.rmsprop(0.1), lambda parameters: torch.optim.RMSprop(parameters, 0.1))
+        >>> parity.check_optimizer(optax.rmsprop(0.1), lambda parameters: torch.optim.RMSprop(parameters, 0.1))
         Traceback (most recent call last):
         ...
         AssertionError: parameter 'scalar' at step 0: ours ...
@@ -83,9 +84,10 @@ def check_loss(
             between them.
 
     Example:
+        >>> import parity
         >>> import numpy as np, optax, torch
         >>> logits, classes = np.array([[2.0, -1.0, 0.5]]), np.array([2])
-        >>> found = check_loss(
+        >>> found = parity.check_loss(
         ...     lambda x, y: optax.softmax_cross_entropy_with_integer_labels(x, y).mean(),
         ...     torch.nn.functional.cross_entropy,
         ...     (logits, classes),
@@ -120,9 +122,11 @@ def check_schedule(
         AssertionError: if a verdict fails; it names the step, both values and how many ulp lie between them.
 
     Example:
+        >>> import parity
         >>> import torch
         >>> from jaxtrain.schedules import step_lr
-        >>> found = check_schedule(step_lr(0.1, 30), lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30))
+        >>> torch_step_lr = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 30)
+        >>> found = parity.check_schedule(step_lr(0.1, 30), torch_step_lr)
         >>> found.passed
         True
     """
@@ -157,9 +161,10 @@ def check_layer(
         ValueError: if a variable of ours has no value among PyTorch's, under the names that `variables` gives them.
 
     Example:
+        >>> import parity
         >>> import numpy as np, torch
         >>> from flax import nnx
-        >>> found = check_layer(
+        >>> found = parity.check_layer(
         ...     lambda rngs: nnx.Linear(3, 2, rngs=rngs),
         ...     lambda: torch.nn.Linear(3, 2),
         ...     np.array([[1.0, -2.0, 0.5]]),

@@ -58,6 +58,8 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         ValueError: if the cutoffs are not as described, or the shapes do not fit.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.AdaptiveLogSoftmaxWithLoss(8, 1000, cutoffs=[10, 100], rngs=nnx.Rngs(0))
         >>> x = jnp.ones((4, 8))

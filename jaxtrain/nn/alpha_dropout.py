@@ -45,6 +45,8 @@ def alpha_dropout(
         ValueError: if p lies outside [0, 1], or training comes without a key.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.alpha_dropout(jnp.zeros(5), p=0.5, training=True, key=jax.random.key(0)))
         [ 0.77919394  0.77919394 -0.77919394 -0.77919394  0.77919394]
@@ -86,6 +88,8 @@ def feature_alpha_dropout(
         ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.feature_alpha_dropout(jnp.zeros((1, 2, 3)), p=0.2, training=True, key=jax.random.key(3)))
         [[[-1.2361598   0.30903995  0.30903995]
@@ -119,6 +123,8 @@ class AlphaDropout(RandomLayer):
         ValueError: if p lies outside [0, 1].
 
     Example:
+        >>> import jax
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.AlphaDropout(0.1, rngs=nnx.Rngs(dropout=2))
         >>> x = jax.random.normal(jax.random.key(0), (100_000,))
@@ -154,6 +160,8 @@ class FeatureAlphaDropout(RandomLayer):
         ValueError: if p lies outside [0, 1], or the input has fewer than two dimensions.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.FeatureAlphaDropout(0.5, rngs=nnx.Rngs(dropout=0))
         >>> print(layer(jnp.zeros((1, 2, 4))))

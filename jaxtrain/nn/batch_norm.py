@@ -65,6 +65,7 @@ def batch_norm(
             evaluation comes without running statistics.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> x = jnp.array([[1.0], [3.0]])
         >>> y, mean, var = nn.batch_norm(x, jnp.zeros(1), jnp.ones(1), training=True)
@@ -148,6 +149,7 @@ class BatchNorm(RunningNorm):
             channels, or training sees a single value a channel.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> layer = nn.BatchNorm(2)
         >>> y = layer(jnp.array([[0.0, 10.0], [2.0, 14.0]]))

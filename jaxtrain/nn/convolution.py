@@ -67,6 +67,7 @@ def conv(
         ValueError: if a size does not fit or is out of range, or "same" comes with a stride.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> signal, kernel = jnp.array([[[1.0], [2.0], [4.0], [8.0]]]), jnp.array([[[1.0]], [[-1.0]]])
         >>> print(nn.conv(signal, kernel, stride=2, padding=1).ravel())
@@ -129,6 +130,8 @@ class Conv(nnx.Module):
             its mode can take from the input.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.Conv(3, 16, (3, 3), stride=2, padding=1, rngs=nnx.Rngs(0))
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 28, 28, 3))).shape)

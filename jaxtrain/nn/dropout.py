@@ -35,6 +35,8 @@ def dropout(
         ValueError: if p lies outside [0, 1], or training comes without a key.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.dropout(jnp.ones(8), p=0.2, key=jax.random.key(2)))
         [1.25 1.25 1.25 1.25 1.25 1.25 1.25 0.  ]
@@ -77,6 +79,7 @@ class Dropout(RandomLayer):
         ValueError: if p lies outside [0, 1].
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> from flax import nnx
         >>> layer = nn.Dropout(0.75, rngs=nnx.Rngs(dropout=0))

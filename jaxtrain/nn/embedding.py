@@ -42,6 +42,7 @@ def embedding(
         ValueError: if the table has not two axes, or padding_idx, max_norm or norm_type is out of range.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> table = jnp.array([[0.0, 1.0], [3.0, 4.0]])
         >>> print(nn.embedding(jnp.array([1, 0, 2]), table, max_norm=2.5))
@@ -109,6 +110,8 @@ class Embedding(nnx.Module):
         ValueError: if a size, padding_idx, max_norm or norm_type is out of range.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.Embedding(10, 3, padding_idx=0, rngs=nnx.Rngs(0))
         >>> print(layer(jnp.array([[4, 7, 0, 0]])).shape, layer.embedding[0])

@@ -38,6 +38,7 @@ def feature_dropout(
         ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
 
     Example:
+        >>> import jax
         >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.feature_dropout(jnp.ones((1, 3, 4)), p=0.5, key=jax.random.key(1)))

@@ -44,6 +44,7 @@ def group_norm(
         ValueError: if a size does not fit, eps is negative, or the batch holds but one value a group.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.group_norm(jnp.array([[0.0, 2.0, 10.0, 20.0]]), num_groups=2, eps=0.0))
         [[-1.  1. -1.  1.]]
@@ -106,6 +107,7 @@ class GroupNorm(nnx.Module):
             `num_channels` channels, or the batch holds but one value a group.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> layer = nn.GroupNorm(2, 4, eps=0.0)
         >>> print(layer(jnp.array([[[0.0, 2.0, 1.0, 7.0]], [[5.0, 3.0, 3.0, 1.0]]])))

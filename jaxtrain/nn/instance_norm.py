@@ -62,6 +62,7 @@ def instance_norm(
             `use_input_stats=False` comes without running statistics.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> x = jnp.array([[[0.0], [4.0]], [[3.0], [7.0]]])
         >>> y, mean, var = nn.instance_norm(x, jnp.zeros(1), jnp.ones(1), momentum=0.5)
@@ -134,6 +135,7 @@ class InstanceNorm(RunningNorm):
             channels, or it has a single position.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.InstanceNorm(2, eps=1e-12)(jnp.array([[[0.0, 5.0], [2.0, 9.0]]])))
         [[[-1. -1.]

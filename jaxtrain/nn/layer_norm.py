@@ -40,6 +40,7 @@ def layer_norm(
         ValueError: if a shape does not fit, or eps is negative.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.layer_norm(jnp.array([1.0, 2.0, 3.0]), 3, eps=0.5))
         [-0.92582  0.       0.92582]
@@ -84,6 +85,7 @@ class LayerNorm(nnx.Module):
         ValueError: if eps is negative, or the input does not end in `normalized_shape`.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.LayerNorm(4)(jnp.array([[0.0, 0.0, 0.0, 8.0]])))
         [[-0.57735   -0.57735   -0.57735    1.7320501]]

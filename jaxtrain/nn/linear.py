@@ -39,6 +39,7 @@ def linear(
         ValueError: if the last axis of the input is not as long as the first of the kernel.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.linear(jnp.array([2.0, 3.0]), jnp.array([[1.0, 0.0], [10.0, 1.0]]), jnp.array([0.5, 0.0])))
         [32.5  3. ]
@@ -76,6 +77,7 @@ class Linear(nnx.Module):
         ValueError: if a size is negative, or the last axis of the input is not `in_features` long.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> from flax import nnx
         >>> layer = nn.Linear(100, 10, rngs=nnx.Rngs(0))

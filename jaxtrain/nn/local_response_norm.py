@@ -43,6 +43,7 @@ def local_response_norm(
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.local_response_norm(jnp.array([[[1.0, 2.0, 3.0]]]), size=2, alpha=2.0, beta=1.0, k=0.0))
         [[[1.         0.4        0.23076923]]]
@@ -87,6 +88,7 @@ class LocalResponseNorm(nnx.Module):
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.LocalResponseNorm(3, alpha=3.0, beta=0.5, k=0.0)(jnp.array([[[3.0, 4.0, 12.0]]])))
         [[[0.6        0.30769232 0.94868326]]]

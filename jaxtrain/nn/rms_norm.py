@@ -39,6 +39,7 @@ def rms_norm(
         ValueError: if a shape does not fit, or eps is negative.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.rms_norm(jnp.array([1.0, 7.0]), 2))
         [0.2 1.4]
@@ -83,6 +84,7 @@ class RMSNorm(nnx.Module):
         ValueError: if eps is negative, or the input does not end in `normalized_shape`.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.RMSNorm(4)(jnp.array([[3.0, 4.0, 0.0, 0.0]])))
         [[1.2 1.6 0.  0. ]]

@@ -65,6 +65,7 @@ def conv_transpose(
         ValueError: if a size does not fit or is out of range.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> signal, kernel = jnp.array([[[1.0], [10.0]]]), jnp.array([[[1.0]], [[2.0]], [[3.0]]])
         >>> print(nn.conv_transpose(signal, kernel, stride=2).ravel())
@@ -148,6 +149,8 @@ class ConvTranspose(nnx.Module):
         ValueError: if a size does not fit or is out of range.
 
     Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
         >>> from jaxtrain import nn
         >>> layer = nn.ConvTranspose(16, 3, (4, 4), stride=2, padding=1, rngs=nnx.Rngs(0))
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 14, 14, 16))).shape)

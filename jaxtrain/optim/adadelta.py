@@ -64,8 +64,9 @@ def adadelta(
     Example:
         The first step is `sqrt(eps / (1 - rho))`, whatever the gradient:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adadelta()
+        >>> optimizer = optim.adadelta()
         >>> update, _ = optimizer.update(jnp.array(100.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(update), 6)
         -0.003162

@@ -75,8 +75,9 @@ def adafactor(
     Example:
         The first step is a hundredth of the parameter's root mean square, of which eight numbers remember the moments:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adafactor()
+        >>> optimizer = optim.adafactor()
         >>> parameter = jnp.full((3, 5), 2.0)
         >>> update, state = optimizer.update(jnp.full((3, 5), 7.0), optimizer.init(parameter), parameter)
         >>> round(float(update[0, 0]), 6)

@@ -64,8 +64,9 @@ def adagrad(
     Example:
         Under a constant gradient the steps shrink as the roots of their number grow:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adagrad(lr=1.0)
+        >>> optimizer = optim.adagrad(lr=1.0)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(3):
         ...     update, state = optimizer.update(jnp.array(1e-6), state)

@@ -72,8 +72,9 @@ def adam(
     Example:
         The first step has the length of the learning rate, whatever the gradient:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adam(lr=0.01)
+        >>> optimizer = optim.adam(lr=0.01)
         >>> update, state = optimizer.update(jnp.array([3.0, -0.002]), optimizer.init(jnp.zeros(2)))
         >>> update.round(5).tolist()
         [-0.009999999776482582, 0.009999999776482582]
@@ -118,8 +119,9 @@ def adamw(
     Example:
         Without a gradient the parameter shrinks by `lr * weight_decay`:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adamw(lr=0.1, weight_decay=0.05)
+        >>> optimizer = optim.adamw(lr=0.1, weight_decay=0.05)
         >>> parameter = jnp.array(2.0)
         >>> update, _ = optimizer.update(jnp.array(0.0), optimizer.init(parameter), parameter)
         >>> round(float(update), 6)

@@ -64,8 +64,9 @@ def adamax(
     Example:
         After a large gradient the small ones count by their share of it:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = adamax(lr=0.1, betas=(0.0, 0.5))
+        >>> optimizer = optim.adamax(lr=0.1, betas=(0.0, 0.5))
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for gradient in (8.0, 1.0, 1.0):
         ...     update, state = optimizer.update(jnp.array(gradient), state)

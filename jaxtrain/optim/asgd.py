@@ -71,8 +71,9 @@ def asgd(
     Example:
         The third position is the first to be averaged, with the second:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = asgd(lr=0.1, lambd=0.0, t0=0)
+        >>> optimizer = optim.asgd(lr=0.1, lambd=0.0, t0=0)
         >>> parameter = jnp.zeros(())
         >>> state = optimizer.init(parameter)
         >>> for _ in range(4):

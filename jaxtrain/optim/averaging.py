@@ -52,8 +52,9 @@ def get_swa_avg_fn() -> AverageFn:
         `function(averaged, current, num_averaged)`, for one array each and the number of models averaged so far.
 
     Example:
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> float(get_swa_avg_fn()(jnp.array(1.0), jnp.array(4.0), jnp.array(2)))
+        >>> float(optim.get_swa_avg_fn()(jnp.array(1.0), jnp.array(4.0), jnp.array(2)))
         2.0
 
     PyTorch: `torch.optim.swa_utils.get_swa_avg_fn`, and `get_swa_multi_avg_fn`, which does the same for a list at once.
@@ -85,8 +86,9 @@ def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
         ValueError: if `decay` is out of range.
 
     Example:
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> float(get_ema_avg_fn(0.75)(jnp.array(1.0), jnp.array(2.0), jnp.array(5)))
+        >>> float(optim.get_ema_avg_fn(0.75)(jnp.array(1.0), jnp.array(2.0), jnp.array(5)))
         1.25
 
     PyTorch: `torch.optim.swa_utils.get_ema_avg_fn`, and `get_ema_multi_avg_fn`, whose order of operations this is. In
@@ -123,8 +125,9 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         outside, whose state is an `AveragedModelState`.
 
     Example:
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> average = averaged_model(get_ema_avg_fn(0.9))
+        >>> average = optim.averaged_model(optim.get_ema_avg_fn(0.9))
         >>> state = average.init({"w": jnp.array(100.0)})
         >>> for w in (1.0, 2.0, 3.0):
         ...     state = average.update_parameters(state, {"w": jnp.array(w)})

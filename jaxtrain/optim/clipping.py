@@ -29,8 +29,9 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
         ValueError: if `max_norm` is negative.
 
     Example:
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> clip = clip_grad_norm(1.0)
+        >>> clip = optim.clip_grad_norm(1.0)
         >>> clipped, _ = clip.update({"a": jnp.array([3.0]), "b": jnp.array([4.0])}, clip.init(None))
         >>> round(float(clipped["b"][0]), 7)
         0.7999998
@@ -70,8 +71,9 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
         ValueError: if `clip_value` is negative.
 
     Example:
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> clip = clip_grad_value(0.5)
+        >>> clip = optim.clip_grad_value(0.5)
         >>> clip.update(jnp.array([-2.0, 0.25, 7.0]), clip.init(None))[0].tolist()
         [-0.5, 0.25, 0.5]
 

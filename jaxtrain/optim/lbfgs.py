@@ -119,10 +119,11 @@ def lbfgs(
     Example:
         A valley in which gradient descent would take thousands of steps:
 
+        >>> from jaxtrain import optim
         >>> import jax, jax.numpy as jnp
         >>> def loss(p):
         ...     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
-        >>> optimizer = lbfgs(line_search_fn="strong_wolfe")
+        >>> optimizer = optim.lbfgs(line_search_fn="strong_wolfe")
         >>> @jax.jit
         ... def step(p, state):
         ...     value, gradient = jax.value_and_grad(loss)(p)

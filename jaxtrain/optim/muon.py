@@ -80,10 +80,12 @@ def muon(
     Example:
         Muon is for hidden layers; give biases, norms, embeddings and often the last layer to `adamw`:
 
+        >>> import optax
+        >>> from jaxtrain import optim
         >>> import jax, jax.numpy as jnp
         >>> params = {"hidden": {"kernel": jnp.ones((3, 12)), "bias": jnp.ones(12)}}
         >>> optimizer = optax.partition(
-        ...     {"muon": muon(lr=0.1, weight_decay=0.0), "adamw": optax.adamw(3e-4)},
+        ...     {"muon": optim.muon(lr=0.1, weight_decay=0.0), "adamw": optax.adamw(3e-4)},
         ...     lambda params: jax.tree.map(lambda p: "muon" if p.ndim == 2 else "adamw", params),
         ... )
         >>> updates, _ = optimizer.update(params, optimizer.init(params), params)

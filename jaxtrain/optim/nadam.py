@@ -75,8 +75,9 @@ def nadam(
     Example:
         The first momentum is 0.45, not 0.9:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = nadam()
+        >>> optimizer = optim.nadam()
         >>> _, state = optimizer.update(jnp.array(3.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(state.mu_product), 6)
         0.450073

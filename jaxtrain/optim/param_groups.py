@@ -38,11 +38,11 @@ def param_groups(
         >>> import jax.numpy as jnp
         >>> from jaxtrain import optim
         >>> params = {"body": {"kernel": jnp.ones(())}, "head": {"kernel": jnp.ones(()), "bias": jnp.ones(())}}
-        >>> optimizer = param_groups(optim.sgd, {"^head/": {"lr": 0.1}, None: {}}, lr=0.01, momentum=0.9)
+        >>> optimizer = optim.param_groups(optim.sgd, {"^head/": {"lr": 0.1}, None: {}}, lr=0.01, momentum=0.9)
         >>> updates, state = optimizer.update(params, optimizer.init(params), params)
         >>> {name: round(float(update["kernel"]), 3) for name, update in updates.items()}
         {'body': -0.01, 'head': -0.1}
-        >>> param_groups(optim.sgd, {"^head/": {"lr": 0.1}}).init(params)
+        >>> optim.param_groups(optim.sgd, {"^head/": {"lr": 0.1}}).init(params)
         Traceback (most recent call last):
         ...
         ValueError: label_parameters: each parameter must be matched by exactly one rule

@@ -70,8 +70,9 @@ def radam(
     Example:
         Five steps of gradient descent, then the sixth is the first adaptive one:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = radam(lr=0.01)
+        >>> optimizer = optim.radam(lr=0.01)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(6):
         ...     update, state = optimizer.update(jnp.array(3.0), state)

@@ -72,8 +72,9 @@ def rmsprop(
     Example:
         A gradient far above `eps` moves the parameter by `lr / sqrt(1 - alpha)`, ten times the learning rate:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = rmsprop(lr=0.01)
+        >>> optimizer = optim.rmsprop(lr=0.01)
         >>> update, _ = optimizer.update(jnp.array(3.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(update), 6)
         -0.1

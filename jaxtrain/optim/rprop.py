@@ -65,8 +65,9 @@ def rprop(
     Example:
         The sign changes at the third gradient, where the parameter rests:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = rprop(lr=0.1)
+        >>> optimizer = optim.rprop(lr=0.1)
         >>> parameter = jnp.ones(())
         >>> state = optimizer.init(parameter)
         >>> for gradient in (5.0, 0.1, -7.0, -7.0):

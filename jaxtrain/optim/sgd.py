@@ -63,8 +63,9 @@ def sgd(
     Example:
         Dampening spares the first step:
 
+        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
-        >>> optimizer = sgd(lr=1.0, momentum=0.9, dampening=0.5)
+        >>> optimizer = optim.sgd(lr=1.0, momentum=0.9, dampening=0.5)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(3):
         ...     update, state = optimizer.update(jnp.ones(()), state)

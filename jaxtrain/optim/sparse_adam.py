@@ -86,11 +86,12 @@ def sparse_adam(
     Example:
         Take the gradient with respect to the rows that were looked up:
 
+        >>> from jaxtrain import optim
         >>> import jax, jax.numpy as jnp
         >>> table, tokens = jnp.ones((4, 2)), jnp.array([3, 1, 3])
         >>> rows = jax.grad(lambda rows: (rows**2).sum())(table[tokens])
-        >>> optimizer = sparse_adam(lr=0.5)
-        >>> update, _ = optimizer.update(SparseRows(tokens, rows), optimizer.init(table), table)
+        >>> optimizer = optim.sparse_adam(lr=0.5)
+        >>> update, _ = optimizer.update(optim.SparseRows(tokens, rows), optimizer.init(table), table)
         >>> print((table + update).round(4))
         [[1.  1. ]
          [0.5 0.5]

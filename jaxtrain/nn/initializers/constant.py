@@ -18,6 +18,7 @@ def constant(val: float) -> Initializer:
         An initializer, `init(key, shape, dtype) -> array`.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> print(nn.initializers.constant(0.25)(jax.random.key(0), (3,)))
         [0.25 0.25 0.25]
@@ -34,6 +35,7 @@ def ones() -> Initializer:
         An initializer, `init(key, shape, dtype) -> array`.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> print(nn.initializers.ones()(jax.random.key(0), (2,)))
         [1. 1.]
@@ -50,6 +52,7 @@ def zeros() -> Initializer:
         An initializer, `init(key, shape, dtype) -> array`.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> print(nn.initializers.zeros()(jax.random.key(0), (2,)))
         [0. 0.]
@@ -69,6 +72,7 @@ def eye() -> Initializer:
         ValueError: when called, if the shape has not two axes.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> print(nn.initializers.eye()(jax.random.key(0), (2, 3)))
         [[1. 0. 0.]
@@ -100,6 +104,8 @@ def dirac(groups: int = 1) -> Initializer:
             does not divide the number of output channels.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.dirac()(jax.random.key(0), (3, 1, 1))
         >>> print(nn.conv(jnp.array([[[2.0], [3.0], [5.0]]]), kernel, padding=1).ravel())

@@ -25,6 +25,8 @@ def orthogonal(gain: float = 1.0) -> Initializer:
         ValueError: when called, if the shape has fewer than two axes.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.orthogonal(gain=2.0)(jax.random.key(0), (5, 3))
         >>> print(jnp.round(kernel.T @ kernel, 3) + 0.0)

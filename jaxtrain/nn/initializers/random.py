@@ -25,6 +25,7 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
         ValueError: if b is below a.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> values = nn.initializers.uniform(-0.5, 0.5)(jax.random.key(0), (1000,))
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
@@ -50,6 +51,7 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
         ValueError: if std is negative.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> values = nn.initializers.normal(3.0, 0.1)(jax.random.key(0), (10_000,))
         >>> print(f"{values.mean():.2f} {values.std():.2f}")
@@ -77,6 +79,7 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
         ValueError: if std is not positive, or b not above a.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> values = nn.initializers.trunc_normal(0.0, 1.0, 1.0, 3.0)(jax.random.key(0), (10_000,))
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
@@ -114,6 +117,7 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
         ValueError: if sparsity or std is out of range; when called, if the shape has not two axes.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.sparse(0.75)(jax.random.key(0), (3, 8))
         >>> print((kernel == 0).sum(1))

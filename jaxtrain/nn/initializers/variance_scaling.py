@@ -30,6 +30,8 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         ValueError: when called, if the shape has fewer than two axes.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.xavier_uniform()(jax.random.key(0), (200, 400))
         >>> print(f"{jnp.abs(kernel).max():.3f}")
@@ -58,6 +60,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         ValueError: when called, if the shape has fewer than two axes.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.xavier_normal(gain=2.0)(jax.random.key(0), (3, 3, 20, 30))
         >>> print(f"{kernel.std():.3f}")
@@ -88,6 +91,8 @@ def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonl
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
 
     Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.kaiming_uniform(nonlinearity="relu")(jax.random.key(0), (600, 100))
         >>> print(f"{jnp.abs(kernel).max():.3f}")
@@ -120,6 +125,7 @@ def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonli
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
 
     Example:
+        >>> import jax
         >>> from jaxtrain import nn
         >>> kernel = nn.initializers.kaiming_normal(mode="fan_out")(jax.random.key(0), (100, 200))
         >>> print(f"{kernel.std():.3f}")

@@ -54,7 +54,7 @@ def empty_steps_uncounted() -> optax.GradientTransformation:
         touched = jnp.array([(gradients[name].indices >= 0).any() for name in sorted(gradients)])
         return updates, new._replace(step=jnp.where(touched, new.step, state.step))
 
-    return optax.GradientTransformation(optimizer.init, update)
+    return optax.GradientTransformation(lambda params: optim.separate_steps(optimizer.init(params)), update)
 
 
 CASES: list[Case] = [
