@@ -106,7 +106,10 @@ def _average(values: Arrays, over: Over) -> Arrays:
     """The mean of each array, with the reduced axes kept at size one, and the channels of a group alike."""
 
     def average(array: jax.Array) -> jax.Array:
-        means = jnp.mean(array, axis=over.axes, keepdims=True)
+        means = array
+        # The first axis, of examples as a rule, comes last: the shorter a sum, the less it rounds.
+        for axes in (over.axes[1:], over.axes[:1]):
+            means = jnp.mean(means, axis=axes, keepdims=True) if axes else means
         if over.groups is None:
             return means
         # Channels are averaged last: fewer numbers in each long sum, which rounds less, and no array of another shape.

@@ -9,11 +9,12 @@ import jax
 
 def compiler_options(dtype: str) -> dict[str, Any]:
     """Little optimization for the formula verdict, in float64, where rounding does not matter: it takes a fifth of the
-    time. For the precision verdict XLA's own, or what the flags of the process say.
+    time. For the precision verdict what users get, whatever the flags of the process say: sums then have their order.
     """
-    if jax.default_backend() != "cpu" or dtype != "float64":
+    if jax.default_backend() != "cpu":
         return {}
-    return {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    exact = dtype == "float64"
+    return {"xla_backend_optimization_level": 0 if exact else 3, "xla_cpu_use_fusion_emitters": not exact}
 
 
 @cache
