@@ -66,16 +66,6 @@ class RunningNorm(nnx.Module):
             self.running_var[...] = running_var
         return output
 
-    def reset_running_stats(self) -> None:
-        """Forget all batches: running mean 0, running variance 1, no batch tracked. Without statistics, do nothing.
-
-        PyTorch: the method of the same name.
-        """
-        if self.running_mean is not None:
-            self.running_mean[...] = jnp.zeros_like(self.running_mean[...])
-            self.running_var[...] = jnp.ones_like(self.running_var[...])
-            self.num_batches_tracked[...] = jnp.zeros_like(self.num_batches_tracked[...])
-
     @abstractmethod
     def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
         """The function that this layer applies; the vectors are running mean, running variance, weight and bias."""

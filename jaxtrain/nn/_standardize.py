@@ -62,24 +62,28 @@ def _standardize(x: jax.Array, scale: jax.Array, bias: jax.Array, over: Over, ep
 def _standardize_jvp(
     over: Over, eps: float, primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[Standardized, Standardized]:
-    """The derivative that autodiff would find, written so that its transpose is short.
+    """The derivative that autodiff would find, written so that its transpose is short and exact.
 
-    What is constant over the reduced axes is put together before it meets an array of full size. Transposed, that is
-    two sums over the gradient g, Σg and Σ(g · normalized), in one pass over the arrays: they are the gradients of bias
-    and scale, and all that the gradient of `x` needs.
+    Transposed, it is two sums over the gradient g, Σg and Σ(g · normalized), in one pass over the arrays: they are the
+    gradients of bias and scale, and all that the gradient of `x` needs. The means are subtracted from g before it is
+    multiplied: products would round the large part that g and its mean have in common.
     """
     (x, scale, bias), (x_tangent, scale_tangent, bias_tangent) = primals, tangents
     centred, mean, variance = _moments(x, over)
     deviation = jnp.sqrt(variance + eps)
     normalized = centred * (1 / deviation)
-    slope = scale / deviation
+    output = centred * (scale / deviation) + bias
 
-    mean_tangent, along = _average((x_tangent, normalized * x_tangent), over)
-    constant, proportional = bias_tangent - slope * mean_tangent, scale_tangent - slope * along
-    return (
-        Standardized(centred * slope + bias, mean, variance),
-        Standardized(x_tangent * slope + constant + normalized * proportional, mean_tangent, 2 * deviation * along),
-    )
+    if over.groups is None and all(scale.ndim == 0 or scale.shape[axis] == 1 for axis in over.axes):
+        moved = x_tangent * (scale / deviation)
+        shift, along = _average((moved, normalized * moved), over)
+        tangent = moved + (bias_tangent - shift) + normalized * (scale_tangent - along)
+    else:
+        moved = x_tangent / deviation
+        shift, along = _average((moved, normalized * moved), over)
+        tangent = (moved - shift - normalized * along) * scale + normalized * scale_tangent + bias_tangent
+    mean_tangent, variance_tangent = _average((x_tangent, 2 * centred * x_tangent), over)
+    return Standardized(output, mean, variance), Standardized(tangent, mean_tangent, variance_tangent)
 
 
 def _moments(x: jax.Array, over: Over) -> Moments:

@@ -183,6 +183,16 @@ class BatchNorm(RunningNorm):
         )
         self.axis_name = axis_name
 
+    def reset_running_stats(self) -> None:
+        """Forget all batches: running mean 0, running variance 1, no batch tracked. Without statistics, do nothing.
+
+        PyTorch: the method of the same name.
+        """
+        if self.running_mean is not None:
+            self.running_mean[...] = jnp.zeros_like(self.running_mean[...])
+            self.running_var[...] = jnp.ones_like(self.running_var[...])
+            self.num_batches_tracked[...] = jnp.zeros_like(self.num_batches_tracked[...])
+
     def _normalized(self, input: jax.Array, *vectors: jax.Array | None, training: bool) -> Normalized:
         tracks = training and self.running_mean is not None
         momentum = self.momentum

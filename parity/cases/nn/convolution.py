@@ -147,6 +147,7 @@ CONV = [
             )
         },
         TWO_AXES,
+        **ONE_SUM,
     ),
     case(
         partial(nn.Conv, kernel_size=4, padding="same"),

@@ -105,6 +105,8 @@ CASES: list[Case] = [
         inputs=normal((4, 16, CHANNELS)),
         to_torch=channels_second,
         from_torch=channels_last,
+        precision_factor=2.0,
+        reason="float32 sums over 16 positions, float64 ones in PyTorch; over 4 ours errs 1.2 times as much as PyTorch",
     ),
     case(
         "axis=1, momentum=None, no bias",
