@@ -168,5 +168,5 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
 def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
     """The value of each example at its index; any value where the index is out of range."""
-    index = jnp.clip(jnp.asarray(index), 0, values.shape[-1] - 1)
+    index = jnp.clip(index, 0, values.shape[-1] - 1)
     return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

@@ -27,7 +27,7 @@ class OurAnswers(nnx.Module):
         self.layer = layer
 
     def __call__(self, input: jax.Array) -> jax.Array:
-        output, loss = self.layer(input, jnp.asarray(TARGETS))
+        output, loss = self.layer(input, jnp.asarray(TARGETS, jnp.int32))
         return jnp.concatenate([output, loss[None], self.layer.log_prob(input).ravel()])
 
 
