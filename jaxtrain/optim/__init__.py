@@ -1,6 +1,6 @@
 """Optimizers as Optax transformations, with PyTorch's names, defaults and numbers."""
 
-from jaxtrain.optim._per_parameter import separate_steps as separate_steps
+from jaxtrain.optim._state import separate_steps as separate_steps
 from jaxtrain.optim.adadelta import AdadeltaState as AdadeltaState
 from jaxtrain.optim.adadelta import adadelta as adadelta
 from jaxtrain.optim.adafactor import AdafactorState as AdafactorState

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_scalar, is_zero
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.ranges import NOT_NEGATIVE, Interval
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {"lr": NOT_NEGATIVE, "rho": Interval(0.0, 1.0), "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE}
 
 
 class AdadeltaState(NamedTuple):
@@ -75,28 +78,24 @@ def adadelta(
 
     Source: Zeiler, `ADADELTA: An Adaptive Learning Rate Method <https://arxiv.org/abs/1212.5701>`_, 2012.
     """
-    check_scalar("adadelta", "lr", lr, 0.0)
-    check_scalar("adadelta", "rho", rho, 0.0, 1.0)
-    check_scalar("adadelta", "eps", eps, 0.0)
-    check_scalar("adadelta", "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"square_avg": jnp.zeros_like(parameter), "acc_delta": jnp.zeros_like(parameter)}
+    def derived(step, h):
+        return {"fresh": 1 - h.rho}
 
-    def scalars(step, lr, rho, eps, weight_decay):
-        return {"lr": lr, "rho": rho, "fresh": 1 - rho, "eps": eps, "weight_decay": weight_decay}
+    def update(g, p, b, h):
+        square_avg = h.rho * b.square_avg + h.fresh * g * g
+        delta = jnp.sqrt(b.acc_delta + h.eps) / jnp.sqrt(square_avg + h.eps) * g
+        acc_delta = h.rho * b.acc_delta + h.fresh * delta * delta
+        return -h.lr * delta, {"square_avg": square_avg, "acc_delta": acc_delta}
 
-    def update(gradient, parameter, *, lr, rho, fresh, eps, weight_decay, square_avg, acc_delta):
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        square_avg = rho * square_avg + fresh * gradient * gradient
-        delta = jnp.sqrt(acc_delta + eps) / jnp.sqrt(square_avg + eps) * gradient
-        acc_delta = rho * acc_delta + fresh * delta * delta
-        return -lr * delta, {"square_avg": square_avg, "acc_delta": acc_delta}
-
-    hyperparameters = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}
-    needs_parameters = "the weight_decay of adadelta" if decays else ""
-    return per_parameter(AdadeltaState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "adadelta",
+        AdadeltaState,
+        RANGES,
+        {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay},
+        buffers=zeros("square_avg", "acc_delta"),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="l2",
+    )

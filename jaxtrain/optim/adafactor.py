@@ -6,8 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_zero
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.ranges import NOT_NEGATIVE, Interval
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter
+from jaxtrain.optim._state import Buffers
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "beta2_decay": Interval(high=0.0),
+    "eps": (Interval(0.0, or_none=True), NOT_NEGATIVE),
+    "d": Interval(1.0),
+    "weight_decay": NOT_NEGATIVE,
+}
 
 
 class AdafactorState(NamedTuple):
@@ -93,15 +103,6 @@ def adafactor(
     Source: Shazeer & Stern, `Adafactor: Adaptive Learning Rates with Sublinear Memory Cost
     <https://arxiv.org/abs/1804.04235>`_, 2018.
     """
-    eps1, eps2 = check_length("adafactor", "eps", eps, 2)
-    check_scalar("adafactor", "lr", lr, 0.0)
-    check_scalar("adafactor", "beta2_decay", beta2_decay, high=0.0)
-    if eps1 is not None:
-        check_scalar("adafactor", "eps[0]", eps1, 0.0)
-    check_scalar("adafactor", "eps[1]", eps2, 0.0)
-    check_scalar("adafactor", "d", d, 1.0)
-    check_scalar("adafactor", "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
     def buffers(parameter: jax.Array) -> Buffers:
         if parameter.ndim < 2:
@@ -112,41 +113,38 @@ def adafactor(
             "col_var": jnp.zeros((*stack, 1, columns), parameter.dtype),
         }
 
-    def scalars(step, lr, beta2_decay, eps2, d, weight_decay, eps1=None):
-        return {
-            "fresh": step**beta2_decay,
-            "relative": jnp.minimum(lr, 1 / jnp.sqrt(step)),
-            "eps2": eps2,
-            "d": d,
-            "decay": lr * weight_decay,
-        } | ({} if eps1 is None else {"eps1": eps1})
+    def derived(step, h):
+        return {"fresh": step**h.beta2_decay, "relative": jnp.minimum(h.lr, 1 / jnp.sqrt(step))}
 
-    def update(
-        gradient, parameter, *, fresh, relative, eps2, d, decay, eps1=None, row_var=None, col_var=None, variance=None
-    ):
-        if maximize:
-            gradient = -gradient
+    def update(g, p, b, h):
+        eps1, eps2 = h.eps
         if eps1 is None:
-            eps1 = jnp.finfo(parameter.dtype).eps.astype(gradient.dtype)
-        square = gradient * gradient
-        if variance is None:
-            row_var = row_var + fresh * (square.mean(axis=-1, keepdims=True) - row_var)
-            col_var = col_var + fresh * (square.mean(axis=-2, keepdims=True) - col_var)
+            eps1 = jnp.finfo(p.dtype).eps.astype(g.dtype)
+        square = g * g
+        if b.variance is None:
+            row_var = b.row_var + h.fresh * (square.mean(axis=-1, keepdims=True) - b.row_var)
+            col_var = b.col_var + h.fresh * (square.mean(axis=-2, keepdims=True) - b.col_var)
             new = {"row_var": row_var, "col_var": col_var}
             estimate = row_var * col_var / jnp.maximum(row_var.mean(axis=-2, keepdims=True), eps1)
         else:
-            estimate = variance + fresh * (square - variance)
+            estimate = b.variance + h.fresh * (square - b.variance)
             new = {"variance": estimate}
-        direction = gradient / jnp.sqrt(jnp.maximum(estimate, eps1 * eps1))
-        parameter = parameter.astype(gradient.dtype)
-        step_size = jnp.maximum(eps2, _root_mean_square(parameter)) * relative
-        change = -step_size / jnp.maximum(1, _root_mean_square(direction) / d) * direction
-        return change - decay * parameter if decays else change, new
+        direction = g / jnp.sqrt(jnp.maximum(estimate, eps1 * eps1))
+        step_size = jnp.maximum(eps2, _root_mean_square(p.astype(g.dtype))) * h.relative
+        return -step_size / jnp.maximum(1, _root_mean_square(direction) / h.d) * direction, new
 
-    hyperparameters = {"lr": lr, "beta2_decay": beta2_decay, "eps2": eps2, "d": d, "weight_decay": weight_decay}
-    if eps1 is not None:
-        hyperparameters["eps1"] = eps1
-    return per_parameter(AdafactorState, hyperparameters, buffers, scalars, update, "adafactor")
+    return per_parameter(
+        "adafactor",
+        AdafactorState,
+        RANGES,
+        {"lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay},
+        buffers=buffers,
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="decoupled",
+        reads_parameters=True,
+    )
 
 
 def _root_mean_square(array: jax.Array) -> jax.Array:

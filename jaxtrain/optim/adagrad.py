@@ -7,8 +7,12 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxtrain._ground.checks import check_range, check_scalar, is_zero
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.ranges import NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter
+
+RANGES: Ranges = {"lr": NOT_NEGATIVE, "lr_decay": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "eps": NOT_NEGATIVE}
 
 
 class AdagradState(NamedTuple):
@@ -81,27 +85,23 @@ def adagrad(
     Source: Duchi et al., `Adaptive Subgradient Methods for Online Learning and Stochastic Optimization
     <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
     """
-    check_scalar("adagrad", "lr", lr, 0.0)
-    check_scalar("adagrad", "lr_decay", lr_decay, 0.0)
-    check_scalar("adagrad", "weight_decay", weight_decay, 0.0)
     check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
-    check_scalar("adagrad", "eps", eps, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"sum": jnp.full_like(parameter, initial_accumulator_value)}
+    def derived(step, h):
+        return {"step_size": h.lr / (1 + (step - 1) * h.lr_decay)}
 
-    def scalars(step, lr, lr_decay, weight_decay, eps):
-        return {"step_size": lr / (1 + (step - 1) * lr_decay), "weight_decay": weight_decay, "eps": eps}
+    def update(g, p, b, h):
+        total = b.sum + g * g
+        return -h.step_size * (g / (jnp.sqrt(total) + h.eps)), {"sum": total}
 
-    def update(gradient, parameter, *, step_size, weight_decay, eps, sum):
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        sum = sum + gradient * gradient
-        return -step_size * (gradient / (jnp.sqrt(sum) + eps)), {"sum": sum}
-
-    hyperparameters = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps}
-    needs_parameters = "the weight_decay of adagrad" if decays else ""
-    return per_parameter(AdagradState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "adagrad",
+        AdagradState,
+        RANGES,
+        {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps},
+        buffers=lambda parameter: {"sum": jnp.full_like(parameter, initial_accumulator_value)},
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="l2",
+    )

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_zero
+from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "betas": (DECAY_RATE, DECAY_RATE),
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+}
 
 
 class AdamState(NamedTuple):
@@ -85,7 +93,8 @@ def adam(
     Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015;
     Reddi et al., `On the Convergence of Adam and Beyond <https://arxiv.org/abs/1904.09237>`_, 2018.
     """
-    return _adam("adam", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay)
+    given = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+    return _adam("adam", given, amsgrad, maximize, decoupled_weight_decay)
 
 
 def adamw(
@@ -131,59 +140,39 @@ def adamw(
 
     Source: Loshchilov & Hutter, `Decoupled Weight Decay Regularization <https://arxiv.org/abs/1711.05101>`_, 2019.
     """
-    return _adam("adamw", lr, betas, eps, weight_decay, amsgrad, maximize, decoupled=True)
+    given = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+    return _adam("adamw", given, amsgrad, maximize, decoupled=True)
 
 
 def _adam(
-    name: str,
-    lr: Hyperparameter,
-    betas: tuple[Hyperparameter, Hyperparameter],
-    eps: Hyperparameter,
-    weight_decay: Hyperparameter,
-    amsgrad: bool,
-    maximize: bool,
-    decoupled: bool,
+    name: str, given: dict[str, Any], amsgrad: bool, maximize: bool, decoupled: bool
 ) -> optax.GradientTransformation:
-    beta1, beta2 = check_length(name, "betas", betas, 2)
-    check_scalar(name, "lr", lr, 0.0)
-    check_scalar(name, "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_scalar(name, "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_scalar(name, "eps", eps, 0.0)
-    check_scalar(name, "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
-
-    def buffers(parameter: jax.Array) -> Buffers:
-        names = ["exp_avg", "exp_avg_sq"] + ["max_exp_avg_sq"] * amsgrad
-        return {name: jnp.zeros_like(parameter) for name in names}
-
-    def scalars(step, lr, beta1, beta2, eps, weight_decay):
+    def derived(step, h):
+        beta1, beta2 = h.betas
         return {
-            "step_size": lr / (1 - beta1**step),
+            "step_size": h.lr / (1 - beta1**step),
             "root_correction": jnp.sqrt(1 - beta2**step),
             "fresh1": 1 - beta1,
-            "beta2": beta2,
             "fresh2": 1 - beta2,
-            "eps": eps,
-            "decay": lr * weight_decay if decoupled else weight_decay,
         }
 
-    def update(
-        gradient, parameter, *, step_size, root_correction, fresh1, beta2, fresh2, eps, decay,
-        exp_avg, exp_avg_sq, max_exp_avg_sq=None,
-    ):  # fmt: skip
-        if maximize:
-            gradient = -gradient
-        if decays and not decoupled:
-            gradient = gradient + decay * parameter
-        exp_avg = lerp(exp_avg, gradient, fresh1)
-        exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
+    def update(g, p, b, h):
+        exp_avg = lerp(b.exp_avg, g, h.fresh1)
+        exp_avg_sq = h.betas[1] * b.exp_avg_sq + h.fresh2 * g * g
         new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
         second_moment = exp_avg_sq
-        if max_exp_avg_sq is not None:
-            second_moment = new["max_exp_avg_sq"] = jnp.maximum(max_exp_avg_sq, exp_avg_sq)
-        change = -step_size * (exp_avg / (jnp.sqrt(second_moment) / root_correction + eps))
-        return change - decay * parameter if decays and decoupled else change, new
+        if amsgrad:
+            second_moment = new["max_exp_avg_sq"] = jnp.maximum(b.max_exp_avg_sq, exp_avg_sq)
+        return -h.step_size * (exp_avg / (jnp.sqrt(second_moment) / h.root_correction + h.eps)), new
 
-    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    needs_parameters = f"the weight_decay of {name}" if decays else ""
-    return per_parameter(AdamState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        name,
+        AdamState,
+        RANGES,
+        given,
+        buffers=zeros("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="decoupled" if decoupled else "l2",
+    )

@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_zero
+from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "betas": (DECAY_RATE, DECAY_RATE),
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+}
 
 
 class AdamaxState(NamedTuple):
@@ -80,35 +88,24 @@ def adamax(
     Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015,
     section 7.
     """
-    beta1, beta2 = check_length("adamax", "betas", betas, 2)
-    check_scalar("adamax", "lr", lr, 0.0)
-    check_scalar("adamax", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_scalar("adamax", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_scalar("adamax", "eps", eps, 0.0)
-    check_scalar("adamax", "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"exp_avg": jnp.zeros_like(parameter), "exp_inf": jnp.zeros_like(parameter)}
+    def derived(step, h):
+        beta1, _ = h.betas
+        return {"step_size": h.lr / (1 - beta1**step), "fresh1": 1 - beta1}
 
-    def scalars(step, lr, beta1, beta2, eps, weight_decay):
-        return {
-            "step_size": lr / (1 - beta1**step),
-            "fresh1": 1 - beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
+    def update(g, p, b, h):
+        exp_avg = lerp(b.exp_avg, g, h.fresh1)
+        exp_inf = jnp.maximum(h.betas[1] * b.exp_inf, jnp.abs(g) + h.eps)
+        return -h.step_size * (exp_avg / exp_inf), {"exp_avg": exp_avg, "exp_inf": exp_inf}
 
-    def update(gradient, parameter, *, step_size, fresh1, beta2, eps, weight_decay, exp_avg, exp_inf):
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        exp_avg = lerp(exp_avg, gradient, fresh1)
-        exp_inf = jnp.maximum(beta2 * exp_inf, jnp.abs(gradient) + eps)
-        return -step_size * (exp_avg / exp_inf), {"exp_avg": exp_avg, "exp_inf": exp_inf}
-
-    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    needs_parameters = "the weight_decay of adamax" if decays else ""
-    return per_parameter(AdamaxState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "adamax",
+        AdamaxState,
+        RANGES,
+        {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay},
+        buffers=zeros("exp_avg", "exp_inf"),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="l2",
+    )

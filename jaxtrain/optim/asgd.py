@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_scalar, is_zero
-from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {"lr": NOT_NEGATIVE, "lambd": ANY, "alpha": ANY, "t0": ANY, "weight_decay": NOT_NEGATIVE}
 
 
 class ASGDState(NamedTuple):
@@ -18,17 +20,19 @@ class ASGDState(NamedTuple):
         count: number of updates so far, the argument of schedules.
         step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
         lr: learning rate at the last update, before its own decay.
-        eta: learning rate of each parameter's next step, a scalar.
-        mu: weight of the parameter in the average after its next step, a scalar.
+        eta: learning rate of the next step, of the shape of `step`.
+        mu: weight of the parameter in the average after the next step, of the shape of `step`.
         ax: average of the parameter, which is what to evaluate with.
     """
 
     count: jax.Array
     step: jax.Array
     lr: jax.Array
-    eta: Any = None
-    mu: Any = None
+    eta: jax.Array
+    mu: jax.Array
     ax: Any = None
+
+    SCALARS = ("eta", "mu")
 
 
 def asgd(
@@ -63,7 +67,7 @@ def asgd(
 
     Returns:
         An `optax.GradientTransformation` with an `ASGDState`, whose `ax` is the averaged parameters. Buffers have the
-        shape and dtype of their parameters, but for the scalars `eta` and `mu`, which have at least float32.
+        shape and dtype of their parameters, but `eta` and `mu` have the program's default float type.
 
     Raises:
         ValueError: if a hyper-parameter is out of range.
@@ -90,37 +94,30 @@ def asgd(
     Source: Polyak & Juditsky, `Acceleration of Stochastic Approximation by Averaging
     <https://doi.org/10.1137/0330046>`_, 1992.
     """
-    check_scalar("asgd", "lr", lr, 0.0)
-    check_scalar("asgd", "lambd", lambd)
-    check_scalar("asgd", "alpha", alpha)
-    check_scalar("asgd", "t0", t0)
-    check_scalar("asgd", "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        scalar = jnp.ones((), at_least_float32(parameter.dtype))
-        return {"eta": 0 * scalar, "mu": scalar, "ax": jnp.zeros_like(parameter)}
-
-    def scalars(step, lr, lambd, alpha, t0, weight_decay):
+    def derived(step, h):
         return {
-            "first": step == 1,
-            "lr": lr,
-            "lambd": lambd,
-            "next_eta": lr / (1 + lambd * lr * step) ** alpha,
-            "next_mu": 1 / jnp.maximum(1, step - t0),
-            "weight_decay": weight_decay,
+            "eta_now": jnp.where(step == 1, h.lr, h.eta),
+            "mu_now": h.mu,
+            "eta": h.lr / (1 + h.lambd * h.lr * step) ** h.alpha,
+            "mu": 1 / jnp.maximum(1, step - h.t0),
         }
 
-    def update(gradient, parameter, *, first, lr, lambd, next_eta, next_mu, weight_decay, eta, mu, ax):
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        eta = jnp.where(first, lr, eta)
-        change = -(lambd * eta) * parameter - eta * gradient
-        moved = parameter + change
-        ax = jnp.where(mu == 1, moved, ax + mu * (moved - ax))
-        return change, {"eta": next_eta, "mu": next_mu, "ax": ax}
+    def update(g, p, b, h):
+        change = -(h.lambd * h.eta_now) * p - h.eta_now * g
+        moved = p + change
+        return change, {"ax": jnp.where(h.mu_now == 1, moved, b.ax + h.mu_now * (moved - b.ax))}
 
-    hyperparameters = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay}
-    return per_parameter(ASGDState, hyperparameters, buffers, scalars, update, "asgd")
+    return per_parameter(
+        "asgd",
+        ASGDState,
+        RANGES,
+        {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay},
+        buffers=zeros("ax"),
+        derived=derived,
+        update=update,
+        scalars={"eta": 0.0, "mu": 1.0},
+        maximize=maximize,
+        decay="l2",
+        reads_parameters=True,
+    )

@@ -12,7 +12,8 @@ from jax import lax
 from jaxtrain._ground.checks import check_choice, check_integer, check_scalar
 from jaxtrain._ground.dtypes import default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
-from jaxtrain.optim._per_parameter import Hyperparameter, check_floating, check_gradients
+from jaxtrain.optim._arguments import check_floating, check_gradients
+from jaxtrain.optim._hyperparameters import Hyperparameter
 from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
 
 
@@ -156,7 +157,7 @@ def lbfgs(
         return [as_float64(value(count) if callable(value) else value) for value in hyperparameters]
 
     def init(params: optax.Params) -> LBFGSState:
-        check_floating(params)
+        check_floating("lbfgs", params)
         if any(map(_is_masked, jax.tree.leaves(params, is_leaf=_is_masked))):
             raise ValueError(
                 "lbfgs: expected all parameters of the loss, but optax.masked, optax.partition or "
@@ -201,7 +202,7 @@ def lbfgs(
         gradient_leaves = structure.flatten_up_to(updates)
         if any(gradient is None for gradient in gradient_leaves):
             raise ValueError("lbfgs: expected a gradient for every parameter, got None; hand over what is trained only")
-        check_gradients(gradient_leaves, leaves, structure)
+        check_gradients("lbfgs", gradient_leaves, leaves, structure)
         start = _flat(leaves)
         dtype = start.dtype
         rounded = in_float64_for({dtype, default_float()}, at, state.count)

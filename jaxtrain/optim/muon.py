@@ -8,9 +8,19 @@ import optax
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxtrain._ground.checks import check_choice, check_integer, check_length, check_scalar, is_zero
+from jaxtrain._ground.checks import check_choice, check_integer
+from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "momentum": NOT_NEGATIVE,
+    "ns_coefficients": (ANY, ANY, ANY),
+    "eps": NOT_NEGATIVE,
+}
 
 
 class MuonState(NamedTuple):
@@ -102,36 +112,30 @@ def muon(
     <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM Training
     <https://arxiv.org/abs/2502.16982>`_, 2025.
     """
-    check_scalar("muon", "lr", lr, 0.0)
-    check_scalar("muon", "weight_decay", weight_decay, 0.0)
-    check_scalar("muon", "momentum", momentum, 0.0)
-    a, b, c = check_length("muon", "ns_coefficients", ns_coefficients, 3)
-    for index, coefficient in enumerate((a, b, c)):
-        check_scalar("muon", f"ns_coefficients[{index}]", coefficient)
-    check_scalar("muon", "eps", eps, 0.0)
     check_integer("muon", "ns_steps", ns_steps, 0, 99)
     check_choice("muon", "adjust_lr_fn", adjust_lr_fn, (None, "original", "match_rms_adamw"))
     check_choice("muon", "axis", axis, (-1, 0, 1, -2))
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"muon: dtype must be a floating point dtype, got {dtype!r}")
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"momentum_buffer": jnp.zeros_like(parameter)}
+    def derived(step, h):
+        return {"fresh": 1 - h.momentum}
 
-    def scalars(step, lr, weight_decay, momentum, eps, a, b, c):
-        return {"lr": lr, "decay": lr * weight_decay, "fresh": 1 - momentum, "eps": eps, "a": a, "b": b, "c": c}
+    def update(g, p, b, h):
+        momentum_buffer = lerp(b.momentum_buffer, g, h.fresh)
+        direction = lerp(momentum_buffer, g, h.fresh) if nesterov else momentum_buffer
+        direction = _orthogonalized(direction, h.ns_coefficients, h.eps, ns_steps, dtype)
+        return -h.lr * _adjustment(g.shape, axis, adjust_lr_fn) * direction, {"momentum_buffer": momentum_buffer}
 
-    def update(gradient, parameter, *, lr, decay, fresh, eps, a, b, c, momentum_buffer):
-        momentum_buffer = lerp(momentum_buffer, gradient, fresh)
-        direction = lerp(momentum_buffer, gradient, fresh) if nesterov else momentum_buffer
-        direction = _orthogonalized(direction, (a, b, c), eps, ns_steps, dtype)
-        change = -lr * _adjustment(gradient.shape, axis, adjust_lr_fn) * direction
-        return change - decay * parameter if decays else change, {"momentum_buffer": momentum_buffer}
-
-    hyperparameters = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "eps": eps, "a": a, "b": b, "c": c}
     for_matrices = per_parameter(
-        MuonState, hyperparameters, buffers, scalars, update, "the weight_decay of muon" if decays else ""
+        "muon",
+        MuonState,
+        RANGES,
+        {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "ns_coefficients": ns_coefficients, "eps": eps},
+        buffers=zeros("momentum_buffer"),
+        derived=derived,
+        update=update,
+        decay="decoupled",
     )
 
     def init(params: optax.Params) -> optax.OptState:

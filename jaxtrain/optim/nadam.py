@@ -6,10 +6,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_zero
-from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "betas": (DECAY_RATE, DECAY_RATE),
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "momentum_decay": NOT_NEGATIVE,
+}
 
 
 class NAdamState(NamedTuple):
@@ -19,17 +27,19 @@ class NAdamState(NamedTuple):
         count: number of updates so far, the argument of schedules.
         step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
         lr: learning rate of the last update.
-        mu_product: product of each parameter's momenta so far, a scalar.
-        exp_avg: running mean of its gradients.
+        mu_product: product of the momenta so far, of the shape of `step`.
+        exp_avg: running mean of each parameter's gradients.
         exp_avg_sq: running mean of their squares.
     """
 
     count: jax.Array
     step: jax.Array
     lr: jax.Array
-    mu_product: Any = None
+    mu_product: jax.Array
     exp_avg: Any = None
     exp_avg_sq: Any = None
+
+    SCALARS = ("mu_product",)
 
 
 def nadam(
@@ -67,7 +77,7 @@ def nadam(
 
     Returns:
         An `optax.GradientTransformation` with an `NAdamState`. Buffers have the shape and dtype of their parameters,
-        but for the scalar `mu_product`, which has at least float32.
+        but `mu_product` has the program's default float type.
 
     Raises:
         ValueError: if a hyper-parameter is out of range.
@@ -88,59 +98,37 @@ def nadam(
     Source: Dozat, `Incorporating Nesterov Momentum into Adam
     <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
     """
-    beta1, beta2 = check_length("nadam", "betas", betas, 2)
-    check_scalar("nadam", "lr", lr, 0.0)
-    check_scalar("nadam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_scalar("nadam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_scalar("nadam", "eps", eps, 0.0)
-    check_scalar("nadam", "weight_decay", weight_decay, 0.0)
-    check_scalar("nadam", "momentum_decay", momentum_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
+    def derived(step, h):
+        beta1, beta2 = h.betas
+        mu = beta1 * (1 - 0.5 * 0.96 ** (step * h.momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * h.momentum_decay))
+        mu_product = h.mu_product * mu
         return {
-            "mu_product": jnp.ones((), at_least_float32(parameter.dtype)),
-            "exp_avg": jnp.zeros_like(parameter),
-            "exp_avg_sq": jnp.zeros_like(parameter),
-        }
-
-    def scalars(step, lr, beta1, beta2, eps, weight_decay, momentum_decay):
-        return {
-            "lr": lr,
-            "mu": beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay)),
-            "mu_next": beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay)),
+            "mu_product": mu_product,
+            "gradient_rate": h.lr * (1 - mu) / (1 - mu_product),
+            "mean_rate": h.lr * mu_next / (1 - mu_product * mu_next),
             "correction2": 1 - beta2**step,
             "fresh1": 1 - beta1,
-            "beta2": beta2,
             "fresh2": 1 - beta2,
-            "eps": eps,
-            "decay": lr * weight_decay if decoupled_weight_decay else weight_decay,
         }
 
-    def update(
-        gradient, parameter, *, lr, mu, mu_next, correction2, fresh1, beta2, fresh2, eps, decay,
-        mu_product, exp_avg, exp_avg_sq,
-    ):  # fmt: skip
-        if maximize:
-            gradient = -gradient
-        if decays and not decoupled_weight_decay:
-            gradient = gradient + decay * parameter
-        mu_product = mu_product * mu
-        exp_avg = lerp(exp_avg, gradient, fresh1)
-        exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
-        denominator = jnp.sqrt(exp_avg_sq / correction2) + eps
-        change = -(lr * (1 - mu) / (1 - mu_product)) * (gradient / denominator)
-        change = change - (lr * mu_next / (1 - mu_product * mu_next)) * (exp_avg / denominator)
-        new = {"mu_product": mu_product, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
-        return change - decay * parameter if decays and decoupled_weight_decay else change, new
+    def update(g, p, b, h):
+        exp_avg = lerp(b.exp_avg, g, h.fresh1)
+        exp_avg_sq = h.betas[1] * b.exp_avg_sq + h.fresh2 * g * g
+        denominator = jnp.sqrt(exp_avg_sq / h.correction2) + h.eps
+        change = -h.gradient_rate * (g / denominator) - h.mean_rate * (exp_avg / denominator)
+        return change, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
 
-    hyperparameters = {
-        "lr": lr,
-        "beta1": beta1,
-        "beta2": beta2,
-        "eps": eps,
-        "weight_decay": weight_decay,
-        "momentum_decay": momentum_decay,
-    }
-    needs_parameters = "the weight_decay of nadam" if decays else ""
-    return per_parameter(NAdamState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "nadam",
+        NAdamState,
+        RANGES,
+        {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay},
+        buffers=zeros("exp_avg", "exp_avg_sq"),
+        derived=derived,
+        update=update,
+        scalars={"mu_product": 1.0},
+        maximize=maximize,
+        decay="decoupled" if decoupled_weight_decay else "l2",
+    )

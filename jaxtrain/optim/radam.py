@@ -6,9 +6,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_zero
+from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "betas": (DECAY_RATE, DECAY_RATE),
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+}
 
 
 class RAdamState(NamedTuple):
@@ -90,18 +98,9 @@ def radam(
     Source: Liu et al., `On the Variance of the Adaptive Learning Rate and Beyond <https://arxiv.org/abs/1908.03265>`_,
     2020.
     """
-    beta1, beta2 = check_length("radam", "betas", betas, 2)
-    check_scalar("radam", "lr", lr, 0.0)
-    check_scalar("radam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_scalar("radam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_scalar("radam", "eps", eps, 0.0)
-    check_scalar("radam", "weight_decay", weight_decay, 0.0)
-    decays = not is_zero(weight_decay)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"exp_avg": jnp.zeros_like(parameter), "exp_avg_sq": jnp.zeros_like(parameter)}
-
-    def scalars(step, lr, beta1, beta2, eps, weight_decay):
+    def derived(step, h):
+        beta1, beta2 = h.betas
         correction2 = 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * step * beta2**step / correction2
@@ -109,29 +108,27 @@ def radam(
         safe = jnp.where(rectified, length, longest)
         rectification = jnp.sqrt((safe - 4) * (safe - 2) * longest / ((longest - 4) * (longest - 2) * safe))
         return {
-            "step_size": lr / (1 - beta1**step),
+            "step_size": h.lr / (1 - beta1**step),
             "rectified": rectified,
             "adaption": rectification * jnp.sqrt(correction2),
             "fresh1": 1 - beta1,
-            "beta2": beta2,
             "fresh2": 1 - beta2,
-            "eps": eps,
-            "decay": lr * weight_decay if decoupled_weight_decay else weight_decay,
         }
 
-    def update(
-        gradient, parameter, *, step_size, rectified, adaption, fresh1, beta2, fresh2, eps, decay, exp_avg, exp_avg_sq
-    ):
-        if maximize:
-            gradient = -gradient
-        if decays and not decoupled_weight_decay:
-            gradient = gradient + decay * parameter
-        exp_avg = lerp(exp_avg, gradient, fresh1)
-        exp_avg_sq = beta2 * exp_avg_sq + fresh2 * gradient * gradient
-        change = -step_size * exp_avg * jnp.where(rectified, adaption / (jnp.sqrt(exp_avg_sq) + eps), 1)
-        new = {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
-        return change - decay * parameter if decays and decoupled_weight_decay else change, new
+    def update(g, p, b, h):
+        exp_avg = lerp(b.exp_avg, g, h.fresh1)
+        exp_avg_sq = h.betas[1] * b.exp_avg_sq + h.fresh2 * g * g
+        change = -h.step_size * exp_avg * jnp.where(h.rectified, h.adaption / (jnp.sqrt(exp_avg_sq) + h.eps), 1)
+        return change, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
 
-    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-    needs_parameters = "the weight_decay of radam" if decays else ""
-    return per_parameter(RAdamState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "radam",
+        RAdamState,
+        RANGES,
+        {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay},
+        buffers=zeros("exp_avg", "exp_avg_sq"),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="decoupled" if decoupled_weight_decay else "l2",
+    )

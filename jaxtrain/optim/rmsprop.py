@@ -6,9 +6,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_scalar, is_zero
+from jaxtrain._ground.checks import is_zero
+from jaxtrain._ground.ranges import NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "alpha": NOT_NEGATIVE,
+    "eps": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "momentum": NOT_NEGATIVE,
+}
 
 
 class RMSpropState(NamedTuple):
@@ -87,46 +97,31 @@ def rmsprop(
     <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012; Graves, `Generating Sequences
     With Recurrent Neural Networks <https://arxiv.org/abs/1308.0850>`_, 2013 (centered).
     """
-    check_scalar("rmsprop", "lr", lr, 0.0)
-    check_scalar("rmsprop", "alpha", alpha, 0.0)
-    check_scalar("rmsprop", "eps", eps, 0.0)
-    check_scalar("rmsprop", "weight_decay", weight_decay, 0.0)
-    check_scalar("rmsprop", "momentum", momentum, 0.0)
-    decays = not is_zero(weight_decay)
+    has_momentum = not is_zero(momentum)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        names = ["square_avg"] + ["grad_avg"] * centered + ["momentum_buffer"] * (not is_zero(momentum))
-        return {name: jnp.zeros_like(parameter) for name in names}
+    def derived(step, h):
+        return {"fresh": 1 - h.alpha}
 
-    def scalars(step, lr, alpha, eps, weight_decay, momentum):
-        return {
-            "lr": lr,
-            "alpha": alpha,
-            "fresh": 1 - alpha,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-        }
-
-    def update(
-        gradient, parameter, *, lr, alpha, fresh, eps, weight_decay, momentum,
-        square_avg, grad_avg=None, momentum_buffer=None,
-    ):  # fmt: skip
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        square_avg = alpha * square_avg + fresh * gradient * gradient
+    def update(g, p, b, h):
+        square_avg = h.alpha * b.square_avg + h.fresh * g * g
         new = {"square_avg": square_avg}
         variance = square_avg
-        if grad_avg is not None:
-            new["grad_avg"] = lerp(grad_avg, gradient, fresh)
+        if centered:
+            new["grad_avg"] = lerp(b.grad_avg, g, h.fresh)
             variance = jnp.maximum(square_avg - new["grad_avg"] ** 2, 0)
-        direction = gradient / (jnp.sqrt(variance) + eps)
-        if momentum_buffer is not None:
-            direction = new["momentum_buffer"] = momentum * momentum_buffer + direction
-        return -lr * direction, new
+        direction = g / (jnp.sqrt(variance) + h.eps)
+        if has_momentum:
+            direction = new["momentum_buffer"] = h.momentum * b.momentum_buffer + direction
+        return -h.lr * direction, new
 
-    hyperparameters = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-    needs_parameters = "the weight_decay of rmsprop" if decays else ""
-    return per_parameter(RMSpropState, hyperparameters, buffers, scalars, update, needs_parameters)
+    return per_parameter(
+        "rmsprop",
+        RMSpropState,
+        RANGES,
+        {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum},
+        buffers=zeros("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * has_momentum),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="l2",
+    )

@@ -6,8 +6,16 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_length, check_scalar, is_concrete
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.checks import check_length, is_concrete
+from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE, Interval
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {
+    "lr": NOT_NEGATIVE,
+    "etas": (Interval(0.0, 1.0, open_low=True, open_high=True), Interval(1.0, open_low=True)),
+    "step_sizes": (ANY, ANY),
+}
 
 
 class RpropState(NamedTuple):
@@ -86,35 +94,27 @@ def rprop(
     Source: Riedmiller & Braun, `A direct adaptive method for faster backpropagation learning: the RPROP algorithm
     <https://doi.org/10.1109/ICNN.1993.298623>`_, 1993.
     """
-    smaller, larger = check_length("rprop", "etas", etas, 2)
-    lowest, highest = check_length("rprop", "step_sizes", step_sizes, 2)
-    check_scalar("rprop", "lr", lr, 0.0)
-    check_scalar("rprop", "etas[0]", smaller, 0.0, 1.0, open_low=True, open_high=True)
-    check_scalar("rprop", "etas[1]", larger, 1.0, open_low=True)
-    check_scalar("rprop", "step_sizes[0]", lowest)
-    check_scalar("rprop", "step_sizes[1]", highest, lowest if is_concrete(lowest) else -jnp.inf)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"prev": jnp.zeros_like(parameter), "step_size": jnp.zeros_like(parameter)}
+    def derived(step, h):
+        return {"first": step == 1}
 
-    def scalars(step, lr, smaller, larger, lowest, highest):
-        return {
-            "first": step == 1,
-            "lr": lr,
-            "smaller": smaller,
-            "larger": larger,
-            "lowest": lowest,
-            "highest": highest,
-        }
-
-    def update(gradient, parameter, *, first, lr, smaller, larger, lowest, highest, prev, step_size):
-        if maximize:
-            gradient = -gradient
-        agreement = jnp.sign(gradient) * jnp.sign(prev)
+    def update(g, p, b, h):
+        (smaller, larger), (lowest, highest) = h.etas, h.step_sizes
+        agreement = jnp.sign(g) * jnp.sign(b.prev)
         factor = jnp.where(agreement > 0, larger, jnp.where(agreement < 0, smaller, 1))
-        step_size = jnp.clip(jnp.where(first, lr, step_size) * factor, lowest, highest)
-        gradient = jnp.where(agreement < 0, 0, gradient)
-        return -jnp.sign(gradient) * step_size, {"prev": gradient, "step_size": step_size}
+        step_size = jnp.clip(jnp.where(h.first, h.lr, b.step_size) * factor, lowest, highest)
+        g = jnp.where(agreement < 0, 0, g)
+        return -jnp.sign(g) * step_size, {"prev": g, "step_size": step_size}
 
-    hyperparameters = {"lr": lr, "smaller": smaller, "larger": larger, "lowest": lowest, "highest": highest}
-    return per_parameter(RpropState, hyperparameters, buffers, scalars, update)
+    lowest, _ = check_length("rprop", "step_sizes", step_sizes, 2)
+    ranges = {**RANGES, "step_sizes": (ANY, Interval(lowest) if is_concrete(lowest) else ANY)}
+    return per_parameter(
+        "rprop",
+        RpropState,
+        ranges,
+        {"lr": lr, "etas": etas, "step_sizes": step_sizes},
+        buffers=zeros("prev", "step_size"),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+    )

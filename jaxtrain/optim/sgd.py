@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import check_scalar, is_concrete, is_zero
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.checks import is_concrete, is_zero
+from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {"lr": NOT_NEGATIVE, "momentum": NOT_NEGATIVE, "dampening": ANY, "weight_decay": NOT_NEGATIVE}
 
 
 class SGDState(NamedTuple):
@@ -79,41 +83,33 @@ def sgd(
     Source: Sutskever et al., `On the importance of initialization and momentum in deep learning
     <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
     """
-    check_scalar("sgd", "lr", lr, 0.0)
-    check_scalar("sgd", "momentum", momentum, 0.0)
-    check_scalar("sgd", "dampening", dampening)
-    check_scalar("sgd", "weight_decay", weight_decay, 0.0)
+    has_momentum = not is_zero(momentum)
+
+    def derived(step, h):
+        undamped = (step == 1) | (h.momentum == 0)
+        return {"fresh": jnp.where(undamped, 1.0, 1.0 - h.dampening)} if has_momentum else {}
+
+    def update(g, p, b, h):
+        if not has_momentum:
+            return -h.lr * g, {}
+        momentum_buffer = h.momentum * b.momentum_buffer + h.fresh * g
+        direction = g + h.momentum * momentum_buffer if nesterov else momentum_buffer
+        return -h.lr * direction, {"momentum_buffer": momentum_buffer}
+
+    optimizer = per_parameter(
+        "sgd",
+        SGDState,
+        RANGES,
+        {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay},
+        buffers=zeros(*["momentum_buffer"] * has_momentum),
+        derived=derived,
+        update=update,
+        maximize=maximize,
+        decay="l2",
+    )
     if nesterov and (is_zero(momentum) or (is_concrete(dampening) and dampening != 0)):
         raise ValueError(
             f"sgd: nesterov needs a momentum above 0 and a dampening of 0, got momentum={momentum!r} and "
             f"dampening={dampening!r}"
         )
-
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {} if is_zero(momentum) else {"momentum_buffer": jnp.zeros_like(parameter)}
-
-    def scalars(step, lr, momentum, dampening, weight_decay):
-        undamped = (step == 1) | (momentum == 0)
-        return {
-            "lr": lr,
-            "momentum": momentum,
-            "fresh": jnp.where(undamped, 1.0, 1.0 - dampening),
-            "weight_decay": weight_decay,
-        }
-
-    def update(gradient, parameter, *, lr, momentum, fresh, weight_decay: jax.Array, momentum_buffer=None):
-        if maximize:
-            gradient = -gradient
-        if decays:
-            gradient = gradient + weight_decay * parameter
-        if momentum_buffer is None:
-            return -lr * gradient, {}
-        momentum_buffer = momentum * momentum_buffer + fresh * gradient
-        direction = gradient + momentum * momentum_buffer if nesterov else momentum_buffer
-        return -lr * direction, {"momentum_buffer": momentum_buffer}
-
-    decays = not is_zero(weight_decay)
-    hyperparameters = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-    return per_parameter(
-        SGDState, hyperparameters, buffers, scalars, update, "the weight_decay of sgd" if decays else ""
-    )
+    return optimizer

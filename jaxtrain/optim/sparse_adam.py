@@ -8,8 +8,11 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._ground.checks import check_length, check_scalar
-from jaxtrain.optim._per_parameter import Buffers, Hyperparameter, per_parameter
+from jaxtrain._ground.ranges import DECAY_RATE, POSITIVE
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain.optim._per_parameter import per_parameter, zeros
+
+RANGES: Ranges = {"lr": POSITIVE, "betas": (DECAY_RATE, DECAY_RATE), "eps": POSITIVE}
 
 
 class SparseRows(NamedTuple):
@@ -103,40 +106,41 @@ def sparse_adam(
 
     Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015.
     """
-    beta1, beta2 = check_length("sparse_adam", "betas", betas, 2)
-    check_scalar("sparse_adam", "lr", lr, 0.0, open_low=True)
-    check_scalar("sparse_adam", "betas[0]", beta1, 0.0, 1.0, open_high=True)
-    check_scalar("sparse_adam", "betas[1]", beta2, 0.0, 1.0, open_high=True)
-    check_scalar("sparse_adam", "eps", eps, 0.0, open_low=True)
 
-    def buffers(parameter: jax.Array) -> Buffers:
-        return {"exp_avg": jnp.zeros_like(parameter), "exp_avg_sq": jnp.zeros_like(parameter)}
-
-    def scalars(step, lr, beta1, beta2, eps):
+    def derived(step, h):
+        beta1, beta2 = h.betas
         return {
-            "step_size": lr * jnp.sqrt(1 - beta2**step) / (1 - beta1**step),
+            "step_size": h.lr * jnp.sqrt(1 - beta2**step) / (1 - beta1**step),
             "fresh1": 1 - beta1,
             "fresh2": 1 - beta2,
-            "eps": eps,
         }
 
-    def update(gradient, parameter, *, step_size, fresh1, fresh2, eps, exp_avg, exp_avg_sq):
-        indices, rows, outside = _coalesced(gradient, exp_avg.shape)
+    def update(g, p, b, h):
+        indices, rows, outside = _coalesced(g, b.exp_avg.shape)
         if maximize:
             rows = -rows
-        mean = exp_avg.at[indices].get(mode="fill", fill_value=0)
-        square = exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
-        mean = mean + fresh1 * (rows - mean)
-        square = square + fresh2 * (rows * rows - square)
-        change = jnp.where(outside, jnp.nan, jnp.zeros_like(exp_avg))
-        change = change.at[indices].set(-step_size * (mean / (jnp.sqrt(square) + eps)), mode="drop")
+        mean = b.exp_avg.at[indices].get(mode="fill", fill_value=0)
+        square = b.exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
+        mean = mean + h.fresh1 * (rows - mean)
+        square = square + h.fresh2 * (rows * rows - square)
+        change = jnp.where(outside, jnp.nan, jnp.zeros_like(b.exp_avg))
+        change = change.at[indices].set(-h.step_size * (mean / (jnp.sqrt(square) + h.eps)), mode="drop")
         return change, {
-            "exp_avg": exp_avg.at[indices].set(mean, mode="drop"),
-            "exp_avg_sq": exp_avg_sq.at[indices].set(square, mode="drop"),
+            "exp_avg": b.exp_avg.at[indices].set(mean, mode="drop"),
+            "exp_avg_sq": b.exp_avg_sq.at[indices].set(square, mode="drop"),
         }
 
-    hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
-    return per_parameter(SparseAdamState, hyperparameters, buffers, scalars, update, "sparse_adam")
+    return per_parameter(
+        "sparse_adam",
+        SparseAdamState,
+        RANGES,
+        {"lr": lr, "betas": betas, "eps": eps},
+        buffers=zeros("exp_avg", "exp_avg_sq"),
+        derived=derived,
+        update=update,
+        reads_parameters=True,
+        takes_rows=True,
+    )
 
 
 def _coalesced(gradient: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:

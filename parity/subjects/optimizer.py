@@ -197,8 +197,12 @@ def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state:
 
 
 def _states(state: Any, names: KeysView[str]) -> dict[str, dict[str, jax.Array]]:
-    """The fields of a state that hold something for each parameter by its name."""
+    """The fields of a state that hold something for each parameter by its name, or one number for all."""
     fields = getattr(state, "_asdict", dict)()
+    order = sorted(names)
+    for name in getattr(state, "SCALARS", ()):
+        shared = jnp.broadcast_to(fields[name], (len(order),))
+        fields[name] = {key: shared[index] for index, key in enumerate(order)}
     return {
         f"state {name}": {key: value for key, value in field.items() if value is not None}
         for name, field in fields.items()

@@ -174,7 +174,7 @@ def test_parameters_without_gradient_stand_still_and_keep_their_step(name):
     updates, skipped = optimizer.update({**gradient, "bias": None}, state, parameters(name))
     assert not updates["bias"].any()
     assert skipped.step.tolist() == [1, 2]
-    buffers = [field for field in state._fields if field not in ("count", "step", "lr") and getattr(state, field)]
+    buffers = [field for field in state._fields if isinstance(getattr(state, field), dict)]
     assert buffers
     for field in buffers:
         assert_same(getattr(skipped, field)["bias"], getattr(state, field)["bias"], 0)
@@ -268,7 +268,7 @@ def test_every_elementwise_optimizer_keeps_the_contract():
 
 
 def test_integer_parameters_are_refused(name):
-    with pytest.raises(TypeError, match=r"floating point parameters, got int32 at \['table'\]"):
+    with pytest.raises(TypeError, match=r"expected floating point parameters, got int32 at \['table'\]"):
         OPTIMIZERS[name](0.1).init({"table": jnp.ones((3, 1), int)})
 
 

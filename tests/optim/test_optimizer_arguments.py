@@ -233,7 +233,7 @@ def test_parameters_that_are_no_floats(name, dtype):
     ("gradient", "error", "message"),
     [
         (jnp.ones(3), ValueError, r"a gradient of shape (2, 3), its parameter's, got (3,) at ['b']"),
-        (jnp.ones((2, 3), int), TypeError, "optimizers need floating point gradients, got int32 at ['b']"),
+        (jnp.ones((2, 3), int), TypeError, "expected floating point gradients, got int32 at ['b']"),
         (jnp.ones((2, 3), complex), TypeError, "got complex64 at ['b']"),
         (1.0, TypeError, "got float at ['b']; where a parameter has no gradient, put None"),
     ],
