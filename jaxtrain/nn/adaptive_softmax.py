@@ -66,9 +66,10 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         >>> print(layer(x, jnp.array([0, 9, 10, 999])).output.shape, layer.log_prob(x).shape)
         (4,) (4, 1000)
 
-    Torch counterpart: `torch.nn.AdaptiveLogSoftmaxWithLoss`, which raises an error for a class out of range.
+    PyTorch: `torch.nn.AdaptiveLogSoftmaxWithLoss`, which raises an error for a class out of range.
 
-    Paper: Grave, Joulin, Cissé, Grangier and Jégou, "Efficient softmax approximation for GPUs", 2017.
+    Source: Grave, Joulin, Cissé, Grangier and Jégou, "Efficient Softmax Approximation for GPUs", 2017,
+    https://arxiv.org/abs/1609.04309
     """
 
     def __init__(

@@ -51,9 +51,9 @@ def alpha_dropout(
         >>> print(nn.alpha_dropout(jnp.zeros(5), p=0.5, training=True, key=jax.random.key(0)))
         [ 0.77919394  0.77919394 -0.77919394 -0.77919394  0.77919394]
 
-    Torch counterpart: `torch.nn.functional.alpha_dropout`, which leaves NaN where an infinity is dropped.
+    PyTorch: `torch.nn.functional.alpha_dropout`, which leaves NaN where an infinity is dropped.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("alpha_dropout", input)
     check_range("alpha_dropout", "p", p, 0.0, 1.0)
@@ -95,9 +95,9 @@ def feature_alpha_dropout(
         [[[-1.2361598   0.30903995  0.30903995]
           [-1.2361598   0.30903995  0.30903995]]]
 
-    Torch counterpart: `torch.nn.functional.feature_alpha_dropout`.
+    PyTorch: `torch.nn.functional.feature_alpha_dropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("feature_alpha_dropout", input)
     check_range("feature_alpha_dropout", "p", p, 0.0, 1.0)
@@ -131,9 +131,9 @@ class AlphaDropout(RandomLayer):
         >>> print(f"{layer(x).mean():.2f} {layer(x).var():.2f}")
         0.00 1.00
 
-    Torch counterpart: `torch.nn.AlphaDropout`.
+    PyTorch: `torch.nn.AlphaDropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
 
     def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:
@@ -168,9 +168,9 @@ class FeatureAlphaDropout(RandomLayer):
         [[[ 0.77919394 -0.77919394 -0.77919394 -0.77919394]
           [ 0.77919394 -0.77919394 -0.77919394 -0.77919394]]]
 
-    Torch counterpart: `torch.nn.FeatureAlphaDropout`.
+    PyTorch: `torch.nn.FeatureAlphaDropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
 
     def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):

@@ -72,11 +72,11 @@ def batch_norm(
         >>> print(y[:, 0], mean, var)
         [-0.999995  0.999995] [0.2] [1.1]
 
-    Torch counterpart: `torch.nn.functional.batch_norm`, which has the channels along axis 1, and changes the running
-    statistics in place where this function returns new ones.
+    PyTorch: `torch.nn.functional.batch_norm`, which has the channels along axis 1, and changes the running statistics
+    in place where this function returns new ones.
 
-    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", 2015.
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, https://arxiv.org/abs/1502.03167
     """
     input = as_floating("batch_norm", input)
     check_range("batch_norm", "eps", eps, 0.0, open_low=training)
@@ -159,10 +159,10 @@ class BatchNorm(RunningNorm):
         >>> print(layer(jnp.array([[0.1, 1.2]])))
         [[0. 0.]]
 
-    Torch counterpart: `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d` and, over sharded batches, `SyncBatchNorm`.
+    PyTorch: `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d` and, over sharded batches, `SyncBatchNorm`.
 
-    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", 2015.
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, https://arxiv.org/abs/1502.03167
     """
 
     def __init__(

@@ -73,9 +73,9 @@ def conv(
         >>> print(nn.conv(signal, kernel, stride=2, padding=1).ravel())
         [-1. -2.  8.]
 
-    Torch counterpart: `torch.nn.functional.conv1d`, `conv2d` and `conv3d`. Their `weight` has the shape
-    (out_channels, in_channels // groups, *kernel_size). They take an example without a batch axis, too; here the first
-    axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
+    PyTorch: `torch.nn.functional.conv1d`, `conv2d` and `conv3d`. Their `weight` has the shape (out_channels,
+    in_channels // groups, *kernel_size). They take an example without a batch axis, too; here the first axis always
+    counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
     `jax_default_matmul_precision` is `"highest"`.
     """
     input, kernel, bias = promote_dtype((as_floating("conv", input), kernel, bias))
@@ -137,11 +137,11 @@ class Conv(nnx.Module):
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 28, 28, 3))).shape)
         (3, 3, 3, 16) (8, 14, 14, 16)
 
-    Torch counterpart: `torch.nn.Conv1d`, `torch.nn.Conv2d` and `torch.nn.Conv3d`. Their `weight` has the shape
-    (out_channels, in_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their integer
-    `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis always counts
-    examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
-    `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.Conv1d`, `torch.nn.Conv2d` and `torch.nn.Conv3d`. Their `weight` has the shape (out_channels,
+    in_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their integer `kernel_size` stands
+    for all axes. They take an example without a batch axis, too; here the first axis always counts examples. On GPUs
+    and TPUs, JAX may round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is
+    `"highest"`.
     """
 
     def __init__(

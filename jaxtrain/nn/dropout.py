@@ -41,10 +41,11 @@ def dropout(
         >>> print(nn.dropout(jnp.ones(8), p=0.2, key=jax.random.key(2)))
         [1.25 1.25 1.25 1.25 1.25 1.25 1.25 0.  ]
 
-    Torch counterpart: `torch.nn.functional.dropout`. PyTorch multiplies by the mask, so that a dropped infinity or NaN
-    becomes NaN; here it becomes 0.
+    PyTorch: `torch.nn.functional.dropout`. PyTorch multiplies by the mask, so that a dropped infinity or NaN becomes
+    NaN; here it becomes 0.
 
-    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html
     """
     input = as_floating("dropout", input)
     check_range("dropout", "p", p, 0.0, 1.0)
@@ -89,10 +90,11 @@ class Dropout(RandomLayer):
         >>> print(layer(jnp.ones(3)))
         [1. 1. 1.]
 
-    Torch counterpart: `torch.nn.Dropout`. The masks of the two frameworks are different random numbers. A dropped
-    infinity is 0 here and NaN in PyTorch.
+    PyTorch: `torch.nn.Dropout`. The masks of the two frameworks are different random numbers. A dropped infinity is 0
+    here and NaN in PyTorch.
 
-    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html
     """
 
     def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:

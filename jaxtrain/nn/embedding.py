@@ -50,10 +50,10 @@ def embedding(
          [0.  1. ]
          [nan nan]]
 
-    Torch counterpart: `torch.nn.functional.embedding`, which raises an error for an index out of range, and which, with
-    max_norm, shrinks the table itself. Here only what is returned is shrunk, and the gradient passes as if the table
-    had been so before; `regularization.max_norm(max_norm, axis=0)` behind the optimizer keeps the table within the
-    limit, too. Its `sparse` is left out: in JAX, gradients are dense.
+    PyTorch: `torch.nn.functional.embedding`, which raises an error for an index out of range, and which, with max_norm,
+    shrinks the table itself. Here only what is returned is shrunk, and the gradient passes as if the table had been so
+    before; `regularization.max_norm(max_norm, axis=0)` behind the optimizer keeps the table within the limit, too. Its
+    `sparse` is left out: in JAX, gradients are dense.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
     if not jnp.issubdtype(input.dtype, jnp.integer):
@@ -117,9 +117,9 @@ class Embedding(nnx.Module):
         >>> print(layer(jnp.array([[4, 7, 0, 0]])).shape, layer.embedding[0])
         (1, 4, 3) [0. 0. 0.]
 
-    Torch counterpart: `torch.nn.Embedding`, whose `weight` is `embedding` here. It raises an error for an index out of
-    range, and, with max_norm, shrinks the table itself (see `nn.embedding`). Its `sparse` is left out: in JAX,
-    gradients are dense.
+    PyTorch: `torch.nn.Embedding`, whose `weight` is `embedding` here. It raises an error for an index out of range,
+    and, with max_norm, shrinks the table itself (see `nn.embedding`). Its `sparse` is left out: in JAX, gradients are
+    dense.
     """
 
     def __init__(

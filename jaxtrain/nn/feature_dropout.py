@@ -46,10 +46,11 @@ def feature_dropout(
           [0. 2. 0. 0.]
           [0. 2. 0. 0.]]]
 
-    Torch counterpart: `torch.nn.functional.dropout1d`, `dropout2d` and `dropout3d`. Of these, the first and the last
-    take an example without a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.functional.dropout1d`, `dropout2d` and `dropout3d`. Of these, the first and the last take an
+    example without a batch axis, too; here the first axis always counts examples.
 
-    Paper: Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
     """
     input = as_floating("feature_dropout", input)
     check_range("feature_dropout", "p", p, 0.0, 1.0)
@@ -84,10 +85,11 @@ class FeatureDropout(RandomLayer):
         [[[2. 0. 2. 0. 0.]
           [2. 0. 2. 0. 0.]]]
 
-    Torch counterpart: `torch.nn.Dropout1d`, `torch.nn.Dropout2d` and `torch.nn.Dropout3d`. Of these, the first and the
-    last take an example without a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.Dropout1d`, `torch.nn.Dropout2d` and `torch.nn.Dropout3d`. Of these, the first and the last take
+    an example without a batch axis, too; here the first axis always counts examples.
 
-    Paper: Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
     """
 
     def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):

@@ -49,9 +49,9 @@ def group_norm(
         >>> print(nn.group_norm(jnp.array([[0.0, 2.0, 10.0, 20.0]]), num_groups=2, eps=0.0))
         [[-1.  1. -1.  1.]]
 
-    Torch counterpart: `torch.nn.functional.group_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.group_norm`, which lets a negative eps pass and returns NaN.
 
-    Paper: Wu and He, "Group normalization", 2018.
+    Source: Wu and He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
     """
     input = as_floating("group_norm", input)
     axis = channel_axis("group_norm", input, axis)
@@ -115,9 +115,9 @@ class GroupNorm(nnx.Module):
         <BLANKLINE>
          [[ 1. -1.  1. -1.]]]
 
-    Torch counterpart: `torch.nn.GroupNorm`.
+    PyTorch: `torch.nn.GroupNorm`.
 
-    Paper: Wu and He, "Group normalization", 2018.
+    Source: Wu and He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
     """
 
     def __init__(

@@ -69,10 +69,11 @@ def instance_norm(
         >>> print(y.ravel(), mean, var)
         [-0.9999988  0.9999988 -0.9999988  0.9999988] [1.75] [4.5]
 
-    Torch counterpart: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
+    PyTorch: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
     statistics in place where this function returns new ones.
 
-    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016,
+    https://arxiv.org/abs/1607.08022
     """
     input = as_floating("instance_norm", input)
     axis = channel_axis("instance_norm", input, axis)
@@ -141,10 +142,11 @@ class InstanceNorm(RunningNorm):
         [[[-1. -1.]
           [ 1.  1.]]]
 
-    Torch counterpart: `torch.nn.InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d`. These take an example without
-    a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d`. These take an example without a batch
+    axis, too; here the first axis always counts examples.
 
-    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016,
+    https://arxiv.org/abs/1607.08022
     """
 
     def __init__(

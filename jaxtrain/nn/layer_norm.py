@@ -45,9 +45,9 @@ def layer_norm(
         >>> print(nn.layer_norm(jnp.array([1.0, 2.0, 3.0]), 3, eps=0.5))
         [-0.92582  0.       0.92582]
 
-    Torch counterpart: `torch.nn.functional.layer_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.layer_norm`, which lets a negative eps pass and returns NaN.
 
-    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
     input = as_floating("layer_norm", input)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
@@ -90,9 +90,9 @@ class LayerNorm(nnx.Module):
         >>> print(nn.LayerNorm(4)(jnp.array([[0.0, 0.0, 0.0, 8.0]])))
         [[-0.57735   -0.57735   -0.57735    1.7320501]]
 
-    Torch counterpart: `torch.nn.LayerNorm`.
+    PyTorch: `torch.nn.LayerNorm`.
 
-    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
 
     def __init__(

@@ -44,7 +44,7 @@ def linear(
         >>> print(nn.linear(jnp.array([2.0, 3.0]), jnp.array([[1.0, 0.0], [10.0, 1.0]]), jnp.array([0.5, 0.0])))
         [32.5  3. ]
 
-    Torch counterpart: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
+    PyTorch: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
     """
     input = _as_features("linear", input, kernel.shape[0])
     return with_bias(jnp.matmul(input, kernel), bias)
@@ -84,9 +84,9 @@ class Linear(nnx.Module):
         >>> print(layer.kernel.shape, f"{jnp.abs(layer.kernel[...]).max():.3f}")
         (100, 10) 0.100
 
-    Torch counterpart: `torch.nn.Linear`. Its `weight` is this kernel transposed, its `dtype` is `param_dtype` here.
-    On GPUs and TPUs, JAX multiplies float32 matrices in less than float32 precision unless
-    `jax_default_matmul_precision` is `"highest"`; PyTorch's default is the full precision.
+    PyTorch: `torch.nn.Linear`. Its `weight` is this kernel transposed, its `dtype` is `param_dtype` here. On GPUs and
+    TPUs, JAX multiplies float32 matrices in less than float32 precision unless `jax_default_matmul_precision` is
+    `"highest"`; PyTorch's default is the full precision.
     """
 
     def __init__(

@@ -48,9 +48,10 @@ def local_response_norm(
         >>> print(nn.local_response_norm(jnp.array([[[1.0, 2.0, 3.0]]]), size=2, alpha=2.0, beta=1.0, k=0.0))
         [[[1.         0.4        0.23076923]]]
 
-    Torch counterpart: `torch.nn.functional.local_response_norm`.
+    PyTorch: `torch.nn.functional.local_response_norm`.
 
-    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+    https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html
     """
     input = as_floating("local_response_norm", input)
     check_integer("local_response_norm", "size", size, 1)
@@ -93,9 +94,10 @@ class LocalResponseNorm(nnx.Module):
         >>> print(nn.LocalResponseNorm(3, alpha=3.0, beta=0.5, k=0.0)(jnp.array([[[3.0, 4.0, 12.0]]])))
         [[[0.6        0.30769232 0.94868326]]]
 
-    Torch counterpart: `torch.nn.LocalResponseNorm`.
+    PyTorch: `torch.nn.LocalResponseNorm`.
 
-    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+    https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, axis: int = -1):

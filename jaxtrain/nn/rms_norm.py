@@ -44,9 +44,9 @@ def rms_norm(
         >>> print(nn.rms_norm(jnp.array([1.0, 7.0]), 2))
         [0.2 1.4]
 
-    Torch counterpart: `torch.nn.functional.rms_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.rms_norm`, which lets a negative eps pass and returns NaN.
 
-    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
     """
     input = as_floating("rms_norm", input)
     shape = check_trailing_shape("rms_norm", input, normalized_shape, weight=weight)
@@ -89,9 +89,9 @@ class RMSNorm(nnx.Module):
         >>> print(nn.RMSNorm(4)(jnp.array([[3.0, 4.0, 0.0, 0.0]])))
         [[1.2 1.6 0.  0. ]]
 
-    Torch counterpart: `torch.nn.RMSNorm`.
+    PyTorch: `torch.nn.RMSNorm`.
 
-    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
     """
 
     def __init__(

@@ -71,10 +71,10 @@ def conv_transpose(
         >>> print(nn.conv_transpose(signal, kernel, stride=2).ravel())
         [ 1.  2. 13. 20. 30.]
 
-    Torch counterpart: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`. Their
-    `weight` has the shape (in_channels, out_channels // groups, *kernel_size). They take an example without a batch
-    axis, too; here the first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits
-    than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`. Their `weight` has the
+    shape (in_channels, out_channels // groups, *kernel_size). They take an example without a batch axis, too; here the
+    first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has,
+    unless `jax_default_matmul_precision` is `"highest"`.
     """
     input, kernel, bias = promote_dtype((as_floating("conv_transpose", input), kernel, bias))
     check_kernel("conv_transpose", kernel)
@@ -156,9 +156,9 @@ class ConvTranspose(nnx.Module):
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 14, 14, 16))).shape)
         (4, 4, 3, 16) (8, 28, 28, 3)
 
-    Torch counterpart: `torch.nn.ConvTranspose1d`, `torch.nn.ConvTranspose2d` and `torch.nn.ConvTranspose3d`. Their
-    `weight` has the shape (in_channels, out_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and
-    their integer `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis
+    PyTorch: `torch.nn.ConvTranspose1d`, `torch.nn.ConvTranspose2d` and `torch.nn.ConvTranspose3d`. Their `weight` has
+    the shape (in_channels, out_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their
+    integer `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis
     always counts examples. Their `padding_mode` knows no value but "zeros", and is left out. On GPUs and TPUs, JAX may
     round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
     """

@@ -23,7 +23,7 @@ def constant(val: float) -> Initializer:
         >>> print(nn.initializers.constant(0.25)(jax.random.key(0), (3,)))
         [0.25 0.25 0.25]
 
-    Torch counterpart: `torch.nn.init.constant_`.
+    PyTorch: `torch.nn.init.constant_`.
     """
     return initializer(lambda key, shape, dtype: jnp.full(shape, val, dtype))
 
@@ -40,7 +40,7 @@ def ones() -> Initializer:
         >>> print(nn.initializers.ones()(jax.random.key(0), (2,)))
         [1. 1.]
 
-    Torch counterpart: `torch.nn.init.ones_`.
+    PyTorch: `torch.nn.init.ones_`.
     """
     return constant(1.0)
 
@@ -57,7 +57,7 @@ def zeros() -> Initializer:
         >>> print(nn.initializers.zeros()(jax.random.key(0), (2,)))
         [0. 0.]
 
-    Torch counterpart: `torch.nn.init.zeros_`.
+    PyTorch: `torch.nn.init.zeros_`.
     """
     return constant(0.0)
 
@@ -78,7 +78,7 @@ def eye() -> Initializer:
         [[1. 0. 0.]
          [0. 1. 0.]]
 
-    Torch counterpart: `torch.nn.init.eye_`.
+    PyTorch: `torch.nn.init.eye_`.
     """
 
     def draw(_: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -111,7 +111,7 @@ def dirac(groups: int = 1) -> Initializer:
         >>> print(nn.conv(jnp.array([[[2.0], [3.0], [5.0]]]), kernel, padding=1).ravel())
         [2. 3. 5.]
 
-    Torch counterpart: `torch.nn.init.dirac_`, for weights of shape (out_channels, in_channels // groups, *kernel_size).
+    PyTorch: `torch.nn.init.dirac_`, for weights of shape (out_channels, in_channels // groups, *kernel_size).
     """
     check_integer("dirac", "groups", groups, 1)
 

@@ -42,7 +42,7 @@ def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> fl
         >>> nn.initializers.calculate_gain("leaky_relu", 2.0)
         0.6324555320336759
 
-    Torch counterpart: `torch.nn.init.calculate_gain`.
+    PyTorch: `torch.nn.init.calculate_gain`.
     """
     check_choice("calculate_gain", "nonlinearity", nonlinearity, get_args(Nonlinearity))
     if nonlinearity == "leaky_relu":

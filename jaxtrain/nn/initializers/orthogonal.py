@@ -34,10 +34,10 @@ def orthogonal(gain: float = 1.0) -> Initializer:
          [0. 4. 0.]
          [0. 0. 4.]]
 
-    Torch counterpart: `torch.nn.init.orthogonal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.orthogonal_`, for weights of shape (out, in, ...).
 
-    Paper: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks", 2014.
+    Source: Saxe, McClelland and Ganguli, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear Neural
+    Networks", 2014, https://arxiv.org/abs/1312.6120
     """
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:

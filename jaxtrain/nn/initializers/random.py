@@ -31,7 +31,7 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
         -0.50 0.00 0.50
 
-    Torch counterpart: `torch.nn.init.uniform_`.
+    PyTorch: `torch.nn.init.uniform_`.
     """
     check_range("uniform", "b", b, a)
     return initializer(lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, a, b))
@@ -57,7 +57,7 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
         >>> print(f"{values.mean():.2f} {values.std():.2f}")
         3.00 0.10
 
-    Torch counterpart: `torch.nn.init.normal_`.
+    PyTorch: `torch.nn.init.normal_`.
     """
     check_range("normal", "std", std, 0.0)
     return initializer(lambda key, shape, dtype: mean + std * jax.random.normal(key, shape, dtype))
@@ -85,8 +85,8 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
         1.00 1.51 3.00
 
-    Torch counterpart: `torch.nn.init.trunc_normal_`, which draws again and again; here each value is drawn once, from
-    the inverse of the distribution function.
+    PyTorch: `torch.nn.init.trunc_normal_`, which draws again and again; here each value is drawn once, from the inverse
+    of the distribution function.
     """
     check_range("trunc_normal", "std", std, 0.0, open_low=True)
     check_range("trunc_normal", "b", b, a, open_low=True)
@@ -123,9 +123,10 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
         >>> print((kernel == 0).sum(1))
         [6 6 6]
 
-    Torch counterpart: `torch.nn.init.sparse_`; its columns are the rows of our kernels.
+    PyTorch: `torch.nn.init.sparse_`; its columns are the rows of our kernels.
 
-    Paper: Martens, "Deep learning via Hessian-free optimization", 2010.
+    Source: Martens, "Deep Learning via Hessian-Free Optimization", 2010,
+    https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf
     """
     check_range("sparse", "sparsity", sparsity, 0.0, 1.0)
     check_range("sparse", "std", std, 0.0)

@@ -37,9 +37,10 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         >>> print(f"{jnp.abs(kernel).max():.3f}")
         0.100
 
-    Torch counterpart: `torch.nn.init.xavier_uniform_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.xavier_uniform_`, for weights of shape (out, in, ...).
 
-    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    Source: Glorot and Bengio, "Understanding the Difficulty of Training Deep Feedforward Neural Networks", 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html
     """
     return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
 
@@ -66,9 +67,10 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         >>> print(f"{kernel.std():.3f}")
         0.136
 
-    Torch counterpart: `torch.nn.init.xavier_normal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.xavier_normal_`, for weights of shape (out, in, ...).
 
-    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    Source: Glorot and Bengio, "Understanding the Difficulty of Training Deep Feedforward Neural Networks", 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html
     """
     return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
 
@@ -98,10 +100,10 @@ def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonl
         >>> print(f"{jnp.abs(kernel).max():.3f}")
         0.100
 
-    Torch counterpart: `torch.nn.init.kaiming_uniform_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.kaiming_uniform_`, for weights of shape (out, in, ...).
 
-    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
-    classification", 2015.
+    Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, https://arxiv.org/abs/1502.01852
     """
     gain = _kaiming_gain("kaiming_uniform", a, mode, nonlinearity)
     return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
@@ -131,10 +133,10 @@ def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonli
         >>> print(f"{kernel.std():.3f}")
         0.101
 
-    Torch counterpart: `torch.nn.init.kaiming_normal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.kaiming_normal_`, for weights of shape (out, in, ...).
 
-    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
-    classification", 2015.
+    Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, https://arxiv.org/abs/1502.01852
     """
     gain = _kaiming_gain("kaiming_normal", a, mode, nonlinearity)
     return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
