@@ -1,4 +1,4 @@
-"""Dropouts for self-normalizing networks, which keep mean 0 and variance 1."""
+"""Dropout for self-normalizing networks, which keeps mean 0 and variance 1."""
 
 from collections.abc import Collection
 
@@ -28,13 +28,16 @@ def alpha_dropout(
 ) -> Float[Array, "*shape"]:
     """Set each element with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-    y = a·x + b where kept, a·s + b where dropped, with s = -1.7580993408473766,
-    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+        y = a·x + b where kept, a·s + b where dropped, with
+        s = -1.7580993408473766, the limit of SELU at minus infinity
+        a = 1 / √((1 - p) · (1 + p·s²))
+        b = -a·p·s
+        and y = 0 at p = 1
 
     Args:
-        input: array of any shape; mean 0 and variance 1 are kept, as they are behind SELU.
+        input: array of any shape, with mean 0 and variance 1, as after SELU.
         p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        training: whether to drop elements; if not, the input is returned unchanged. Default False.
         key: random key; needed in training.
 
     Returns:
@@ -42,7 +45,7 @@ def alpha_dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], or training comes without a key.
+        ValueError: if p lies outside [0, 1], or the key is missing in training.
 
     Example:
         >>> import jax
@@ -68,15 +71,20 @@ def feature_alpha_dropout(
     axis: int = -1,
     key: jax.Array | None = None,
 ) -> Float[Array, "*shape"]:
-    """Set each channel of each example with probability p to the saturation of SELU, and restore mean and variance.
+    """Set each channel with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-    y = a·x + b where the channel is kept, a·s + b where it is dropped, with s = -1.7580993408473766,
-    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+        y = a·x + b where the channel is kept, a·s + b where it is dropped, with
+        s = -1.7580993408473766, the limit of SELU at minus infinity
+        a = 1 / √((1 - p) · (1 + p·s²))
+        b = -a·p·s
+        and y = 0 at p = 1
+
+    The channels are drawn separately for each example.
 
     Args:
         input: array of at least two dimensions; the first counts the examples.
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        training: whether to drop elements; if not, the input is returned unchanged. Default False.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         key: random key; needed in training.
 
@@ -85,7 +93,8 @@ def feature_alpha_dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
+        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or the key is missing in
+            training.
 
     Example:
         >>> import jax
@@ -106,17 +115,17 @@ def feature_alpha_dropout(
 
 
 class AlphaDropout(RandomLayer):
-    """In training, set each element with probability p to the saturation of SELU; mean 0 and variance 1 are kept.
+    """Set each element with probability p to the saturation of SELU in training, and restore mean 0 and variance 1.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
-    of `nn.alpha_dropout`.
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`. `nn.alpha_dropout`
+    gives the formula.
 
     Args:
         p: probability of dropping an element, in [0, 1]. Default 0.5.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
-        When called with an array: an array of the same shape and dtype. `deterministic=` overrules the mode.
+        When called with an array: an array of the same shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.
@@ -141,19 +150,19 @@ class AlphaDropout(RandomLayer):
 
 
 class FeatureAlphaDropout(RandomLayer):
-    """In training, set each channel of each example with probability p to the saturation of SELU.
+    """Set each channel with probability p to the saturation of SELU in training, and restore mean 0 and variance 1.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
-    of `nn.feature_alpha_dropout`.
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`. The channels are
+    drawn separately for each example. `nn.feature_alpha_dropout` gives the formula.
 
     Args:
         p: probability of dropping a channel, in [0, 1]. Default 0.5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
         When called with an array of at least two dimensions, the first of which counts examples: an array of the same
-        shape and dtype. `deterministic=` overrules the mode.
+        shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.

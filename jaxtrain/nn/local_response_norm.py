@@ -22,24 +22,24 @@ def local_response_norm(
 ) -> Float[Array, "*shape"]:
     """Damp each value by the energy of the neighbouring channels.
 
-    y_c = x_c / (k + alpha · Σx² / size)^beta
+        y_c = x_c / (k + alpha · Σx² / size)^beta
 
-    The sum runs over the `size` channels from c - ⌊size / 2⌋ on. Beyond the first and the last channel there are zeros,
-    and the divisor is `size` there, too.
+    The sum runs over `size` channels, starting at c - ⌊size / 2⌋. Channels beyond the first and the last count as
+    zeros, and the divisor is always `size`.
 
     Args:
         input: array of at least three dimensions: examples, positions and channels.
         size: number of channels in the sum, at least 1.
         alpha: weight of the mean square. Default 1e-4.
         beta: exponent. Default 0.75.
-        k: what is added to the mean square. Default 1.
+        k: added to the mean square. Default 1.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
         Array of the input's shape and dtype.
 
     Raises:
-        TypeError: if the input is not floating-point, or size no integer.
+        TypeError: if the input is not floating-point, or size is not an integer.
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:
@@ -71,21 +71,22 @@ def local_response_norm(
 class LocalResponseNorm(nnx.Module):
     """Damp each value by the energy of the neighbouring channels.
 
-    y_c = x_c / (k + alpha · Σx² / size)^beta, where the sum runs over `size` channels around c (see
-    `nn.local_response_norm`).
+        y_c = x_c / (k + alpha · Σx² / size)^beta
+
+    The sum runs over `size` channels around c (see `nn.local_response_norm`).
 
     Args:
         size: number of channels in the sum, at least 1.
         alpha: weight of the mean square. Default 1e-4.
         beta: exponent. Default 0.75.
-        k: what is added to the mean square. Default 1.
+        k: added to the mean square. Default 1.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
         When called with an array of at least three dimensions: an array of the same shape and dtype.
 
     Raises:
-        TypeError: if the input is not floating-point, or size no integer.
+        TypeError: if the input is not floating-point, or size is not an integer.
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:

@@ -1,4 +1,4 @@
-"""Initializers that draw nothing: constants and identities."""
+"""Initializers without randomness: constants and identities."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxtrain.nn.initializers._initializer import initializer
 
 
 def constant(val: float) -> Initializer:
-    """One value everywhere.
+    """Set every element to one value.
 
     Args:
         val: the value.
@@ -29,7 +29,7 @@ def constant(val: float) -> Initializer:
 
 
 def ones() -> Initializer:
-    """One everywhere.
+    """Set every element to one.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -46,7 +46,7 @@ def ones() -> Initializer:
 
 
 def zeros() -> Initializer:
-    """Zero everywhere.
+    """Set every element to zero.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -63,13 +63,15 @@ def zeros() -> Initializer:
 
 
 def eye() -> Initializer:
-    """The identity: ones on the diagonal, zeros elsewhere, so that as many inputs as possible are passed on.
+    """Set a kernel to the identity, so that it passes on as many inputs as possible.
+
+    The diagonal is one; all else is zero.
 
     Returns:
-        An initializer of shapes (in_features, out_features), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (in_features, out_features).
 
     Raises:
-        ValueError: when called, if the shape has not two axes.
+        ValueError: when called, if the shape does not have two axes.
 
     Example:
         >>> import jax
@@ -90,18 +92,20 @@ def eye() -> Initializer:
 
 
 def dirac(groups: int = 1) -> Initializer:
-    """The identity of a convolution: ones at the kernel's centre, so that as many channels as possible are passed on.
+    """Set a convolution's kernel to the identity, so that it passes on as many channels as possible.
+
+    The diagonal of the kernel's centre is one; all else is zero.
 
     Args:
-        groups: number of groups of channels, each of which is passed on by itself. Default 1.
+        groups: number of groups of channels, each of which is passed on separately. Default 1.
 
     Returns:
-        An initializer of shapes (*kernel_size, in_channels // groups, out_channels),
-        `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (*kernel_size, in_channels // groups,
+        out_channels).
 
     Raises:
-        ValueError: if groups is not positive; when called, if the shape has not three, four or five axes, or groups
-            does not divide the number of output channels.
+        ValueError: if groups is not positive; when called, if the shape does not have three, four or five axes, or
+            groups does not divide the number of output channels.
 
     Example:
         >>> import jax

@@ -15,7 +15,9 @@ FanMode = Literal["fan_in", "fan_out"]
 
 
 def xavier_uniform(gain: float = 1.0) -> Initializer:
-    """Values drawn evenly from [-a, a) with a = gain · √(6 / (fan_in + fan_out)).
+    """Draw values uniformly, scaled by the numbers of inputs and outputs.
+
+        values in [-a, a), a = gain · √(6 / (fan_in + fan_out))
 
     The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
@@ -24,7 +26,7 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         gain: factor. Default 1.
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: when called, if the shape has fewer than two axes.
@@ -46,7 +48,9 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
 
 
 def xavier_normal(gain: float = 1.0) -> Initializer:
-    """Values drawn from the normal distribution with mean 0 and deviation gain · √(2 / (fan_in + fan_out)).
+    """Draw values from the normal distribution, scaled by the numbers of inputs and outputs.
+
+        mean 0, standard deviation gain · √(2 / (fan_in + fan_out))
 
     The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
@@ -55,7 +59,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         gain: factor. Default 1.
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: when called, if the shape has fewer than two axes.
@@ -76,18 +80,20 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
 
 
 def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
-    """Values drawn evenly from [-b, b) with b = gain · √(3 / fan).
+    """Draw values uniformly, scaled by the number of inputs or outputs and the nonlinearity.
+
+        values in [-b, b), b = gain · √(3 / fan)
 
     The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
 
     Args:
         a: slope of leaky ReLU below zero. Default 0.
-        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        mode: "fan_in" keeps the variance of the activations, "fan_out" the variance of the gradients. Default "fan_in".
         nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
@@ -110,18 +116,20 @@ def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonl
 
 
 def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
-    """Values drawn from the normal distribution with mean 0 and deviation gain / √fan.
+    """Draw values from the normal distribution, scaled by the number of inputs or outputs and the nonlinearity.
+
+        mean 0, standard deviation gain / √fan
 
     The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
 
     Args:
         a: slope of leaky ReLU below zero. Default 0.
-        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        mode: "fan_in" keeps the variance of the activations, "fan_out" the variance of the gradients. Default "fan_in".
         nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
@@ -148,7 +156,7 @@ def _kaiming_gain(where: str, a: float, mode: FanMode, nonlinearity: Nonlinearit
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The numbers of inputs and outputs of a kernel of `shape`; 1 for none, which leaves nothing to draw."""
+    """The numbers of inputs and outputs of a kernel of `shape`; at least 1, as an empty kernel needs no scale."""
     if len(shape) < 2:
         raise ValueError(f"fan_in and fan_out need a shape of at least two axes, (..., in, out), got {shape}")
     *positions, inputs, outputs = shape
@@ -160,11 +168,11 @@ def _fan(shape: tuple[int, ...], mode: FanMode) -> int:
 
 
 def _evenly(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
-    """Even values of this standard deviation."""
+    """Uniform values of standard deviation `std`."""
     bound = math.sqrt(3) * std
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def _normally(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
-    """Normal values of this standard deviation."""
+    """Normal values of standard deviation `std`."""
     return std * jax.random.normal(key, shape, dtype)
