@@ -118,7 +118,7 @@ def _average(values: Arrays, over: Over) -> Arrays:
             means = jnp.mean(means, axis=axes, keepdims=True) if axes else means
         if over.groups is None:
             return means
-        # Channels are averaged last: each long sum has fewer numbers, hence rounds less, and no large array is reshaped.
+        # Channels are averaged last: each long sum has fewer numbers and rounds less, and no large array is reshaped.
         axis, groups = over.groups
         grouped = means.reshape(*means.shape[:axis], groups, -1, *means.shape[axis + 1 :])
         shared = jnp.broadcast_to(jnp.mean(grouped, axis=axis + 1, keepdims=True), grouped.shape)

@@ -231,7 +231,7 @@ class ConvTranspose(nnx.Module):
 
 
 def _mirrored(kernel: jax.Array, groups: int) -> jax.Array:
-    """The reversed kernel of a convolution, (*size, in // groups, out), from one of shape (*size, out // groups, in)."""
+    """The reversed kernel of a convolution (*size, in // groups, out) from one of shape (*size, out // groups, in)."""
     *size, out_per_group, in_channels = kernel.shape
     by_group = jnp.flip(kernel, range(len(size))).reshape(*size, out_per_group, groups, in_channels // groups)
     return jnp.swapaxes(by_group, -3, -1).reshape(*size, in_channels // groups, groups * out_per_group)

@@ -46,7 +46,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
             return jnp.zeros(shape, dtype)
         rows, columns = math.prod(shape[:-1]), shape[-1]
         factor, triangle = jnp.linalg.qr(jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
-        # The factorization fixes the signs; the signs of the triangle's diagonal make all matrices equally likely again.
+        # The factorization fixes the signs; the signs of the triangle's diagonal make all matrices equally likely.
         factor *= jnp.sign(jnp.diagonal(triangle))
         return gain * (factor if rows >= columns else factor.T).reshape(shape)
 
