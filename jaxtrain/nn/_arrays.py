@@ -68,7 +68,7 @@ def per_channel(vector: jax.Array | None, x: jax.Array, axis: int) -> jax.Array 
 
 
 def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.Array:
-    """The output plus the bias, if given, along `axis`; added, and the bias's gradient summed, in at least float32."""
+    """Add the bias, if given, along `axis`; this sum and the bias's gradient are computed in at least float32."""
     if bias is None:
         return output
     dtype = jnp.promote_types(output.dtype, bias.dtype)

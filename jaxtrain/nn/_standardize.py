@@ -104,7 +104,7 @@ def _moments(x: jax.Array, over: Over) -> Moments:
     mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
     if x.ndim - 1 in over.axes:
         return Moments(shifted - correction, mean, variance)
-    # Computed from `x`, because XLA would keep `shifted` in memory until here; rows it reads only once for all of this.
+    # From `x` again: XLA would keep `shifted` in memory until here. Not so for rows, above, which it reads only once.
     return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance)
 
 

@@ -50,8 +50,8 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
     Returns:
         When called with an input of shape (batch, in_features) and the classes of shape (batch,), or with one example
-        and its class: `output`, the log-probability of each class, and `loss`, the mean of their negatives. Both are
-        NaN for a class out of range, and so is the gradient of that example.
+        and its class: `output`, the log-probability of each example's class, and `loss`, the mean of their negatives.
+        Both are NaN for a class out of range, and so is the gradient of that example.
 
     Raises:
         TypeError: if the input is not floating-point, or the target does not hold integers.
@@ -168,6 +168,6 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
 
 def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
-    """The value of each example at its index; any value where the index is out of range."""
+    """The value of each example at its index; an arbitrary value where the index is out of range."""
     index = jnp.clip(index, 0, values.shape[-1] - 1)
     return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

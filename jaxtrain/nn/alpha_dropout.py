@@ -28,11 +28,10 @@ def alpha_dropout(
 ) -> Float[Array, "*shape"]:
     """Set each element with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-        y = a·x + b where kept, a·s + b where dropped, with
-        s = -1.7580993408473766, the limit of SELU at minus infinity
-        a = 1 / √((1 - p) · (1 + p·s²))
+        y = a·x + b where kept, a·s + b where dropped
+        a = 1 / √((1 - p) · (1 + p·s²)), but 0 if p = 1
         b = -a·p·s
-        and y = 0 at p = 1
+        s = -1.7580993408473766, the limit of SELU at minus infinity
 
     Args:
         input: array of any shape, with mean 0 and variance 1, as after SELU.
@@ -73,18 +72,17 @@ def feature_alpha_dropout(
 ) -> Float[Array, "*shape"]:
     """Set each channel with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-        y = a·x + b where the channel is kept, a·s + b where it is dropped, with
-        s = -1.7580993408473766, the limit of SELU at minus infinity
-        a = 1 / √((1 - p) · (1 + p·s²))
+        y = a·x + b where the channel is kept, a·s + b where it is dropped
+        a = 1 / √((1 - p) · (1 + p·s²)), but 0 if p = 1
         b = -a·p·s
-        and y = 0 at p = 1
+        s = -1.7580993408473766, the limit of SELU at minus infinity
 
     The channels are drawn separately for each example.
 
     Args:
         input: array of at least two dimensions; the first counts the examples.
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop elements; if not, the input is returned unchanged. Default False.
+        training: whether to drop channels; if not, the input is returned unchanged. Default False.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         key: random key; needed in training.
 

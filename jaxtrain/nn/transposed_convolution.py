@@ -57,7 +57,7 @@ def conv_transpose(
         axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
 
     Returns:
-        Array with the axes of the input, in the promoted dtype of the arguments. An axis of n positions becomes one of
+        Array with the axes of the input, in the promoted dtype of the arguments. Along an axis, n positions become
         (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1.
 
     Raises:
@@ -140,9 +140,9 @@ class ConvTranspose(nnx.Module):
         bias: parameter of shape (out_channels,), or None.
 
     Returns:
-        When called with an array of examples, positions and channels: an array with the same axes. An axis of n
-        positions becomes one of (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1.
-        `output_size=`, the wanted number of positions along each axis, overrides `output_padding`.
+        When called with an array of examples, positions and channels: an array with the same axes. Along an axis, n
+        positions become (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1. `output_size=`,
+        the wanted number of positions along each axis, overrides `output_padding`.
 
     Raises:
         TypeError: if the input is not floating-point, or a size is not an integer.
