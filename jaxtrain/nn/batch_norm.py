@@ -140,9 +140,9 @@ class BatchNorm(RunningNorm):
         `use_running_average=` overrides the mode.
 
     Raises:
-        TypeError: if the input is not floating-point.
-        ValueError: if eps is negative, num_features is not a positive integer, the input does not have `num_features`
-            channels, or training sees a single value per channel.
+        TypeError: if the input is not floating-point, or num_features is not an integer.
+        ValueError: if eps is negative, num_features is below 1, the input does not have `num_features` channels, or
+            training sees a single value per channel.
 
     Example:
         >>> import jax.numpy as jnp

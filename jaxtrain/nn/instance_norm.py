@@ -129,9 +129,9 @@ class InstanceNorm(RunningNorm):
         shape and dtype. `use_running_average=` overrides the mode.
 
     Raises:
-        TypeError: if the input is not floating-point.
-        ValueError: if eps is negative, num_features is not a positive integer, the input does not have `num_features`
-            channels, or it has a single position.
+        TypeError: if the input is not floating-point, or num_features is not an integer.
+        ValueError: if eps is negative, num_features is below 1, the input does not have `num_features` channels, or it
+            has a single position.
 
     Example:
         >>> import jax.numpy as jnp
