@@ -1,4 +1,4 @@
-"""What the layers ask of their arrays: dtypes, axes, sizes."""
+"""Checks and conversions of the layers' arrays."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from jaxtrain._ground.dtypes import at_least_float32
 
 
 def as_floating(where: str, input: ArrayLike) -> jax.Array:
-    """`input` as an array; raise `TypeError` unless it holds floating-point numbers."""
+    """`input` as an array; raise `TypeError` unless it is floating-point."""
     input = jnp.asarray(input)
     if not jnp.issubdtype(input.dtype, jnp.floating):
         raise TypeError(f"{where}: input must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
@@ -20,14 +20,14 @@ def as_floating(where: str, input: ArrayLike) -> jax.Array:
 
 
 def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
-    """`axis` counted from the front."""
+    """`axis` counted from the front; raise `ValueError` if it does not exist."""
     if not -input.ndim <= axis < input.ndim:
         raise ValueError(f"{where}: axis {axis} does not exist in an input of shape {input.shape}")
     return axis % input.ndim
 
 
 def channel_axis(where: str, input: jax.Array, axis: int) -> int:
-    """`axis` counted from the front; raise `ValueError` if it is the first, which counts examples."""
+    """`axis` counted from the front; raise `ValueError` if it is the first axis, which counts examples."""
     axis = canonical_axis(where, input, axis)
     if axis == 0:
         raise ValueError(
@@ -38,37 +38,37 @@ def channel_axis(where: str, input: jax.Array, axis: int) -> int:
 
 
 def check_channels(where: str, input: ArrayLike, axis: int, channels: int) -> jax.Array:
-    """`input` as an array of floats; raise `ValueError` unless it has so many channels along `axis`."""
+    """`input` as an array of floats; raise `ValueError` unless it has `channels` channels along `axis`."""
     input = as_floating(where, input)
     if input.shape[canonical_axis(where, input, axis)] != channels:
         raise ValueError(
             f"{where}: expected {channels} channels along axis {axis}, got an input of shape {input.shape}; if the "
-            "channels lie on another axis, say so with axis="
+            "channels lie on another axis, pass axis="
         )
     return input
 
 
 def check_size(where: str, name: str, vector: jax.Array | None, input: jax.Array, axis: int) -> None:
-    """Raise `ValueError` unless `vector`, where given, has one element a channel of `input`."""
+    """Raise `ValueError` unless `vector`, if given, has one element per channel of `input`."""
     if vector is not None and vector.shape != (input.shape[axis],):
         raise ValueError(
             f"{where}: {name} has shape {vector.shape}, but axis {axis} of the input of shape {input.shape} holds "
-            f"{input.shape[axis]} channels; if the channels lie on another axis, say so with axis="
+            f"{input.shape[axis]} channels; if the channels lie on another axis, pass axis="
         )
 
 
 def value(variable: nnx.Variable | None) -> jax.Array | None:
-    """What a variable holds, where there is one."""
+    """The array in a variable; None for None."""
     return None if variable is None else variable[...]
 
 
 def per_channel(vector: jax.Array | None, x: jax.Array, axis: int) -> jax.Array | None:
-    """`vector`, where given, in the dtype of `x` and reshaped to broadcast along its `axis`."""
+    """`vector`, if given, in the dtype of `x` and reshaped to broadcast along its `axis`."""
     return None if vector is None else along_axis(vector, axis, x.ndim).astype(x.dtype)
 
 
 def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.Array:
-    """The output plus the bias, where given, along `axis`; summed, as is the bias's gradient, in float32 at least."""
+    """Add the bias, if given, along `axis`; this sum and the bias's gradient are computed in at least float32."""
     if bias is None:
         return output
     dtype = jnp.promote_types(output.dtype, bias.dtype)
@@ -78,7 +78,7 @@ def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.
 
 
 def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    """`normalized_shape` as a tuple, of at least one size."""
+    """`normalized_shape` as a tuple; raise `ValueError` if it is empty."""
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape:
         raise ValueError(f"{where}: normalized_shape must name at least one axis, got {normalized_shape!r}")

@@ -1,4 +1,4 @@
-"""Random masks of the dropouts."""
+"""Random masks for dropout."""
 
 from collections.abc import Collection
 
@@ -16,7 +16,7 @@ def keep_mask(
     """A mask for an array of `shape`: False with probability `p`, drawn once along the axes `shared`.
 
     The probability is exact to 2^-32, and the draw does not depend on the dtype of the data. Comparing the random words
-    themselves saves the tenth that `jax.random.bernoulli` spends on turning them into floats.
+    directly saves the tenth of the time that `jax.random.bernoulli` spends on converting them to floats.
     """
     if key is None:
         raise ValueError(f"{where}: training needs randomness; pass key=jax.random.key(...), or training=False")

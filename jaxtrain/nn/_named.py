@@ -1,4 +1,4 @@
-"""The names of layers in profiles."""
+"""Names of layers in profiles."""
 
 import functools
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 def named(
     call: Callable[Concatenate[Layer, Arguments], Result],
 ) -> Callable[Concatenate[Layer, Arguments], Result]:
-    """A layer's method, with the name of the layer's class on all its operations in profiles and compiled programs."""
+    """Label all operations of a layer's method with the layer's class, in profiles and compiled programs."""
 
     @functools.wraps(call)
     def in_scope(layer: Layer, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

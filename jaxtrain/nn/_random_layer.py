@@ -1,4 +1,4 @@
-"""What the dropout layers share: a probability, a mode and a random stream."""
+"""The base of the dropout layers: a probability, a mode and a random stream."""
 
 from abc import abstractmethod
 
@@ -27,8 +27,8 @@ class RandomLayer(nnx.Module):
     def _next_key(self) -> jax.Array:
         """The key of the next mask: the stream's own key, with the number of masks drawn so far added to its words.
 
-        Keys may differ as little as that. `fold_in` would compute a hash in each layer at each step: a hundred
-        operations on scalars, where this is one addition.
+        Keys need not differ by more. `fold_in` would compute a hash in each layer at each step: a hundred operations on
+        scalars instead of one addition.
         """
         key, count = self.rngs.key[...], self.rngs.count[...]
         self.rngs.count[...] = count + 1

@@ -1,4 +1,4 @@
-"""What the norms with running statistics share."""
+"""The base of the norms with running statistics."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,11 +15,11 @@ from jaxtrain.nn._arrays import check_channels, value
 from jaxtrain.nn._named import named
 
 Normalized = tuple[jax.Array, jax.Array | None, jax.Array | None]
-"""An output, and the running mean and variance after it."""
+"""The output, and the new running mean and variance."""
 
 
 class RunningNorm(nnx.Module):
-    """A norm that tracks mean and variance in training, and may use them in evaluation."""
+    """A norm that can track mean and variance in training and use them in evaluation."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low:
 
 
 def as_kernel_size(where: str, kernel_size: int | Sequence[int]) -> tuple[int, ...]:
-    """`kernel_size` as a tuple, of one size for an integer."""
+    """`kernel_size` as a tuple; an integer becomes a tuple of one size."""
     sizes = tuple(kernel_size) if np.iterable(kernel_size) else (kernel_size,)
     if not sizes:
         raise ValueError(f"{where}: kernel_size must name at least one axis, got {kernel_size!r}")
@@ -35,7 +35,7 @@ def check_kernel(where: str, kernel: jax.Array) -> None:
 
 
 def check_bias(where: str, bias: jax.Array | None, out_channels: int) -> None:
-    """Raise `ValueError` unless the bias, where given, has one element a channel of the output."""
+    """Raise `ValueError` unless the bias, if given, has one element per channel of the output."""
     if bias is not None and bias.shape != (out_channels,):
         raise ValueError(
             f"{where}: bias must have the shape ({out_channels},) of the output channels, got {bias.shape}"
@@ -43,7 +43,7 @@ def check_bias(where: str, bias: jax.Array | None, out_channels: int) -> None:
 
 
 def check_groups(where: str, in_channels: int, out_channels: int, groups: int) -> None:
-    """Raise unless `groups` divides both numbers of channels."""
+    """Raise unless the sizes are positive integers and `groups` divides both numbers of channels."""
     check_integer(where, "in_channels", in_channels, 1)
     check_integer(where, "out_channels", out_channels, 1)
     check_integer(where, "groups", groups, 1)
@@ -55,10 +55,10 @@ def check_groups(where: str, in_channels: int, out_channels: int, groups: int) -
 
 
 def layout(where: str, input: jax.Array, kernel: jax.Array, in_channels: int, axis: int) -> lax.ConvDimensionNumbers:
-    """Where examples, channels and positions lie in the input, and in the output alike.
+    """The axes of examples, channels and positions, which are the same in input and output.
 
     Raises:
-        ValueError: if the input has not as many spatial axes as the kernel, or not `in_channels` channels.
+        ValueError: if the input does not have as many spatial axes as the kernel, or `in_channels` channels.
     """
     spatial = kernel.ndim - 2
     if input.ndim != spatial + 2:

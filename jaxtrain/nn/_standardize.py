@@ -1,4 +1,4 @@
-"""Centring and scaling by an array's own mean and variance, the heart of all norms but RMSNorm."""
+"""Standardize an array by its mean and variance, as all norms except RMSNorm do."""
 
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -12,12 +12,12 @@ Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])
 
 
 class Over(NamedTuple):
-    """What the statistics run over.
+    """The axes over which the statistics are taken.
 
     Attributes:
         axes: axes of the array, counted from the front.
         axis_name: mapped axes.
-        groups: an axis of channels, and into how many groups of neighbours it is divided.
+        groups: axis of the channels, and the number of groups of neighbouring channels.
     """
 
     axes: tuple[int, ...]
@@ -26,7 +26,7 @@ class Over(NamedTuple):
 
 
 class Standardized(NamedTuple):
-    """(x - mean) / √(variance + eps) · scale + bias, and the statistics, with the reduced axes kept at size one."""
+    """The standardized array, and its statistics with the reduced axes kept at size one."""
 
     output: jax.Array
     mean: jax.Array
@@ -46,7 +46,9 @@ def standardize(
 ) -> Standardized:
     """Bring `x` to mean 0 and variance 1, then multiply it by `scale` and add `bias`.
 
-    Both have as many dimensions as `x`. None stands for 1 and for 0.
+        (x - mean) / √(variance + eps) · scale + bias
+
+    `scale` and `bias` have as many dimensions as `x`; None stands for 1 and 0.
     """
     one, zero = jnp.ones((), x.dtype), jnp.zeros((), x.dtype)
     return _standardize(x, one if scale is None else scale, zero if bias is None else bias, over, eps)
@@ -87,36 +89,36 @@ def _standardize_jvp(
 
 
 def _moments(x: jax.Array, over: Over) -> Moments:
-    """Mean and variance in two passes, as exact as they are in three.
+    """Mean and variance in two passes, as exact as in three.
 
-    The first mean is itself rounded: at mean 1000 by 3e-5, which the second pass finds in the differences. It also
-    sums their squares, from which the square of that small correction is subtracted. E[x²] - E[x]² would save a pass,
-    and lose all digits where the mean is large compared with the deviation.
+    The first mean is rounded: by 3e-5 at mean 1000, which the second pass finds in the differences. The second pass
+    also sums their squares, from which the square of that small correction is subtracted. E[x²] - E[x]² would save a
+    pass, but lose all digits where the mean is large compared with the deviation.
     """
     rounded_mean = _average(x, over)
     shifted = x - rounded_mean
     correction, mean_square = _average((shifted, jnp.square(shifted)), over)
     variance = mean_square - jnp.square(correction)
-    # Where the deviation is larger, the differences are rounded, many of them alike: by more than the correction mends.
+    # Where the deviation is larger, rounding shifts many differences the same way, by more than the correction repairs.
     is_far = jnp.square(rounded_mean) > variance
     mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
     if x.ndim - 1 in over.axes:
         return Moments(shifted - correction, mean, variance)
-    # From `x` again: XLA would keep `shifted` in memory until here, except for rows, which it reads once for all this.
+    # From `x` again: XLA would keep `shifted` in memory until here. Not so for rows, above, which it reads only once.
     return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance)
 
 
 def _average(values: Arrays, over: Over) -> Arrays:
-    """The mean of each array, with the reduced axes kept at size one, and the channels of a group alike."""
+    """The mean of each array, with the reduced axes kept at size one; the channels of a group share one mean."""
 
     def average(array: jax.Array) -> jax.Array:
         means = array
-        # The first axis, of examples as a rule, comes last: the shorter a sum, the less it rounds.
+        # The first axis, usually of examples, comes last: the shorter a sum, the less it rounds.
         for axes in (over.axes[1:], over.axes[:1]):
             means = jnp.mean(means, axis=axes, keepdims=True) if axes else means
         if over.groups is None:
             return means
-        # Channels are averaged last: fewer numbers in each long sum, which rounds less, and no array of another shape.
+        # Channels are averaged last: each long sum has fewer numbers and rounds less, and no large array is reshaped.
         axis, groups = over.groups
         grouped = means.reshape(*means.shape[:axis], groups, -1, *means.shape[axis + 1 :])
         shared = jnp.broadcast_to(jnp.mean(grouped, axis=axis + 1, keepdims=True), grouped.shape)

@@ -1,4 +1,4 @@
-"""The adaptive softmax, for many classes of which few are frequent."""
+"""The adaptive softmax, for many classes with few frequent ones."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -25,14 +25,14 @@ class AdaptiveLogSoftmaxOutput(NamedTuple):
 
 
 class AdaptiveLogSoftmaxWithLoss(nnx.Module):
-    """A softmax over many classes in clusters, with smaller matrices the rarer a cluster is.
+    """A softmax over many classes in clusters, with smaller matrices for rarer clusters.
 
-    The classes are sorted by frequency. The first `cutoffs[0]` of them and one entry for each further cluster share the
-    head, a linear map of the input; cluster i = 1, 2, ... holds the classes from cutoffs[i - 1] on, behind a
-    bottleneck of ⌊in_features / div_valueⁱ⌋ features:
+        log p(class) = log softmax(head)[class] in the shortlist
+        log p(class) = log softmax(head)[cluster] + log softmax(tail of the cluster)[class] elsewhere
 
-    log p(class) = log softmax(head)[class] in the shortlist,
-    log p(class) = log softmax(head)[cluster] + log softmax(tail of the cluster)[class] elsewhere
+    The classes are sorted by frequency, the most frequent first. The head, a linear map of the input, has one entry for
+    each class of the shortlist, the first `cutoffs[0]` classes, and one for each cluster. Cluster i = 1, 2, ... holds
+    the classes from `cutoffs[i - 1]` up to the next cutoff, after a bottleneck of ⌊in_features / div_valueⁱ⌋ features.
 
     Args:
         in_features: length of the input's last axis.
@@ -42,7 +42,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         head_bias: whether the head has a bias. Default False.
         dtype: dtype of the computation. Default None: the promoted dtype of input and parameters.
         param_dtype: dtype of the parameters. Default float32.
-        rngs: the random streams; the parameters are drawn from `params`.
+        rngs: random streams; the parameters are drawn from `params`.
 
     Attributes:
         head: `nn.Linear` to the shortlist and the clusters.
@@ -50,12 +50,12 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
     Returns:
         When called with an input of shape (batch, in_features) and the classes of shape (batch,), or with one example
-        and its class: the log-probability of each class, `output`, and the mean of their negatives, `loss`. Both are
-        NaN for a class out of range, and so is the gradient of that example.
+        and its class: `output`, the log-probability of each example's class, and `loss`, the mean of their negatives.
+        Both are NaN for a class out of range, and so is the gradient of that example.
 
     Raises:
         TypeError: if the input is not floating-point, or the target does not hold integers.
-        ValueError: if the cutoffs are not as described, or the shapes do not fit.
+        ValueError: if the cutoffs are not increasing or out of range, or the shapes do not fit.
 
     Example:
         >>> import jax.numpy as jnp
@@ -66,9 +66,10 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         >>> print(layer(x, jnp.array([0, 9, 10, 999])).output.shape, layer.log_prob(x).shape)
         (4,) (4, 1000)
 
-    Torch counterpart: `torch.nn.AdaptiveLogSoftmaxWithLoss`, which raises an error for a class out of range.
+    PyTorch: `torch.nn.AdaptiveLogSoftmaxWithLoss`, which raises an error for a class out of range.
 
-    Paper: Grave, Joulin, Cissé, Grangier and Jégou, "Efficient softmax approximation for GPUs", 2017.
+    Source: Grave, Joulin, Cissé, Grangier and Jégou, "Efficient Softmax Approximation for GPUs", 2017,
+    https://arxiv.org/abs/1609.04309
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         for number, (low, high) in enumerate(pairwise(self.cutoffs)):
             within = _pick(self._tail_log_prob(input, number), target - low)
             output = jnp.where((target >= low) & (target < high), head[..., self.cutoffs[0] + number] + within, output)
-        # A factor, not a choice, so that the gradient is NaN as well.
+        # Multiplied, not selected by `where`, so that the gradient is NaN as well.
         output *= jnp.where((target >= 0) & (target < self.n_classes), 1, jnp.nan)
         return AdaptiveLogSoftmaxOutput(output.astype(input.dtype), -jnp.mean(output).astype(input.dtype))
 
@@ -145,13 +146,13 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
     @named
     def predict(self, input: Float[Array, "*batch in_features"]) -> Integer[Array, "*batch"]:
-        """The class of the largest probability; where the head prefers its shortlist, the largest of the shortlist.
+        """The most probable class; the most probable of the shortlist if the head prefers it to every cluster.
 
         Args:
             input: array of shape (..., in_features).
 
         Returns:
-            Array of shape (...), of integers.
+            Array of integers, of shape (...).
         """
         favourite = jnp.argmax(self.head(input), axis=-1)
         return jnp.where(favourite < self.cutoffs[0], favourite, jnp.argmax(self.log_prob(input), axis=-1))
@@ -167,6 +168,6 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
 
 def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
-    """The value of each example at its index; any value where the index is out of range."""
+    """The value of each example at its index; an arbitrary value where the index is out of range."""
     index = jnp.clip(index, 0, values.shape[-1] - 1)
     return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

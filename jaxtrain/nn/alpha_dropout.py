@@ -1,4 +1,4 @@
-"""Dropouts for self-normalizing networks, which keep mean 0 and variance 1."""
+"""Dropout for self-normalizing networks, which keeps mean 0 and variance 1."""
 
 from collections.abc import Collection
 
@@ -28,13 +28,15 @@ def alpha_dropout(
 ) -> Float[Array, "*shape"]:
     """Set each element with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-    y = a·x + b where kept, a·s + b where dropped, with s = -1.7580993408473766,
-    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+        y = a·x + b where kept, a·s + b where dropped
+        a = 1 / √((1 - p) · (1 + p·s²)), but 0 if p = 1
+        b = -a·p·s
+        s = -1.7580993408473766, the limit of SELU at minus infinity
 
     Args:
-        input: array of any shape; mean 0 and variance 1 are kept, as they are behind SELU.
+        input: array of any shape, with mean 0 and variance 1, as after SELU.
         p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        training: whether to drop elements; if not, the input is returned unchanged. Default False.
         key: random key; needed in training.
 
     Returns:
@@ -42,7 +44,7 @@ def alpha_dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], or training comes without a key.
+        ValueError: if p lies outside [0, 1], or the key is missing in training.
 
     Example:
         >>> import jax
@@ -51,9 +53,9 @@ def alpha_dropout(
         >>> print(nn.alpha_dropout(jnp.zeros(5), p=0.5, training=True, key=jax.random.key(0)))
         [ 0.77919394  0.77919394 -0.77919394 -0.77919394  0.77919394]
 
-    Torch counterpart: `torch.nn.functional.alpha_dropout`, which leaves NaN where an infinity is dropped.
+    PyTorch: `torch.nn.functional.alpha_dropout`, which leaves NaN where an infinity is dropped.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("alpha_dropout", input)
     check_range("alpha_dropout", "p", p, 0.0, 1.0)
@@ -68,15 +70,19 @@ def feature_alpha_dropout(
     axis: int = -1,
     key: jax.Array | None = None,
 ) -> Float[Array, "*shape"]:
-    """Set each channel of each example with probability p to the saturation of SELU, and restore mean and variance.
+    """Set each channel with probability p to the saturation of SELU, and restore mean 0 and variance 1.
 
-    y = a·x + b where the channel is kept, a·s + b where it is dropped, with s = -1.7580993408473766,
-    a = 1 / √((1 - p) · (1 + p·s²)) and b = -a·p·s; at p = 1, y = 0
+        y = a·x + b where the channel is kept, a·s + b where it is dropped
+        a = 1 / √((1 - p) · (1 + p·s²)), but 0 if p = 1
+        b = -a·p·s
+        s = -1.7580993408473766, the limit of SELU at minus infinity
+
+    The channels are drawn separately for each example.
 
     Args:
         input: array of at least two dimensions; the first counts the examples.
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default False.
+        training: whether to drop channels; if not, the input is returned unchanged. Default False.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         key: random key; needed in training.
 
@@ -85,7 +91,8 @@ def feature_alpha_dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
+        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or the key is missing in
+            training.
 
     Example:
         >>> import jax
@@ -95,9 +102,9 @@ def feature_alpha_dropout(
         [[[-1.2361598   0.30903995  0.30903995]
           [-1.2361598   0.30903995  0.30903995]]]
 
-    Torch counterpart: `torch.nn.functional.feature_alpha_dropout`.
+    PyTorch: `torch.nn.functional.feature_alpha_dropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("feature_alpha_dropout", input)
     check_range("feature_alpha_dropout", "p", p, 0.0, 1.0)
@@ -106,17 +113,17 @@ def feature_alpha_dropout(
 
 
 class AlphaDropout(RandomLayer):
-    """In training, set each element with probability p to the saturation of SELU; mean 0 and variance 1 are kept.
+    """Set each element with probability p to the saturation of SELU in training, and restore mean 0 and variance 1.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
-    of `nn.alpha_dropout`.
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`. `nn.alpha_dropout`
+    gives the formula.
 
     Args:
         p: probability of dropping an element, in [0, 1]. Default 0.5.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
-        When called with an array: an array of the same shape and dtype. `deterministic=` overrules the mode.
+        When called with an array: an array of the same shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.
@@ -131,9 +138,9 @@ class AlphaDropout(RandomLayer):
         >>> print(f"{layer(x).mean():.2f} {layer(x).var():.2f}")
         0.00 1.00
 
-    Torch counterpart: `torch.nn.AlphaDropout`.
+    PyTorch: `torch.nn.AlphaDropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
 
     def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:
@@ -141,19 +148,19 @@ class AlphaDropout(RandomLayer):
 
 
 class FeatureAlphaDropout(RandomLayer):
-    """In training, set each channel of each example with probability p to the saturation of SELU.
+    """Set each channel with probability p to the saturation of SELU in training, and restore mean 0 and variance 1.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does. The formula is that
-    of `nn.feature_alpha_dropout`.
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`. The channels are
+    drawn separately for each example. `nn.feature_alpha_dropout` gives the formula.
 
     Args:
         p: probability of dropping a channel, in [0, 1]. Default 0.5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
         When called with an array of at least two dimensions, the first of which counts examples: an array of the same
-        shape and dtype. `deterministic=` overrules the mode.
+        shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.
@@ -168,9 +175,9 @@ class FeatureAlphaDropout(RandomLayer):
         [[[ 0.77919394 -0.77919394 -0.77919394 -0.77919394]
           [ 0.77919394 -0.77919394 -0.77919394 -0.77919394]]]
 
-    Torch counterpart: `torch.nn.FeatureAlphaDropout`.
+    PyTorch: `torch.nn.FeatureAlphaDropout`.
 
-    Paper: Klambauer et al., "Self-normalizing neural networks", 2017.
+    Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
 
     def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):

@@ -30,39 +30,36 @@ def batch_norm(
     axis: int = -1,
     axis_name: str | tuple[str, ...] | None = None,
 ) -> tuple[Float[Array, "..."], Float[Array, "channels"] | None, Float[Array, "channels"] | None]:
-    """Normalize every channel over all other axes.
+    """Normalize each channel over all other axes.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
+        running_mean ← (1 - momentum) · running_mean + momentum · mean
+        running_var ← (1 - momentum) · running_var + momentum · var · n / (n - 1)
 
-    In training, mean and var are those of the batch, var dividing by n, the number of values a channel, and the running
-    statistics move towards them, the running variance towards the one that divides by n - 1:
-
-    running_mean ← (1 - momentum) · running_mean + momentum · mean
-    running_var ← (1 - momentum) · running_var + momentum · var · n / (n - 1)
-
-    In evaluation, mean and var are the running statistics.
+    In training, mean and var are the statistics of the batch, and the running statistics are updated; n is the number
+    of values per channel, by which var divides. In evaluation, mean and var are the running statistics.
 
     Args:
         input: array with the channels along `axis`, of at least two dimensions.
-        running_mean: running mean of each channel; None tracks none.
-        running_var: running variance of each channel; None tracks none.
+        running_mean: running mean of each channel; None if it is not tracked.
+        running_var: running variance of each channel; None if it is not tracked.
         weight: factor of each channel. Default None: 1.
-        bias: summand of each channel. Default None: 0.
+        bias: offset of each channel. Default None: 0.
         training: whether to normalize by the statistics of the batch. Default False.
         momentum: weight of this batch in the running statistics. Default 0.1.
-        eps: what is added to the variance, at least 0, in training above 0. Default 1e-5.
+        eps: added to the variance; at least 0, and above 0 in training. Default 1e-5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is spread. Under `jit` a sharded batch
-            needs none: the statistics are those of the whole batch.
+        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is sharded. Not needed under `jit`, where
+            the statistics run over the whole batch.
 
     Returns:
         The output, of the input's shape and dtype, and the new running mean and variance, each in its own dtype; in
-        evaluation the old ones.
+        evaluation they are unchanged.
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if a size does not fit, eps is out of range, training sees fewer than two values a channel, or
-            evaluation comes without running statistics.
+        ValueError: if a size does not fit, eps is out of range, training sees fewer than two values per channel, or the
+            running statistics are missing in evaluation.
 
     Example:
         >>> import jax.numpy as jnp
@@ -72,11 +69,11 @@ def batch_norm(
         >>> print(y[:, 0], mean, var)
         [-0.999995  0.999995] [0.2] [1.1]
 
-    Torch counterpart: `torch.nn.functional.batch_norm`, which has the channels along axis 1, and changes the running
-    statistics in place where this function returns new ones.
+    PyTorch: `torch.nn.functional.batch_norm`, which has the channels along axis 1, and changes the running statistics
+    in place; this function returns new ones.
 
-    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", 2015.
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, https://arxiv.org/abs/1502.03167
     """
     input = as_floating("batch_norm", input)
     check_range("batch_norm", "eps", eps, 0.0, open_low=training)
@@ -112,24 +109,23 @@ def batch_norm(
 
 
 class BatchNorm(RunningNorm):
-    """Normalize every channel, in training by the statistics of the batch, in evaluation by their running averages.
+    """Normalize each channel by the statistics of the batch in training, by their running averages in evaluation.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
 
-    `model.train()` and `model.eval()` switch the mode, as the attribute `use_running_average` does. The running
-    variance tracks the unbiased estimate, the normalization uses the biased one (see `nn.batch_norm`).
+    `model.train()` and `model.eval()` switch the mode, as does the attribute `use_running_average`. The running
+    variance tracks the unbiased estimate, while the normalization uses the biased one (see `nn.batch_norm`).
 
     Args:
         num_features: number of channels.
-        eps: what is added to the variance, at least 0. Default 1e-5.
-        momentum: weight of a new batch in the running statistics; None weighs all batches alike. Default 0.1.
-        affine: whether to train a weight, at first 1, and a bias, at first 0. Default True.
-        track_running_stats: whether to keep running statistics; if not, evaluation uses those of the batch, too.
-            Default True.
+        eps: added to the variance; at least 0, and above 0 in training. Default 1e-5.
+        momentum: weight of a new batch in the running statistics; None weighs all batches equally. Default 0.1.
+        affine: whether to train a weight, starting at 1, and a bias, starting at 0. Default True.
+        track_running_stats: whether to keep running statistics; if not, evaluation also uses the statistics of the
+            batch. Default True.
         bias: whether an affine layer has a bias. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is spread. Under `jit` a sharded batch
-            needs none.
+        axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is sharded. Not needed under `jit`.
         param_dtype: dtype of parameters and running statistics. Default float32.
 
     Attributes:
@@ -141,12 +137,12 @@ class BatchNorm(RunningNorm):
 
     Returns:
         When called with an array of at least two dimensions: an array of the same shape and dtype.
-        `use_running_average=` overrules the mode.
+        `use_running_average=` overrides the mode.
 
     Raises:
-        TypeError: if the input is not floating-point.
-        ValueError: if eps is negative or num_features no positive integer, the input does not have `num_features`
-            channels, or training sees a single value a channel.
+        TypeError: if the input is not floating-point, or num_features is not an integer.
+        ValueError: if eps is negative, num_features is below 1, the input does not have `num_features` channels, or
+            training sees a single value per channel.
 
     Example:
         >>> import jax.numpy as jnp
@@ -159,10 +155,10 @@ class BatchNorm(RunningNorm):
         >>> print(layer(jnp.array([[0.1, 1.2]])))
         [[0. 0.]]
 
-    Torch counterpart: `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d` and, over sharded batches, `SyncBatchNorm`.
+    PyTorch: `torch.nn.BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d` and, over sharded batches, `SyncBatchNorm`.
 
-    Paper: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing internal covariate
-    shift", 2015.
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, https://arxiv.org/abs/1502.03167
     """
 
     def __init__(
@@ -184,7 +180,7 @@ class BatchNorm(RunningNorm):
         self.axis_name = axis_name
 
     def reset_running_stats(self) -> None:
-        """Forget all batches: running mean 0, running variance 1, no batch tracked. Without statistics, do nothing.
+        """Reset to running mean 0, running variance 1 and no batch tracked; do nothing if no statistics are kept.
 
         PyTorch: the method of the same name.
         """
@@ -213,13 +209,13 @@ class BatchNorm(RunningNorm):
 
 
 def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str | tuple[str, ...] | None) -> int:
-    """How many values each channel has in the whole batch; at least two, or `ValueError`."""
+    """The number of values per channel in the whole batch; raise `ValueError` if it is below two."""
     count = math.prod(input.shape[other] for other in others)
     if axis_name is not None:
         count *= lax.axis_size(axis_name)
     if count < 2:
         raise ValueError(
-            f"batch_norm: training needs at least two values a channel, got {count} from an input of shape "
+            f"batch_norm: training needs at least two values per channel, got {count} from an input of shape "
             f"{input.shape}; use a larger batch (drop a last batch of one), or evaluation mode, as in model.eval()"
         )
     return count

@@ -44,27 +44,27 @@ def conv(
 ) -> Float[Array, "..."]:
     """Slide a kernel over the positions of each example and sum the products (a cross-correlation).
 
-    y[t, o] = bias[o] + Σ_k Σ_c x[t · stride + k · dilation - padding, c] · kernel[k, c, o]
+        y[t, o] = bias[o] + Σ_k Σ_c x[t · stride + k · dilation - padding, c] · kernel[k, c, o]
 
     Args:
         input: array with axes for examples, positions (one or more) and channels.
         kernel: array of shape (*kernel_size, in_channels // groups, out_channels), one size for each axis of positions.
-        bias: vector of shape (out_channels,). Default None: none.
+        bias: vector of shape (out_channels,). Default None: no bias.
         stride: distance between two positions of the output, at least 1, for all axes or each. Default 1.
         padding: number of zeros on both sides, for all axes or each; "valid" for none, "same" for as many as keep the
-            size, an odd one at the end. Default 0.
+            size, with an odd one at the end. Default 0.
         dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
-        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+        groups: number of groups of channels that are convolved separately; it divides both numbers of channels.
             Default 1.
         axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
 
     Returns:
-        Array with the axes of the input, in the promoted dtype of the arguments. Of n positions along an axis,
-        ⌊(n + 2 · padding - dilation · (size - 1) - 1) / stride⌋ + 1 are left.
+        Array with the axes of the input, in the promoted dtype of the arguments. Along an axis, n positions become
+        ⌊(n + 2 · padding - dilation · (size - 1) - 1) / stride⌋ + 1.
 
     Raises:
-        TypeError: if the input is not floating-point, or a size no integer.
-        ValueError: if a size does not fit or is out of range, or "same" comes with a stride.
+        TypeError: if the input is not floating-point, or a size is not an integer.
+        ValueError: if a size does not fit or is out of range, or "same" is combined with a stride.
 
     Example:
         >>> import jax.numpy as jnp
@@ -73,10 +73,10 @@ def conv(
         >>> print(nn.conv(signal, kernel, stride=2, padding=1).ravel())
         [-1. -2.  8.]
 
-    Torch counterpart: `torch.nn.functional.conv1d`, `conv2d` and `conv3d`. Their `weight` has the shape
-    (out_channels, in_channels // groups, *kernel_size). They take an example without a batch axis, too; here the first
-    axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
-    `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.functional.conv1d`, `conv2d` and `conv3d`. Their `weight` has the shape (out_channels,
+    in_channels // groups, *kernel_size). They also take an example without a batch axis; here the first axis always
+    counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
+    `jax_default_matmul_precision` is "highest".
     """
     input, kernel, bias = promote_dtype((as_floating("conv", input), kernel, bias))
     check_kernel("conv", kernel)
@@ -93,7 +93,7 @@ def conv(
 class Conv(nnx.Module):
     """Slide a trained kernel over the positions of each example and sum the products (a cross-correlation).
 
-    y[t, o] = bias[o] + Σ_k Σ_c x[t · stride + k · dilation - padding, c] · kernel[k, c, o]
+        y[t, o] = bias[o] + Σ_k Σ_c x[t · stride + k · dilation - padding, c] · kernel[k, c, o]
 
     Kernel and bias start uniform in [-1/√n, 1/√n), where n = in_channels / groups · (size of the kernel).
 
@@ -103,31 +103,31 @@ class Conv(nnx.Module):
         kernel_size: size of the kernel along each axis of positions, as in (3, 3) for images; an integer for one axis.
         stride: distance between two positions of the output, at least 1, for all axes or each. Default 1.
         padding: amount of padding on both sides, for all axes or each; "valid" for none, "same" for as much as keeps
-            the size, an odd one at the end. Default 0.
+            the size, with an odd position at the end. Default 0.
         dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
-        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+        groups: number of groups of channels that are convolved separately; it divides both numbers of channels.
             Default 1.
         bias: whether to add a bias. Default True.
-        padding_mode: what the padding holds: "zeros", "reflect", "replicate" or "circular". Default "zeros".
+        padding_mode: values in the padding: "zeros", "reflect", "replicate" or "circular". Default "zeros".
         axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
         dtype: dtype of the computation. Default None: the promoted dtype of input and parameters.
         param_dtype: dtype of the parameters. Default float32.
         kernel_init: initializer of the kernel. Default None: as above.
         bias_init: initializer of the bias. Default None: as above.
-        rngs: the random streams; the parameters are drawn from `params`.
+        rngs: random streams; the parameters are drawn from `params`.
 
     Attributes:
         kernel: parameter of shape (*kernel_size, in_channels // groups, out_channels).
         bias: parameter of shape (out_channels,), or None.
 
     Returns:
-        When called with an array of examples, positions and channels: an array with the same axes. Of n positions along
-        an axis, ⌊(n + 2 · padding - dilation · (size - 1) - 1) / stride⌋ + 1 are left.
+        When called with an array of examples, positions and channels: an array with the same axes. Along an axis, n
+        positions become ⌊(n + 2 · padding - dilation · (size - 1) - 1) / stride⌋ + 1.
 
     Raises:
-        TypeError: if the input is not floating-point, or a size no integer.
-        ValueError: if a size does not fit or is out of range, "same" comes with a stride, or the padding is more than
-            its mode can take from the input.
+        TypeError: if the input is not floating-point, or a size is not an integer.
+        ValueError: if a size does not fit or is out of range, "same" is combined with a stride, or the padding is more
+            than its mode can take from the input.
 
     Example:
         >>> import jax.numpy as jnp
@@ -137,11 +137,11 @@ class Conv(nnx.Module):
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 28, 28, 3))).shape)
         (3, 3, 3, 16) (8, 14, 14, 16)
 
-    Torch counterpart: `torch.nn.Conv1d`, `torch.nn.Conv2d` and `torch.nn.Conv3d`. Their `weight` has the shape
-    (out_channels, in_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their integer
-    `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis always counts
-    examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
-    `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.Conv1d`, `torch.nn.Conv2d` and `torch.nn.Conv3d`. Their `weight` has the shape (out_channels,
+    in_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their integer `kernel_size` stands
+    for all axes. They also take an example without a batch axis; here the first axis always counts examples. On GPUs
+    and TPUs, JAX may round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is
+    "highest".
     """
 
     def __init__(
@@ -207,7 +207,7 @@ def _convolved(
     groups: int,
     axis: int,
 ) -> jax.Array:
-    """The convolution of arguments that are checked, with zeros for padding."""
+    """The convolution of checked arguments, padded with zeros."""
     in_channels, size = kernel.shape[-2] * groups, kernel.shape[:-2]
     output = lax.conv_general_dilated(
         input,
@@ -225,7 +225,7 @@ def _convolved(
 def _both_sides(
     where: str, padding: Padding, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> tuple[tuple[int, int], ...]:
-    """How much padding goes before and after the positions of each axis."""
+    """The amounts of padding before and after the positions of each axis."""
     if isinstance(padding, str):
         check_choice(where, "padding", padding, ("same", "valid"))
         if padding == "valid":
@@ -240,10 +240,10 @@ def _both_sides(
 def _padded(
     where: str, input: jax.Array, amounts: Sequence[tuple[int, int]], mode: PaddingMode, axis: int
 ) -> jax.Array:
-    """`input` with the padding in place."""
+    """`input` with its padding."""
     widths = [(0, 0), *amounts]
     widths.insert(axis, (0, 0))
-    # Padding reflects or repeats the input once: of n positions, n - 1 can be reflected and n repeated.
+    # The input can be used once: n positions give n - 1 reflected or n repeated ones.
     spare = {"reflect": 1, "replicate": -math.inf, "circular": 0}[mode]
     for width, positions in zip(widths, input.shape, strict=True):
         if max(width) > positions - spare:

@@ -19,12 +19,12 @@ def dropout(
 ) -> Float[Array, "*shape"]:
     """Zero each element with probability p, and scale the others to keep the mean.
 
-    y = x / (1 - p) where kept, 0 where dropped
+        y = x / (1 - p) where kept, 0 where dropped
 
     Args:
         input: array of any shape.
         p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default True.
+        training: whether to drop elements; if not, the input is returned unchanged. Default True.
         key: random key; needed in training.
 
     Returns:
@@ -32,7 +32,7 @@ def dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], or training comes without a key.
+        ValueError: if p lies outside [0, 1], or the key is missing in training.
 
     Example:
         >>> import jax
@@ -41,10 +41,11 @@ def dropout(
         >>> print(nn.dropout(jnp.ones(8), p=0.2, key=jax.random.key(2)))
         [1.25 1.25 1.25 1.25 1.25 1.25 1.25 0.  ]
 
-    Torch counterpart: `torch.nn.functional.dropout`. PyTorch multiplies by the mask, so that a dropped infinity or NaN
-    becomes NaN; here it becomes 0.
+    PyTorch: `torch.nn.functional.dropout`, which multiplies by the mask: a dropped infinity or NaN becomes NaN; here it
+    becomes 0.
 
-    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html
     """
     input = as_floating("dropout", input)
     check_range("dropout", "p", p, 0.0, 1.0)
@@ -54,25 +55,27 @@ def dropout(
 def drop(
     where: str, input: jax.Array, p: float | jax.Array, key: jax.Array | None, shared: Collection[int] = ()
 ) -> jax.Array:
-    """`input` under a mask drawn once along the axes `shared`, and scaled by 1/(1 - p)."""
+    """`input` under a mask drawn once along the axes `shared`, scaled by 1 / (1 - p)."""
     dtype = at_least_float32(input.dtype)
-    # Where everything is dropped, the scale is of no account but for being finite.
+    # At p = 1 the scale is irrelevant as long as it is finite.
     scale = in_float64(lambda p: 1 / jnp.where(p < 1, 1 - as_float64(p), 1), p, dtype=dtype)
     mask = keep_mask(where, key, p, input.shape, shared)
     return jnp.where(mask, input.astype(dtype) * scale, 0).astype(input.dtype)
 
 
 class Dropout(RandomLayer):
-    """In training, zero each element with probability p and scale the others by 1 / (1 - p).
+    """Zero each element with probability p in training, and scale the others to keep the mean.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does.
+        y = x / (1 - p) where kept, 0 where dropped
+
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`.
 
     Args:
         p: probability of dropping an element, in [0, 1]. Default 0.5.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
-        When called with an array: an array of the same shape and dtype. `deterministic=` overrules the mode.
+        When called with an array: an array of the same shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.
@@ -80,8 +83,8 @@ class Dropout(RandomLayer):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxtrain import nn
         >>> from flax import nnx
+        >>> from jaxtrain import nn
         >>> layer = nn.Dropout(0.75, rngs=nnx.Rngs(dropout=0))
         >>> print(layer(jnp.ones(8)))
         [4. 0. 0. 0. 0. 0. 4. 0.]
@@ -89,10 +92,11 @@ class Dropout(RandomLayer):
         >>> print(layer(jnp.ones(3)))
         [1. 1. 1.]
 
-    Torch counterpart: `torch.nn.Dropout`. The masks of the two frameworks are different random numbers. A dropped
-    infinity is 0 here and NaN in PyTorch.
+    PyTorch: `torch.nn.Dropout`. The two frameworks draw different masks. A dropped infinity or NaN becomes 0 here and
+    NaN in PyTorch.
 
-    Paper: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014,
+    https://jmlr.org/papers/v15/srivastava14a.html
     """
 
     def _masked(self, input: jax.Array, *, training: bool, key: jax.Array | None) -> jax.Array:

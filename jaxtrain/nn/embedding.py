@@ -23,23 +23,24 @@ def embedding(
 ) -> Float[Array, "*shape embedding_dim"]:
     """Look up rows of a table.
 
-    y[i] = weight[input[i]], times max_norm / (‖row‖ + 1e-7) where ‖row‖ > max_norm
+        row = weight[input[i]]
+        y[i] = row · max_norm / (‖row‖ + 1e-7) where ‖row‖ > max_norm, row elsewhere
 
     Args:
         input: indices, in [0, num_embeddings).
         weight: table of shape (num_embeddings, embedding_dim).
-        padding_idx: index, from the end if negative, whose row gets no gradient. Default None: none.
+        padding_idx: index of the row that gets no gradient, counted from the end if negative. Default None: no such
+            row.
         max_norm: largest norm of a returned row. Default None: no limit.
-        norm_type: order of that norm, above 0; infinity for the largest magnitude. Default 2.
+        norm_type: order of the norm, above 0; infinity for the largest magnitude. Default 2.
         scale_grad_by_freq: whether to divide the gradient of each row by the number of its look-ups. Default False.
 
     Returns:
-        Array of the input's shape and one more axis of `embedding_dim`, in the table's dtype. NaN stands where an index
-        is out of range.
+        Array of shape (*input.shape, embedding_dim), in the table's dtype; NaN where an index is out of range.
 
     Raises:
         TypeError: if the input does not hold integers.
-        ValueError: if the table has not two axes, or padding_idx, max_norm or norm_type is out of range.
+        ValueError: if the table does not have two axes, or padding_idx, max_norm or norm_type is out of range.
 
     Example:
         >>> import jax.numpy as jnp
@@ -50,10 +51,10 @@ def embedding(
          [0.  1. ]
          [nan nan]]
 
-    Torch counterpart: `torch.nn.functional.embedding`, which raises an error for an index out of range, and which, with
-    max_norm, shrinks the table itself. Here only what is returned is shrunk, and the gradient passes as if the table
-    had been so before; `regularization.max_norm(max_norm, axis=0)` behind the optimizer keeps the table within the
-    limit, too. Its `sparse` is left out: in JAX, gradients are dense.
+    PyTorch: `torch.nn.functional.embedding`, which raises an error for an index out of range and, with `max_norm`,
+    shrinks the table itself. Here only the returned rows are shrunk, with the gradient that they would have if the
+    table held them; `regularization.max_norm(max_norm, axis=0)` after the optimizer keeps the table itself within the
+    limit. `sparse` is omitted: in JAX, gradients are dense.
     """
     input, weight = jnp.asarray(input), jnp.asarray(weight)
     if not jnp.issubdtype(input.dtype, jnp.integer):
@@ -81,29 +82,29 @@ def embedding(
 
 
 class Embedding(nnx.Module):
-    """A trained table of vectors, looked up by index.
+    """Look up rows of a trained table.
 
-    The table starts normal with mean 0 and variance 1, but for zeros in the row of `padding_idx`.
+    The table starts normal with mean 0 and variance 1, except for zeros in the row of `padding_idx`.
 
     Args:
         num_embeddings: number of rows.
         embedding_dim: length of a row.
-        padding_idx: index, from the end if negative, of the row that starts at zero and gets no gradient. Default None:
-            none.
+        padding_idx: index of the row that starts at zero and gets no gradient, counted from the end if negative.
+            Default None: no such row.
         max_norm: largest norm of a returned row. Default None: no limit.
-        norm_type: order of that norm, above 0; infinity for the largest magnitude. Default 2.
+        norm_type: order of the norm, above 0; infinity for the largest magnitude. Default 2.
         scale_grad_by_freq: whether to divide the gradient of each row by the number of its look-ups in the batch.
             Default False.
         param_dtype: dtype of the table. Default float32.
         embedding_init: initializer of the table. Default None: as above.
-        rngs: the random streams; the table is drawn from `params`.
+        rngs: random streams; the table is drawn from `params`.
 
     Attributes:
         embedding: parameter of shape (num_embeddings, embedding_dim).
 
     Returns:
-        When called with an array of indices in [0, num_embeddings): an array with one more axis of `embedding_dim`. NaN
-        stands where an index is out of range.
+        When called with an array of indices in [0, num_embeddings): an array of shape (*input.shape, embedding_dim);
+        NaN where an index is out of range.
 
     Raises:
         TypeError: if the input does not hold integers.
@@ -117,9 +118,8 @@ class Embedding(nnx.Module):
         >>> print(layer(jnp.array([[4, 7, 0, 0]])).shape, layer.embedding[0])
         (1, 4, 3) [0. 0. 0.]
 
-    Torch counterpart: `torch.nn.Embedding`, whose `weight` is `embedding` here. It raises an error for an index out of
-    range, and, with max_norm, shrinks the table itself (see `nn.embedding`). Its `sparse` is left out: in JAX,
-    gradients are dense.
+    PyTorch: `torch.nn.Embedding`, whose `weight` is `embedding` here. It raises an error for an index out of range and,
+    with `max_norm`, shrinks the table itself (see `nn.embedding`). `sparse` is omitted: in JAX, gradients are dense.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ def _from_front(where: str, padding_idx: int | None, num_embeddings: int) -> int
 
 @jax.custom_jvp
 def _with_gradient(rows: jax.Array, returned: jax.Array, share: jax.Array) -> jax.Array:
-    """`returned`, which to the gradient is `rows · share`."""
+    """`returned`, with the gradient of `rows · share`."""
     return returned
 
 

@@ -19,14 +19,16 @@ def feature_dropout(
     axis: int = -1,
     key: jax.Array | None = None,
 ) -> Float[Array, "*shape"]:
-    """Zero each channel of each example with probability p, and scale the others to keep the mean.
+    """Zero each channel with probability p, and scale the others to keep the mean.
 
-    y = x / (1 - p) where the channel is kept, 0 where it is dropped
+        y = x / (1 - p) where the channel is kept, 0 where it is dropped
+
+    The channels are drawn separately for each example.
 
     Args:
         input: array of at least two dimensions; the first counts the examples.
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
-        training: whether to drop at all; if not, the input is returned as it is. Default True.
+        training: whether to drop channels; if not, the input is returned unchanged. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         key: random key; needed in training.
 
@@ -35,7 +37,8 @@ def feature_dropout(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or training comes without a key.
+        ValueError: if p lies outside [0, 1], the input has fewer than two dimensions, or the key is missing in
+            training.
 
     Example:
         >>> import jax
@@ -46,10 +49,11 @@ def feature_dropout(
           [0. 2. 0. 0.]
           [0. 2. 0. 0.]]]
 
-    Torch counterpart: `torch.nn.functional.dropout1d`, `dropout2d` and `dropout3d`. Of these, the first and the last
-    take an example without a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.functional.dropout1d`, `dropout2d` and `dropout3d`. The first and the last also take an example
+    without a batch axis; here the first axis always counts examples.
 
-    Paper: Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
     """
     input = as_floating("feature_dropout", input)
     check_range("feature_dropout", "p", p, 0.0, 1.0)
@@ -58,18 +62,22 @@ def feature_dropout(
 
 
 class FeatureDropout(RandomLayer):
-    """In training, zero each channel of each example with probability p and scale the others by 1 / (1 - p).
+    """Zero each channel with probability p in training, and scale the others to keep the mean.
 
-    `model.train()` and `model.eval()` switch it on and off, as the attribute `deterministic` does.
+        y = x / (1 - p) where the channel is kept, 0 where it is dropped
+
+    The channels are drawn separately for each example.
+
+    `model.train()` and `model.eval()` switch it on and off, as does the attribute `deterministic`.
 
     Args:
         p: probability of dropping a channel, in [0, 1]. Default 0.5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        rngs: the random streams; the layer takes a fork of the stream `dropout`.
+        rngs: random streams; the layer forks the stream `dropout`.
 
     Returns:
         When called with an array of at least two dimensions, the first of which counts examples: an array of the same
-        shape and dtype. `deterministic=` overrules the mode.
+        shape and dtype. `deterministic=` overrides the mode.
 
     Raises:
         TypeError: if the input is not floating-point.
@@ -84,10 +92,11 @@ class FeatureDropout(RandomLayer):
         [[[2. 0. 2. 0. 0.]
           [2. 0. 2. 0. 0.]]]
 
-    Torch counterpart: `torch.nn.Dropout1d`, `torch.nn.Dropout2d` and `torch.nn.Dropout3d`. Of these, the first and the
-    last take an example without a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.Dropout1d`, `torch.nn.Dropout2d` and `torch.nn.Dropout3d`. The first and the last also take an
+    example without a batch axis; here the first axis always counts examples.
 
-    Paper: Tompson et al., "Efficient object localization using convolutional networks", 2015.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015,
+    https://arxiv.org/abs/1411.4280
     """
 
     def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):

@@ -24,16 +24,16 @@ def group_norm(
 ) -> Float[Array, "*shape"]:
     """Normalize each example over groups of neighbouring channels.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
 
-    The statistics of an example and group run over the group's channels and all positions; var divides by their number.
+    The statistics of an example and group run over the group's channels and all positions; var divides by their count.
 
     Args:
         input: array of at least two dimensions; the first counts the examples.
         num_groups: number of groups; it divides the number of channels.
         weight: factor of each channel. Default None: 1.
-        bias: summand of each channel. Default None: 0.
-        eps: what is added to the variance, at least 0. Default 1e-5.
+        bias: offset of each channel. Default None: 0.
+        eps: added to the variance, at least 0. Default 1e-5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
@@ -41,7 +41,7 @@ def group_norm(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if a size does not fit, eps is negative, or the batch holds but one value a group.
+        ValueError: if a size does not fit, eps is negative, or the batch holds only one value per group.
 
     Example:
         >>> import jax.numpy as jnp
@@ -49,9 +49,9 @@ def group_norm(
         >>> print(nn.group_norm(jnp.array([[0.0, 2.0, 10.0, 20.0]]), num_groups=2, eps=0.0))
         [[-1.  1. -1.  1.]]
 
-    Torch counterpart: `torch.nn.functional.group_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.group_norm`, which accepts a negative eps and returns NaN.
 
-    Paper: Wu and He, "Group normalization", 2018.
+    Source: Wu and He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
     """
     input = as_floating("group_norm", input)
     axis = channel_axis("group_norm", input, axis)
@@ -67,7 +67,7 @@ def group_norm(
     check_size("group_norm", "bias", bias, input, axis)
     if input.size == num_groups:
         raise ValueError(
-            f"group_norm: expected more than one value a group, got an input of shape {input.shape} in {num_groups} "
+            f"group_norm: expected more than one value per group, got an input of shape {input.shape} in {num_groups} "
             "groups; use fewer groups or more examples"
         )
 
@@ -78,17 +78,17 @@ def group_norm(
 
 
 class GroupNorm(nnx.Module):
-    """Normalize each example over groups of neighbouring channels, with a trained weight and bias a channel.
+    """Normalize each example over groups of neighbouring channels, with a trained weight and bias per channel.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
 
-    The statistics of an example and group run over the group's channels and all positions; var divides by their number.
+    The statistics of an example and group run over the group's channels and all positions; var divides by their count.
 
     Args:
         num_groups: number of groups; it divides `num_channels`.
         num_channels: number of channels.
-        eps: what is added to the variance, at least 0. Default 1e-5.
-        affine: whether to train a weight, at first 1, and a bias, at first 0. Default True.
+        eps: added to the variance, at least 0. Default 1e-5.
+        affine: whether to train a weight, starting at 1, and a bias, starting at 0. Default True.
         bias: whether an affine layer has a bias. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         param_dtype: dtype of the parameters. Default float32.
@@ -103,8 +103,8 @@ class GroupNorm(nnx.Module):
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if num_groups does not divide num_channels, eps is negative, the input does not have
-            `num_channels` channels, or the batch holds but one value a group.
+        ValueError: if num_groups does not divide num_channels, eps is negative, the input does not have `num_channels`
+            channels, or the batch holds only one value per group.
 
     Example:
         >>> import jax.numpy as jnp
@@ -115,9 +115,9 @@ class GroupNorm(nnx.Module):
         <BLANKLINE>
          [[ 1. -1.  1. -1.]]]
 
-    Torch counterpart: `torch.nn.GroupNorm`.
+    PyTorch: `torch.nn.GroupNorm`.
 
-    Paper: Wu and He, "Group normalization", 2018.
+    Source: Wu and He, "Group Normalization", 2018, https://arxiv.org/abs/1803.08494
     """
 
     def __init__(

@@ -30,36 +30,33 @@ def instance_norm(
 ) -> tuple[Float[Array, "*shape"], Float[Array, "channels"] | None, Float[Array, "channels"] | None]:
     """Normalize each channel of each example over its positions.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
+        running_mean ← (1 - momentum) · running_mean + momentum · average of mean
+        running_var ← (1 - momentum) · running_var + momentum · average of var · n / (n - 1)
 
-    By default mean and var are those of the input, var dividing by n, the number of positions, and the running
-    statistics move towards their averages over the examples, the running variance towards the one that divides by
-    n - 1:
-
-    running_mean ← (1 - momentum) · running_mean + momentum · average of mean
-    running_var ← (1 - momentum) · running_var + momentum · average of var · n / (n - 1)
-
-    With `use_input_stats=False`, mean and var are the running statistics.
+    By default, mean and var are the statistics of the input, and the running statistics are updated by their averages
+    over the examples; n is the number of positions, by which var divides. With `use_input_stats=False`, mean and var
+    are the running statistics.
 
     Args:
         input: array of at least three dimensions: examples, positions and channels.
-        running_mean: running mean of each channel. Default None: none is tracked.
-        running_var: running variance of each channel. Default None: none is tracked.
+        running_mean: running mean of each channel. Default None: not tracked.
+        running_var: running variance of each channel. Default None: not tracked.
         weight: factor of each channel. Default None: 1.
-        bias: summand of each channel. Default None: 0.
+        bias: offset of each channel. Default None: 0.
         use_input_stats: whether to normalize by the statistics of the input. Default True.
         momentum: weight of this input in the running statistics. Default 0.1.
-        eps: what is added to the variance, at least 0, beside the statistics of the input above 0. Default 1e-5.
+        eps: added to the variance; at least 0, and above 0 with the statistics of the input. Default 1e-5.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
         The output, of the input's shape and dtype, and the new running mean and variance, each in its own dtype; with
-        `use_input_stats=False` the old ones.
+        `use_input_stats=False` they are unchanged.
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if a size does not fit, eps is out of range, the input has a single position, or
-            `use_input_stats=False` comes without running statistics.
+        ValueError: if a size does not fit, eps is out of range, the input has a single position, or the running
+            statistics are missing with `use_input_stats=False`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,10 +66,11 @@ def instance_norm(
         >>> print(y.ravel(), mean, var)
         [-0.9999988  0.9999988 -0.9999988  0.9999988] [1.75] [4.5]
 
-    Torch counterpart: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
-    statistics in place where this function returns new ones.
+    PyTorch: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
+    statistics in place; this function returns new ones.
 
-    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016,
+    https://arxiv.org/abs/1607.08022
     """
     input = as_floating("instance_norm", input)
     axis = channel_axis("instance_norm", input, axis)
@@ -103,17 +101,18 @@ def instance_norm(
 class InstanceNorm(RunningNorm):
     """Normalize each channel of each example over its positions.
 
-    y = (x - mean) / √(var + eps) · weight + bias
+        y = (x - mean) / √(var + eps) · weight + bias
 
     With `track_running_stats`, evaluation uses running averages of the statistics (see `nn.instance_norm`).
-    `model.train()` and `model.eval()` switch the mode, as the attribute `use_running_average` does.
+    `model.train()` and `model.eval()` switch the mode, as does the attribute `use_running_average`.
 
     Args:
         num_features: number of channels.
-        eps: what is added to the variance, at least 0. Default 1e-5.
+        eps: added to the variance; at least 0, and above 0 with the statistics of the input. Default 1e-5.
         momentum: weight of a new batch in the running statistics; None stands for 0, as in PyTorch. Default 0.1.
-        affine: whether to train a weight, at first 1, and a bias, at first 0. Default False.
-        track_running_stats: whether to keep running statistics. Default False: evaluation uses those of the input, too.
+        affine: whether to train a weight, starting at 1, and a bias, starting at 0. Default False.
+        track_running_stats: whether to keep running statistics. Default False: evaluation also uses the statistics of
+            the input.
         bias: whether an affine layer has a bias. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         param_dtype: dtype of parameters and running statistics. Default float32.
@@ -127,12 +126,12 @@ class InstanceNorm(RunningNorm):
 
     Returns:
         When called with an array of at least three dimensions, the first of which counts examples: an array of the same
-        shape and dtype. `use_running_average=` overrules the mode.
+        shape and dtype. `use_running_average=` overrides the mode.
 
     Raises:
-        TypeError: if the input is not floating-point.
-        ValueError: if eps is negative or num_features no positive integer, the input does not have `num_features`
-            channels, or it has a single position.
+        TypeError: if the input is not floating-point, or num_features is not an integer.
+        ValueError: if eps is negative, num_features is below 1, the input does not have `num_features` channels, or it
+            has a single position.
 
     Example:
         >>> import jax.numpy as jnp
@@ -141,10 +140,11 @@ class InstanceNorm(RunningNorm):
         [[[-1. -1.]
           [ 1.  1.]]]
 
-    Torch counterpart: `torch.nn.InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d`. These take an example without
-    a batch axis, too; here the first axis always counts examples.
+    PyTorch: `torch.nn.InstanceNorm1d`, `InstanceNorm2d` and `InstanceNorm3d`. They also take an example without a batch
+    axis; here the first axis always counts examples.
 
-    Paper: Ulyanov, Vedaldi and Lempitsky, "Instance normalization: the missing ingredient for fast stylization", 2016.
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization", 2016,
+    https://arxiv.org/abs/1607.08022
     """
 
     def __init__(

@@ -23,14 +23,16 @@ def layer_norm(
 ) -> Float[Array, "..."]:
     """Normalize each example over its last axes.
 
-    y = (x - mean) / √(var + eps) · weight + bias, where var divides by the number of elements.
+        y = (x - mean) / √(var + eps) · weight + bias
+
+    The variance divides by the number of elements.
 
     Args:
         input: array of shape (..., *normalized_shape).
         normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
         weight: factors, of shape `normalized_shape`. Default None: 1.
-        bias: summands, of shape `normalized_shape`. Default None: 0.
-        eps: what is added to the variance, at least 0. Default 1e-5.
+        bias: offsets, of shape `normalized_shape`. Default None: 0.
+        eps: added to the variance, at least 0. Default 1e-5.
 
     Returns:
         Array of the input's shape and dtype.
@@ -45,9 +47,9 @@ def layer_norm(
         >>> print(nn.layer_norm(jnp.array([1.0, 2.0, 3.0]), 3, eps=0.5))
         [-0.92582  0.       0.92582]
 
-    Torch counterpart: `torch.nn.functional.layer_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.layer_norm`, which accepts a negative eps and returns NaN.
 
-    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
     input = as_floating("layer_norm", input)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
@@ -64,12 +66,14 @@ def layer_norm(
 class LayerNorm(nnx.Module):
     """Normalize each example over its last axes, with a trained weight and bias.
 
-    y = (x - mean) / √(var + eps) · weight + bias, where var divides by the number of elements.
+        y = (x - mean) / √(var + eps) · weight + bias
+
+    The variance divides by the number of elements.
 
     Args:
         normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
-        eps: what is added to the variance, at least 0. Default 1e-5.
-        elementwise_affine: whether to train a weight, at first 1, and a bias, at first 0. Default True.
+        eps: added to the variance, at least 0. Default 1e-5.
+        elementwise_affine: whether to train a weight, starting at 1, and a bias, starting at 0. Default True.
         bias: whether an affine layer has a bias. Default True.
         param_dtype: dtype of the parameters. Default float32.
 
@@ -90,9 +94,9 @@ class LayerNorm(nnx.Module):
         >>> print(nn.LayerNorm(4)(jnp.array([[0.0, 0.0, 0.0, 8.0]])))
         [[-0.57735   -0.57735   -0.57735    1.7320501]]
 
-    Torch counterpart: `torch.nn.LayerNorm`.
+    PyTorch: `torch.nn.LayerNorm`.
 
-    Paper: Ba, Kiros and Hinton, "Layer normalization", 2016.
+    Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
 
     def __init__(

@@ -22,21 +22,21 @@ def linear(
     kernel: Float[Array, "in_features out_features"],
     bias: Float[Array, "out_features"] | None = None,
 ) -> Float[Array, "*batch out_features"]:
-    """Affine map of the last axis.
+    """Apply an affine map to the last axis.
 
-    y = x · kernel + bias
+        y = x · kernel + bias
 
     Args:
         input: array of shape (..., in_features).
         kernel: matrix of shape (in_features, out_features).
-        bias: vector of shape (out_features,), or None for none.
+        bias: vector of shape (out_features,). Default None: no bias.
 
     Returns:
         Array of shape (..., out_features), in the promoted dtype of the arguments.
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if the last axis of the input is not as long as the first of the kernel.
+        ValueError: if the last axis of the input is not as long as the first axis of the kernel.
 
     Example:
         >>> import jax.numpy as jnp
@@ -44,16 +44,18 @@ def linear(
         >>> print(nn.linear(jnp.array([2.0, 3.0]), jnp.array([[1.0, 0.0], [10.0, 1.0]]), jnp.array([0.5, 0.0])))
         [32.5  3. ]
 
-    Torch counterpart: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
+    PyTorch: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
     """
     input = _as_features("linear", input, kernel.shape[0])
     return with_bias(jnp.matmul(input, kernel), bias)
 
 
 class Linear(nnx.Module):
-    """Affine map of the last axis with a trained kernel and bias, y = x · kernel + bias.
+    """Apply a trained affine map to the last axis.
 
-    Both start uniform in [-1/√in_features, 1/√in_features).
+        y = x · kernel + bias
+
+    Kernel and bias start uniform in [-1/√in_features, 1/√in_features).
 
     Args:
         in_features: length of the input's last axis.
@@ -63,7 +65,7 @@ class Linear(nnx.Module):
         param_dtype: dtype of the parameters. Default float32.
         kernel_init: initializer of the kernel. Default None: as above.
         bias_init: initializer of the bias. Default None: as above.
-        rngs: the random streams; the parameters are drawn from `params`.
+        rngs: random streams; the parameters are drawn from `params`.
 
     Attributes:
         kernel: parameter of shape (in_features, out_features).
@@ -78,15 +80,15 @@ class Linear(nnx.Module):
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxtrain import nn
         >>> from flax import nnx
+        >>> from jaxtrain import nn
         >>> layer = nn.Linear(100, 10, rngs=nnx.Rngs(0))
         >>> print(layer.kernel.shape, f"{jnp.abs(layer.kernel[...]).max():.3f}")
         (100, 10) 0.100
 
-    Torch counterpart: `torch.nn.Linear`. Its `weight` is this kernel transposed, its `dtype` is `param_dtype` here.
-    On GPUs and TPUs, JAX multiplies float32 matrices in less than float32 precision unless
-    `jax_default_matmul_precision` is `"highest"`; PyTorch's default is the full precision.
+    PyTorch: `torch.nn.Linear`. Its `weight` is this kernel transposed, and its `dtype` is `param_dtype` here. On GPUs
+    and TPUs, JAX multiplies float32 matrices in less than float32 precision unless `jax_default_matmul_precision` is
+    "highest"; PyTorch's default is full precision.
     """
 
     def __init__(
@@ -124,7 +126,7 @@ class Linear(nnx.Module):
 
 
 def _as_features(where: str, input: ArrayLike, in_features: int) -> jax.Array:
-    """`input` as an array of floats, of which the last axis is `in_features` long."""
+    """`input` as an array of floats; raise `ValueError` unless its last axis is `in_features` long."""
     input = as_floating(where, input)
     if input.ndim == 0 or input.shape[-1] != in_features:
         raise ValueError(

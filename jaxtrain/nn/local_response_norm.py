@@ -22,24 +22,24 @@ def local_response_norm(
 ) -> Float[Array, "*shape"]:
     """Damp each value by the energy of the neighbouring channels.
 
-    y_c = x_c / (k + alpha · Σx² / size)^beta
+        y_c = x_c / (k + alpha · Σx² / size)^beta
 
-    The sum runs over the `size` channels from c - ⌊size / 2⌋ on. Beyond the first and the last channel there are zeros,
-    and the divisor is `size` there, too.
+    The sum runs over `size` channels, starting at c - ⌊size / 2⌋. Channels beyond the first and the last count as
+    zeros, and the divisor is always `size`.
 
     Args:
         input: array of at least three dimensions: examples, positions and channels.
         size: number of channels in the sum, at least 1.
         alpha: weight of the mean square. Default 1e-4.
         beta: exponent. Default 0.75.
-        k: what is added to the mean square. Default 1.
+        k: added to the mean square. Default 1.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
         Array of the input's shape and dtype.
 
     Raises:
-        TypeError: if the input is not floating-point, or size no integer.
+        TypeError: if the input is not floating-point, or size is not an integer.
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:
@@ -48,9 +48,10 @@ def local_response_norm(
         >>> print(nn.local_response_norm(jnp.array([[[1.0, 2.0, 3.0]]]), size=2, alpha=2.0, beta=1.0, k=0.0))
         [[[1.         0.4        0.23076923]]]
 
-    Torch counterpart: `torch.nn.functional.local_response_norm`.
+    PyTorch: `torch.nn.functional.local_response_norm`.
 
-    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+    https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html
     """
     input = as_floating("local_response_norm", input)
     check_integer("local_response_norm", "size", size, 1)
@@ -70,21 +71,22 @@ def local_response_norm(
 class LocalResponseNorm(nnx.Module):
     """Damp each value by the energy of the neighbouring channels.
 
-    y_c = x_c / (k + alpha · Σx² / size)^beta, where the sum runs over `size` channels around c (see
-    `nn.local_response_norm`).
+        y_c = x_c / (k + alpha · Σx² / size)^beta
+
+    The sum runs over `size` channels around c (see `nn.local_response_norm`).
 
     Args:
         size: number of channels in the sum, at least 1.
         alpha: weight of the mean square. Default 1e-4.
         beta: exponent. Default 0.75.
-        k: what is added to the mean square. Default 1.
+        k: added to the mean square. Default 1.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
 
     Returns:
         When called with an array of at least three dimensions: an array of the same shape and dtype.
 
     Raises:
-        TypeError: if the input is not floating-point, or size no integer.
+        TypeError: if the input is not floating-point, or size is not an integer.
         ValueError: if size is below 1, or the input has fewer than three dimensions.
 
     Example:
@@ -93,9 +95,10 @@ class LocalResponseNorm(nnx.Module):
         >>> print(nn.LocalResponseNorm(3, alpha=3.0, beta=0.5, k=0.0)(jnp.array([[[3.0, 4.0, 12.0]]])))
         [[[0.6        0.30769232 0.94868326]]]
 
-    Torch counterpart: `torch.nn.LocalResponseNorm`.
+    PyTorch: `torch.nn.LocalResponseNorm`.
 
-    Paper: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012.
+    Source: Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+    https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html
     """
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0, *, axis: int = -1):

@@ -22,14 +22,14 @@ def rms_norm(
 ) -> Float[Array, "*shape"]:
     """Divide each example by the root mean square of its last axes.
 
-    y = x / √(mean(x²) + eps) · weight
+        y = x / √(mean(x²) + eps) · weight
 
     Args:
         input: array of shape (..., *normalized_shape).
         normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
         weight: factors, of shape `normalized_shape`. Default None: 1.
-        eps: what is added to the mean square, at least 0. Default None: the distance from 1 to the next number in the
-            dtype of the computation, 1.19e-7 for float32, float16 and bfloat16, 2.2e-16 for float64.
+        eps: added to the mean square, at least 0. Default None: the machine epsilon of the computation's dtype, 1.19e-7
+            for float32, float16 and bfloat16, 2.2e-16 for float64.
 
     Returns:
         Array of the input's shape and dtype.
@@ -44,9 +44,9 @@ def rms_norm(
         >>> print(nn.rms_norm(jnp.array([1.0, 7.0]), 2))
         [0.2 1.4]
 
-    Torch counterpart: `torch.nn.functional.rms_norm`, which lets a negative eps pass and returns NaN.
+    PyTorch: `torch.nn.functional.rms_norm`, which accepts a negative eps and returns NaN.
 
-    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
     """
     input = as_floating("rms_norm", input)
     shape = check_trailing_shape("rms_norm", input, normalized_shape, weight=weight)
@@ -64,13 +64,13 @@ def rms_norm(
 class RMSNorm(nnx.Module):
     """Divide each example by the root mean square of its last axes, with a trained weight.
 
-    y = x / √(mean(x²) + eps) · weight
+        y = x / √(mean(x²) + eps) · weight
 
     Args:
         normalized_shape: sizes of the last axes, over which to normalize; an integer for one axis.
-        eps: what is added to the mean square, at least 0. Default None: the distance from 1 to the next number in the
-            dtype of the computation, 1.19e-7 for float32, float16 and bfloat16, 2.2e-16 for float64.
-        elementwise_affine: whether to train a weight, at first 1. Default True.
+        eps: added to the mean square, at least 0. Default None: the machine epsilon of the computation's dtype, 1.19e-7
+            for float32, float16 and bfloat16, 2.2e-16 for float64.
+        elementwise_affine: whether to train a weight, starting at 1. Default True.
         param_dtype: dtype of the weight. Default float32.
 
     Attributes:
@@ -89,9 +89,9 @@ class RMSNorm(nnx.Module):
         >>> print(nn.RMSNorm(4)(jnp.array([[3.0, 4.0, 0.0, 0.0]])))
         [[1.2 1.6 0.  0. ]]
 
-    Torch counterpart: `torch.nn.RMSNorm`.
+    PyTorch: `torch.nn.RMSNorm`.
 
-    Paper: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
     """
 
     def __init__(

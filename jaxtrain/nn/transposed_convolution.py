@@ -38,30 +38,30 @@ def conv_transpose(
     *,
     axis: int = -1,
 ) -> Float[Array, "..."]:
-    """Spread each position of an example over the output by a kernel: the gradient of `nn.conv` as a function.
+    """Spread each position over the output by a kernel (the gradient of `nn.conv` with respect to its input).
 
-    y[t · stride + k · dilation - padding, o] += x[t, c] · kernel[k, o, c], on top of bias[o]
+        y[s, o] = bias[o] + Σ_t Σ_k Σ_c x[t, c] · kernel[k, o, c] where t · stride + k · dilation - padding = s
 
     Args:
         input: array with axes for examples, positions (one or more) and channels.
         kernel: array of shape (*kernel_size, out_channels // groups, in_channels): the kernel of the convolution whose
             gradient this is.
-        bias: vector of shape (out_channels,). Default None: none.
+        bias: vector of shape (out_channels,). Default None: no bias.
         stride: distance in the output between two positions of the input, at least 1, for all axes or each. Default 1.
-        padding: number of positions taken off both ends of the output, for all axes or each. Default 0.
+        padding: number of positions removed from both ends of the output, for all axes or each. Default 0.
         output_padding: number of positions added at the end of the output, below the stride or the dilation, for all
             axes or each. Default 0.
-        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+        groups: number of groups of channels that are convolved separately; it divides both numbers of channels.
             Default 1.
         dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
         axis: axis of the channels, in input and output. Default -1; 1 is PyTorch's layout.
 
     Returns:
-        Array with the axes of the input, in the promoted dtype of the arguments. Of n positions along an axis become
+        Array with the axes of the input, in the promoted dtype of the arguments. Along an axis, n positions become
         (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1.
 
     Raises:
-        TypeError: if the input is not floating-point, or a size no integer.
+        TypeError: if the input is not floating-point, or a size is not an integer.
         ValueError: if a size does not fit or is out of range.
 
     Example:
@@ -71,10 +71,10 @@ def conv_transpose(
         >>> print(nn.conv_transpose(signal, kernel, stride=2).ravel())
         [ 1.  2. 13. 20. 30.]
 
-    Torch counterpart: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`. Their
-    `weight` has the shape (in_channels, out_channels // groups, *kernel_size). They take an example without a batch
-    axis, too; here the first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits
-    than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.functional.conv_transpose1d`, `conv_transpose2d` and `conv_transpose3d`. Their `weight` has the
+    shape (in_channels, out_channels // groups, *kernel_size). They also take an example without a batch axis; here the
+    first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has,
+    unless `jax_default_matmul_precision` is "highest".
     """
     input, kernel, bias = promote_dtype((as_floating("conv_transpose", input), kernel, bias))
     check_kernel("conv_transpose", kernel)
@@ -92,7 +92,7 @@ def conv_transpose(
             f"stride {stride} and dilation {dilation}"
         )
 
-    # Sliding the mirrored kernel over the input, spread by the stride, adds up the same products.
+    # Sliding the mirrored kernel over the input, spread by the stride, sums the same products.
     reaches = [d * (k - 1) - p for k, d, p in zip(size, dilation, padding, strict=True)]
     output = lax.conv_general_dilated(
         input,
@@ -109,22 +109,22 @@ def conv_transpose(
 
 
 class ConvTranspose(nnx.Module):
-    """Spread each position of an example over the output by a trained kernel: a convolution's gradient as a layer.
+    """Spread each position over the output by a trained kernel (the gradient of `nn.Conv` with respect to its input).
 
-    y[t · stride + k · dilation - padding, o] += x[t, c] · kernel[k, o, c], on top of bias[o]
+        y[s, o] = bias[o] + Σ_t Σ_k Σ_c x[t, c] · kernel[k, o, c] where t · stride + k · dilation - padding = s
 
-    Kernel and bias start uniform in [-1/√n, 1/√n), where, as in PyTorch, n = out_channels / groups · (size of the
-    kernel).
+    Kernel and bias start uniform in [-1/√n, 1/√n), where n = out_channels / groups · (size of the kernel), as in
+    PyTorch.
 
     Args:
         in_channels: number of channels of the input.
         out_channels: number of channels of the output.
         kernel_size: size of the kernel along each axis of positions, as in (3, 3) for images; an integer for one axis.
         stride: distance in the output between two positions of the input, at least 1, for all axes or each. Default 1.
-        padding: number of positions taken off both ends of the output, for all axes or each. Default 0.
+        padding: number of positions removed from both ends of the output, for all axes or each. Default 0.
         output_padding: number of positions added at the end of the output, below the stride or the dilation, for all
             axes or each. Default 0.
-        groups: number of groups of channels that are convolved by themselves; it divides both numbers of channels.
+        groups: number of groups of channels that are convolved separately; it divides both numbers of channels.
             Default 1.
         bias: whether to add a bias. Default True.
         dilation: distance between two elements of the kernel, at least 1, for all axes or each. Default 1.
@@ -133,19 +133,19 @@ class ConvTranspose(nnx.Module):
         param_dtype: dtype of the parameters. Default float32.
         kernel_init: initializer of the kernel. Default None: as above.
         bias_init: initializer of the bias. Default None: as above.
-        rngs: the random streams; the parameters are drawn from `params`.
+        rngs: random streams; the parameters are drawn from `params`.
 
     Attributes:
         kernel: parameter of shape (*kernel_size, out_channels // groups, in_channels).
         bias: parameter of shape (out_channels,), or None.
 
     Returns:
-        When called with an array of examples, positions and channels: an array with the same axes. Of n positions along
-        an axis become (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1. With `output_size=`,
-        `output_padding` is chosen so that the positions become as many as it says.
+        When called with an array of examples, positions and channels: an array with the same axes. Along an axis, n
+        positions become (n - 1) · stride - 2 · padding + dilation · (size - 1) + output_padding + 1. `output_size=`,
+        the wanted number of positions along each axis, overrides `output_padding`.
 
     Raises:
-        TypeError: if the input is not floating-point, or a size no integer.
+        TypeError: if the input is not floating-point, or a size is not an integer.
         ValueError: if a size does not fit or is out of range.
 
     Example:
@@ -156,11 +156,11 @@ class ConvTranspose(nnx.Module):
         >>> print(layer.kernel.shape, layer(jnp.ones((8, 14, 14, 16))).shape)
         (4, 4, 3, 16) (8, 28, 28, 3)
 
-    Torch counterpart: `torch.nn.ConvTranspose1d`, `torch.nn.ConvTranspose2d` and `torch.nn.ConvTranspose3d`. Their
-    `weight` has the shape (in_channels, out_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and
-    their integer `kernel_size` stands for all axes. They take an example without a batch axis, too; here the first axis
-    always counts examples. Their `padding_mode` knows no value but "zeros", and is left out. On GPUs and TPUs, JAX may
-    round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is `"highest"`.
+    PyTorch: `torch.nn.ConvTranspose1d`, `torch.nn.ConvTranspose2d` and `torch.nn.ConvTranspose3d`. Their `weight` has
+    the shape (in_channels, out_channels // groups, *kernel_size), their `dtype` is `param_dtype` here, and their
+    integer `kernel_size` stands for all axes. They also take an example without a batch axis; here the first axis
+    always counts examples. Their `padding_mode` accepts only "zeros" and is omitted here. On GPUs and TPUs, JAX may
+    round the factors to fewer bits than float32 has, unless `jax_default_matmul_precision` is "highest".
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class ConvTranspose(nnx.Module):
         )
 
     def _padding_for(self, input: jax.Array, output_size: tuple[int, ...]) -> tuple[int, ...]:
-        """The output padding that leads to `output_size` positions."""
+        """The output padding that gives `output_size` positions; raise `ValueError` if there is none."""
         positions = [size for axis, size in enumerate(input.shape) if axis not in (0, self.axis % input.ndim)]
         smallest = tuple(
             (n - 1) * s - 2 * p + d * (k - 1) + 1
@@ -231,7 +231,7 @@ class ConvTranspose(nnx.Module):
 
 
 def _mirrored(kernel: jax.Array, groups: int) -> jax.Array:
-    """From (*size, out // groups, in) to the kernel (*size, in // groups, out) that a convolution needs, reversed."""
+    """The reversed kernel of a convolution (*size, in // groups, out) from one of shape (*size, out // groups, in)."""
     *size, out_per_group, in_channels = kernel.shape
     by_group = jnp.flip(kernel, range(len(size))).reshape(*size, out_per_group, groups, in_channels // groups)
     return jnp.swapaxes(by_group, -3, -1).reshape(*size, in_channels // groups, groups * out_per_group)

@@ -208,9 +208,9 @@ def test_axis_name_shares_statistics_under_shard_map_and_vmap(mesh):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: nn.BatchNorm(2)(X[:1]), ValueError, r"at least two values a channel, got 1 .* model.eval\(\)"),
-        (lambda: nn.BatchNorm(2)(X[:0]), ValueError, r"at least two values a channel, got 0"),
-        (lambda: jax.jit(nn.BatchNorm(2))(X[:1]), ValueError, r"at least two values a channel, got 1"),
+        (lambda: nn.BatchNorm(2)(X[:1]), ValueError, r"at least two values per channel, got 1 .* model.eval\(\)"),
+        (lambda: nn.BatchNorm(2)(X[:0]), ValueError, r"at least two values per channel, got 0"),
+        (lambda: jax.jit(nn.BatchNorm(2))(X[:1]), ValueError, r"at least two values per channel, got 1"),
         (lambda: nn.BatchNorm(3)(X), ValueError, r"expected 3 channels along axis -1, got an input of shape \(4, 2\)"),
         (lambda: nn.BatchNorm(2)(X[0]), ValueError, r"at least two dimensions, got shape \(2,\)"),
         (lambda: nn.BatchNorm(2, axis=2)(X), ValueError, r"axis 2 does not exist in an input of shape \(4, 2\)"),

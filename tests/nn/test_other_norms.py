@@ -110,7 +110,7 @@ def test_parameters():
         (lambda: nn.GroupNorm(0, 4), ValueError, "num_groups must be at least 1, got 0"),
         (lambda: nn.GroupNorm(2, 6)(X), ValueError, r"expected 6 channels along axis -1, got .* \(2, 3, 4\)"),
         (lambda: nn.group_norm(X, 3), ValueError, "num_groups must divide the number of channels"),
-        (lambda: nn.group_norm(X[:1, 0], 4), ValueError, "more than one value a group"),
+        (lambda: nn.group_norm(X[:1, 0], 4), ValueError, "more than one value per group"),
         (lambda: nn.group_norm(X, 2, axis=0), ValueError, r"as in x\[None\]"),
         (lambda: nn.group_norm(X, 2, eps=-1.0), ValueError, r"eps must lie in \[0, inf\]"),
         (lambda: nn.instance_norm(X[:, :1]), ValueError, "more than one position"),

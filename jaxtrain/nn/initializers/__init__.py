@@ -1,4 +1,4 @@
-"""Initial values of parameters, with the distributions of `torch.nn.init`.
+"""Initializers of parameters, with the distributions of `torch.nn.init`.
 
 Each function returns a JAX initializer, `init(key, shape, dtype) -> array`, as Flax's layers take them.
 """

@@ -1,4 +1,4 @@
-"""From a function that draws values to a JAX initializer."""
+"""Make a JAX initializer from a function that draws values."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +11,9 @@ from jaxtrain._ground.dtypes import at_least_float32, default_float
 
 
 def initializer(draw: Callable[[jax.Array, tuple[int, ...], jnp.dtype], jax.Array]) -> Initializer:
-    """The initializer that fills arrays with `draw(key, shape, dtype)`.
+    """An initializer that fills arrays with `draw(key, shape, dtype)`.
 
-    Arrays narrower than float32 are drawn in float32 and rounded: a float16 uniform number has but 10 random bits.
+    Arrays narrower than float32 are drawn in float32 and rounded: a uniform float16 number has only 10 random bits.
     """
 
     def init(key: jax.Array, shape: Sequence[Any], dtype: Any = None, out_sharding: Any = None) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Initializers that draw nothing: constants and identities."""
+"""Initializers without randomness: constants and identities."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxtrain.nn.initializers._initializer import initializer
 
 
 def constant(val: float) -> Initializer:
-    """One value everywhere.
+    """Set every element to one value.
 
     Args:
         val: the value.
@@ -23,13 +23,13 @@ def constant(val: float) -> Initializer:
         >>> print(nn.initializers.constant(0.25)(jax.random.key(0), (3,)))
         [0.25 0.25 0.25]
 
-    Torch counterpart: `torch.nn.init.constant_`.
+    PyTorch: `torch.nn.init.constant_`.
     """
     return initializer(lambda key, shape, dtype: jnp.full(shape, val, dtype))
 
 
 def ones() -> Initializer:
-    """One everywhere.
+    """Set every element to one.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -40,13 +40,13 @@ def ones() -> Initializer:
         >>> print(nn.initializers.ones()(jax.random.key(0), (2,)))
         [1. 1.]
 
-    Torch counterpart: `torch.nn.init.ones_`.
+    PyTorch: `torch.nn.init.ones_`.
     """
     return constant(1.0)
 
 
 def zeros() -> Initializer:
-    """Zero everywhere.
+    """Set every element to zero.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -57,19 +57,21 @@ def zeros() -> Initializer:
         >>> print(nn.initializers.zeros()(jax.random.key(0), (2,)))
         [0. 0.]
 
-    Torch counterpart: `torch.nn.init.zeros_`.
+    PyTorch: `torch.nn.init.zeros_`.
     """
     return constant(0.0)
 
 
 def eye() -> Initializer:
-    """The identity: ones on the diagonal, zeros elsewhere, so that as many inputs as possible are passed on.
+    """Set a kernel to the identity, so that it passes on as many inputs as possible.
+
+    The diagonal is one; all else is zero.
 
     Returns:
-        An initializer of shapes (in_features, out_features), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (in_features, out_features).
 
     Raises:
-        ValueError: when called, if the shape has not two axes.
+        ValueError: when called, if the shape does not have two axes.
 
     Example:
         >>> import jax
@@ -78,7 +80,7 @@ def eye() -> Initializer:
         [[1. 0. 0.]
          [0. 1. 0.]]
 
-    Torch counterpart: `torch.nn.init.eye_`.
+    PyTorch: `torch.nn.init.eye_`.
     """
 
     def draw(_: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -90,18 +92,20 @@ def eye() -> Initializer:
 
 
 def dirac(groups: int = 1) -> Initializer:
-    """The identity of a convolution: ones at the kernel's centre, so that as many channels as possible are passed on.
+    """Set a convolution's kernel to the identity, so that it passes on as many channels as possible.
+
+    The diagonal of the kernel's centre is one; all else is zero.
 
     Args:
-        groups: number of groups of channels, each of which is passed on by itself. Default 1.
+        groups: number of groups of channels, each of which is passed on separately. Default 1.
 
     Returns:
-        An initializer of shapes (*kernel_size, in_channels // groups, out_channels),
-        `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (*kernel_size, in_channels // groups,
+        out_channels).
 
     Raises:
-        ValueError: if groups is not positive; when called, if the shape has not three, four or five axes, or groups
-            does not divide the number of output channels.
+        ValueError: if groups is not positive; when called, if the shape does not have three, four or five axes, or
+            groups does not divide the number of output channels.
 
     Example:
         >>> import jax
@@ -111,7 +115,7 @@ def dirac(groups: int = 1) -> Initializer:
         >>> print(nn.conv(jnp.array([[[2.0], [3.0], [5.0]]]), kernel, padding=1).ravel())
         [2. 3. 5.]
 
-    Torch counterpart: `torch.nn.init.dirac_`, for weights of shape (out_channels, in_channels // groups, *kernel_size).
+    PyTorch: `torch.nn.init.dirac_`, for weights of shape (out_channels, in_channels // groups, *kernel_size).
     """
     check_integer("dirac", "groups", groups, 1)
 

@@ -1,4 +1,4 @@
-"""How much a nonlinearity shrinks the standard deviation."""
+"""Gains that make up for how much nonlinearities shrink the standard deviation."""
 
 import math
 from typing import Literal, get_args
@@ -22,10 +22,13 @@ Nonlinearity = Literal[
 
 
 def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> float:
-    """The factor by which weights before a nonlinearity should be larger.
+    """Return the factor by which weights before a nonlinearity should be larger.
 
-    1 for linear maps, convolutions and "sigmoid", 5/3 for "tanh", √2 for "relu", √(2 / (1 + param²)) for "leaky_relu",
-    3/4 for "selu"
+        1 for linear maps, convolutions and "sigmoid"
+        5/3 for "tanh"
+        √2 for "relu"
+        √(2 / (1 + param²)) for "leaky_relu"
+        3/4 for "selu"
 
     Args:
         nonlinearity: name of the function.
@@ -35,14 +38,14 @@ def calculate_gain(nonlinearity: Nonlinearity, param: float | None = None) -> fl
         A Python float.
 
     Raises:
-        ValueError: if the nonlinearity is unknown, or the slope of leaky ReLU no number.
+        ValueError: if the nonlinearity is unknown, or the slope of leaky ReLU is not a number.
 
     Example:
         >>> from jaxtrain import nn
         >>> nn.initializers.calculate_gain("leaky_relu", 2.0)
         0.6324555320336759
 
-    Torch counterpart: `torch.nn.init.calculate_gain`.
+    PyTorch: `torch.nn.init.calculate_gain`.
     """
     check_choice("calculate_gain", "nonlinearity", nonlinearity, get_args(Nonlinearity))
     if nonlinearity == "leaky_relu":

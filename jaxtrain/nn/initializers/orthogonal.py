@@ -1,4 +1,4 @@
-"""Orthogonal matrices."""
+"""An initializer of orthogonal matrices."""
 
 import math
 
@@ -10,16 +10,15 @@ from jaxtrain.nn.initializers._initializer import initializer
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """A random matrix with orthogonal rows or columns, whichever are fewer.
+    """Draw a matrix with orthogonal rows or columns, whichever are fewer.
 
-    A kernel of shape (..., in, out) counts as a matrix with `out` columns. The matrices are even over all orthogonal
-    ones.
+    A kernel of shape (..., in, out) counts as a matrix with `out` columns. All orthogonal matrices are equally likely.
 
     Args:
-        gain: factor, the length of those rows or columns. Default 1.
+        gain: length of the orthogonal rows or columns. Default 1.
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: when called, if the shape has fewer than two axes.
@@ -34,10 +33,10 @@ def orthogonal(gain: float = 1.0) -> Initializer:
          [0. 4. 0.]
          [0. 0. 4.]]
 
-    Torch counterpart: `torch.nn.init.orthogonal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.orthogonal_`, for weights of shape (out, in, ...).
 
-    Paper: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-    networks", 2014.
+    Source: Saxe, McClelland and Ganguli, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear Neural
+    Networks", 2014, https://arxiv.org/abs/1312.6120
     """
 
     def draw(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
@@ -47,7 +46,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
             return jnp.zeros(shape, dtype)
         rows, columns = math.prod(shape[:-1]), shape[-1]
         factor, triangle = jnp.linalg.qr(jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
-        # A factorization fixes the signs; those of the triangle make the draw even again.
+        # The factorization fixes the signs; the signs of the triangle's diagonal make all matrices equally likely.
         factor *= jnp.sign(jnp.diagonal(triangle))
         return gain * (factor if rows >= columns else factor.T).reshape(shape)
 

@@ -1,4 +1,4 @@
-"""Initializers that draw every value from one distribution."""
+"""Initializers that draw all values from one distribution."""
 
 import math
 
@@ -12,11 +12,11 @@ from jaxtrain.nn.initializers._initializer import initializer
 
 
 def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
-    """Values drawn evenly from [a, b).
+    """Draw values uniformly from [a, b).
 
     Args:
-        a: the lower bound. Default 0.
-        b: the upper bound, at least a. Default 1.
+        a: lower bound. Default 0.
+        b: upper bound, at least a. Default 1.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -31,18 +31,18 @@ def uniform(a: float = 0.0, b: float = 1.0) -> Initializer:
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
         -0.50 0.00 0.50
 
-    Torch counterpart: `torch.nn.init.uniform_`.
+    PyTorch: `torch.nn.init.uniform_`.
     """
     check_range("uniform", "b", b, a)
     return initializer(lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, a, b))
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
-    """Values drawn from the normal distribution.
+    """Draw values from the normal distribution.
 
     Args:
-        mean: the mean. Default 0.
-        std: the standard deviation, at least 0. Default 1.
+        mean: mean. Default 0.
+        std: standard deviation, at least 0. Default 1.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
@@ -57,26 +57,26 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Initializer:
         >>> print(f"{values.mean():.2f} {values.std():.2f}")
         3.00 0.10
 
-    Torch counterpart: `torch.nn.init.normal_`.
+    PyTorch: `torch.nn.init.normal_`.
     """
     check_range("normal", "std", std, 0.0)
     return initializer(lambda key, shape, dtype: mean + std * jax.random.normal(key, shape, dtype))
 
 
 def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> Initializer:
-    """Values drawn from the normal distribution, and drawn again until they lie in [a, b].
+    """Draw values from the normal distribution, truncated to [a, b].
 
     Args:
-        mean: the mean of the distribution before it is cut. Default 0.
-        std: its standard deviation, above 0. Default 1.
-        a: the lower bound; a value, not a number of deviations. Default -2.
-        b: the upper bound, above a. Default 2.
+        mean: mean before truncation. Default 0.
+        std: standard deviation before truncation, above 0. Default 1.
+        a: lower bound; a value, not a number of deviations. Default -2.
+        b: upper bound, above a. Default 2.
 
     Returns:
         An initializer, `init(key, shape, dtype) -> array`.
 
     Raises:
-        ValueError: if std is not positive, or b not above a.
+        ValueError: if std is not positive, or b is not above a.
 
     Example:
         >>> import jax
@@ -85,12 +85,12 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
         >>> print(f"{values.min():.2f} {values.mean():.2f} {values.max():.2f}")
         1.00 1.51 3.00
 
-    Torch counterpart: `torch.nn.init.trunc_normal_`, which draws again and again; here each value is drawn once, from
-    the inverse of the distribution function.
+    PyTorch: `torch.nn.init.trunc_normal_`, which redraws values until they lie in [a, b]; here each value is drawn
+    once, by the inverse of the distribution function.
     """
     check_range("trunc_normal", "std", std, 0.0, open_low=True)
     check_range("trunc_normal", "b", b, a, open_low=True)
-    # Only in the lower tail of the normal distribution do probabilities near the bounds keep their digits.
+    # Probabilities near the bounds keep their digits only in the lower tail of the normal distribution.
     side = -1 if a + b > 2 * mean else 1
     low, high = sorted((side * (a - mean) / std, side * (b - mean) / std))
 
@@ -102,19 +102,19 @@ def trunc_normal(mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float 
 
 
 def sparse(sparsity: float, std: float = 0.01) -> Initializer:
-    """A kernel in which each input reaches few outputs.
+    """Draw a kernel in which each input reaches few outputs.
 
-    Of every row, ⌈sparsity · out_features⌉ elements are zero, at random; the others are normal with mean 0.
+    In each row, ⌈sparsity · out_features⌉ elements, chosen at random, are zero; the others are normal with mean 0.
 
     Args:
-        sparsity: share of zeros in a row, in [0, 1].
-        std: standard deviation of the others, at least 0. Default 0.01.
+        sparsity: fraction of zeros in a row, in [0, 1].
+        std: standard deviation of the other elements, at least 0. Default 0.01.
 
     Returns:
-        An initializer of shapes (in_features, out_features), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (in_features, out_features).
 
     Raises:
-        ValueError: if sparsity or std is out of range; when called, if the shape has not two axes.
+        ValueError: if sparsity or std is out of range; when called, if the shape does not have two axes.
 
     Example:
         >>> import jax
@@ -123,9 +123,10 @@ def sparse(sparsity: float, std: float = 0.01) -> Initializer:
         >>> print((kernel == 0).sum(1))
         [6 6 6]
 
-    Torch counterpart: `torch.nn.init.sparse_`; its columns are the rows of our kernels.
+    PyTorch: `torch.nn.init.sparse_`; its columns are the rows here.
 
-    Paper: Martens, "Deep learning via Hessian-free optimization", 2010.
+    Source: Martens, "Deep Learning via Hessian-Free Optimization", 2010,
+    https://www.cs.toronto.edu/~jmartens/docs/Deep_HessianFree.pdf
     """
     check_range("sparse", "sparsity", sparsity, 0.0, 1.0)
     check_range("sparse", "std", std, 0.0)

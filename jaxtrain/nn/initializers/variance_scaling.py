@@ -15,7 +15,9 @@ FanMode = Literal["fan_in", "fan_out"]
 
 
 def xavier_uniform(gain: float = 1.0) -> Initializer:
-    """Values drawn evenly from [-a, a) with a = gain · √(6 / (fan_in + fan_out)).
+    """Draw values uniformly, scaled by the numbers of inputs and outputs.
+
+        values in [-a, a), a = gain · √(6 / (fan_in + fan_out))
 
     The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
@@ -24,7 +26,7 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         gain: factor. Default 1.
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: when called, if the shape has fewer than two axes.
@@ -37,15 +39,18 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         >>> print(f"{jnp.abs(kernel).max():.3f}")
         0.100
 
-    Torch counterpart: `torch.nn.init.xavier_uniform_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.xavier_uniform_`, for weights of shape (out, in, ...).
 
-    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    Source: Glorot and Bengio, "Understanding the Difficulty of Training Deep Feedforward Neural Networks", 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html
     """
     return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
 
 
 def xavier_normal(gain: float = 1.0) -> Initializer:
-    """Values drawn from the normal distribution with mean 0 and deviation gain · √(2 / (fan_in + fan_out)).
+    """Draw values from the normal distribution, scaled by the numbers of inputs and outputs.
+
+        mean 0, standard deviation gain · √(2 / (fan_in + fan_out))
 
     The fans are the numbers of inputs and outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
@@ -54,7 +59,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         gain: factor. Default 1.
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: when called, if the shape has fewer than two axes.
@@ -66,26 +71,29 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         >>> print(f"{kernel.std():.3f}")
         0.136
 
-    Torch counterpart: `torch.nn.init.xavier_normal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.xavier_normal_`, for weights of shape (out, in, ...).
 
-    Paper: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+    Source: Glorot and Bengio, "Understanding the Difficulty of Training Deep Feedforward Neural Networks", 2010,
+    https://proceedings.mlr.press/v9/glorot10a.html
     """
     return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain * math.sqrt(2 / sum(_fans(shape)))))
 
 
 def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
-    """Values drawn evenly from [-b, b) with b = gain · √(3 / fan).
+    """Draw values uniformly, scaled by the number of inputs or outputs and the nonlinearity.
+
+        values in [-b, b), b = gain · √(3 / fan)
 
     The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
 
     Args:
         a: slope of leaky ReLU below zero. Default 0.
-        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        mode: "fan_in" keeps the variance of the activations, "fan_out" the variance of the gradients. Default "fan_in".
         nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
@@ -98,28 +106,30 @@ def kaiming_uniform(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonl
         >>> print(f"{jnp.abs(kernel).max():.3f}")
         0.100
 
-    Torch counterpart: `torch.nn.init.kaiming_uniform_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.kaiming_uniform_`, for weights of shape (out, in, ...).
 
-    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
-    classification", 2015.
+    Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, https://arxiv.org/abs/1502.01852
     """
     gain = _kaiming_gain("kaiming_uniform", a, mode, nonlinearity)
     return initializer(lambda key, shape, dtype: _evenly(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
 
 
 def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonlinearity = "leaky_relu") -> Initializer:
-    """Values drawn from the normal distribution with mean 0 and deviation gain / √fan.
+    """Draw values from the normal distribution, scaled by the number of inputs or outputs and the nonlinearity.
+
+        mean 0, standard deviation gain / √fan
 
     The fan is the number of inputs or outputs of a kernel of shape (..., in, out), times the product of the leading
     sizes.
 
     Args:
         a: slope of leaky ReLU below zero. Default 0.
-        mode: "fan_in" keeps the variance of the activations, "fan_out" that of the gradients. Default "fan_in".
+        mode: "fan_in" keeps the variance of the activations, "fan_out" the variance of the gradients. Default "fan_in".
         nonlinearity: name of the function that follows, for `calculate_gain`. Default "leaky_relu".
 
     Returns:
-        An initializer of shapes (..., in, out), `init(key, shape, dtype) -> array`.
+        An initializer, `init(key, shape, dtype) -> array`, for shapes (..., in, out).
 
     Raises:
         ValueError: if mode or nonlinearity is unknown; when called, if the shape has fewer than two axes.
@@ -131,10 +141,10 @@ def kaiming_normal(a: float = 0.0, mode: FanMode = "fan_in", nonlinearity: Nonli
         >>> print(f"{kernel.std():.3f}")
         0.101
 
-    Torch counterpart: `torch.nn.init.kaiming_normal_`, for weights of shape (out, in, ...).
+    PyTorch: `torch.nn.init.kaiming_normal_`, for weights of shape (out, in, ...).
 
-    Paper: He, Zhang, Ren and Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet
-    classification", 2015.
+    Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, https://arxiv.org/abs/1502.01852
     """
     gain = _kaiming_gain("kaiming_normal", a, mode, nonlinearity)
     return initializer(lambda key, shape, dtype: _normally(key, shape, dtype, gain / math.sqrt(_fan(shape, mode))))
@@ -146,7 +156,7 @@ def _kaiming_gain(where: str, a: float, mode: FanMode, nonlinearity: Nonlinearit
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """The numbers of inputs and outputs of a kernel of `shape`; 1 for none, which leaves nothing to draw."""
+    """The numbers of inputs and outputs of a kernel of `shape`; at least 1, as an empty kernel needs no scale."""
     if len(shape) < 2:
         raise ValueError(f"fan_in and fan_out need a shape of at least two axes, (..., in, out), got {shape}")
     *positions, inputs, outputs = shape
@@ -158,11 +168,11 @@ def _fan(shape: tuple[int, ...], mode: FanMode) -> int:
 
 
 def _evenly(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
-    """Even values of this standard deviation."""
+    """Uniform values of standard deviation `std`."""
     bound = math.sqrt(3) * std
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def _normally(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, std: float) -> jax.Array:
-    """Normal values of this standard deviation."""
+    """Normal values of standard deviation `std`."""
     return std * jax.random.normal(key, shape, dtype)
