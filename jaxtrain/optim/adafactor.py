@@ -15,7 +15,7 @@ class AdafactorState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         row_var: running mean of each parameter's squared gradients over the last axis, which has length 1 here; None
             for vectors and scalars.

@@ -16,7 +16,7 @@ class ASGDState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate at the last update, before its own decay.
         eta: learning rate of each parameter's next step, a scalar.
         mu: weight of the parameter in the average after its next step, a scalar.

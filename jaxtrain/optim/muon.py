@@ -18,7 +18,7 @@ class MuonState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         momentum_buffer: running mean of each parameter's gradients.
     """

@@ -17,7 +17,7 @@ class NAdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         mu_product: product of each parameter's momenta so far, a scalar.
         exp_avg: running mean of its gradients.

@@ -15,7 +15,7 @@ class RpropState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate at the last update, which only a parameter's first step uses.
         prev: each parameter's last gradient; zero where that had changed its sign.
         step_size: length of its last step.

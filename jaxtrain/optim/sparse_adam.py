@@ -37,7 +37,7 @@ class SparseAdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         exp_avg: running mean of the gradients of each row, over the steps that touched it.
         exp_avg_sq: running mean of their squares.
