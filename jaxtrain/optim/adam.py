@@ -53,8 +53,7 @@ def adam(
     correction.
 
     Args:
-        lr: learning rate η ≥ 0. Like every argument except the flags, it may be a number, array or schedule. Default
-            1e-3.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
         betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
         eps: ε ≥ 0, added to the denominator. Default 1e-8.
         weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
@@ -105,8 +104,7 @@ def adamw(
     the schedule of the learning rate, and `maximize` does not change its sign.
 
     Args:
-        lr: learning rate η ≥ 0. Like every argument except the flags, it may be a number, array or schedule. Default
-            1e-3.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
         betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
         eps: ε ≥ 0, added to the denominator, outside the root. Default 1e-8.
         weight_decay: λ ≥ 0, multiplied by the learning rate. Default 1e-2.

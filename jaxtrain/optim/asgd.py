@@ -17,10 +17,10 @@ class ASGDState(NamedTuple):
     Attributes:
         count: number of updates so far, the argument of schedules.
         step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
-        lr: learning rate at the last update, before its own decay.
+        lr: learning rate at the last update, before the decay that `lambd` and `alpha` give.
         eta: learning rate of each parameter's next step, a scalar.
         mu: weight of the parameter in the average after its next step, a scalar.
-        ax: average of the parameter, which is what to evaluate with.
+        ax: average of the parameter; evaluate the model with it.
     """
 
     count: jax.Array
@@ -40,30 +40,29 @@ def asgd(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Averaged stochastic gradient descent.
+    """Averaged stochastic gradient descent.
 
-    With :math:`g \leftarrow \pm g + \lambda' p`, :math:`\eta_1 = \eta` and :math:`\mu_1 = 1`:
+        g ← g + λ′·p
+        p ← (1 - λ·ηₜ)·p - ηₜ·g
+        a ← a + μₜ·(p - a)
+        ηₜ₊₁ ← η/(1 + λ·η·t)^α
+        μₜ₊₁ ← 1/max(1, t - t₀)
 
-    .. math::
-        p \leftarrow (1 - \lambda \eta_t) p - \eta_t g, \quad
-        a \leftarrow a + \mu_t (p - a), \quad
-        \eta_{t+1} = \frac{\eta}{(1 + \lambda \eta t)^\alpha}, \quad
-        \mu_{t+1} = \frac{1}{\max(1, t - t_0)}
-
-    As long as :math:`\mu_t = 1`, the average :math:`a` is a copy of the parameter.
+    Step t = 1 has η₁ = η and μ₁ = 1. While μₜ is 1, the average a is a copy of the parameter.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag. A schedule acts
-            a step late, as the rate of a step is computed after the one before.
-        lambd: decay :math:`\lambda`, of the parameter and of the learning rate.
-        alpha: power :math:`\alpha` of the learning rate's decay.
-        t0: step :math:`t_0` that starts the average, whose first change comes with step :math:`t_0 + 3`.
-        weight_decay: :math:`\lambda' \ge 0`, an L2 penalty added to the gradient.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flag. A schedule takes
+            effect one step late, because each step computes the rate of the next one. Default 1e-2.
+        lambd: decay λ of the parameter and of the learning rate, any number. Default 1e-4.
+        alpha: power α of the decay of the learning rate, any number. Default 0.75.
+        t0: t₀, any number. The average first differs from the parameter at step t₀ + 3. Default 1e6.
+        weight_decay: λ′ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
-        An `optax.GradientTransformation` with an `ASGDState`, whose `ax` is the averaged parameters. Buffers have the
-        shape and dtype of their parameters, but for the scalars `eta` and `mu`, which have at least float32.
+        An `optax.GradientTransformation` with an `ASGDState`, which needs the parameters in `update`. Its `ax` holds
+        the averaged parameters. Buffers have the shape and dtype of their parameters, except for the scalars `eta` and
+        `mu`, which have at least float32.
 
     Raises:
         ValueError: if a hyper-parameter is out of range.
@@ -71,8 +70,8 @@ def asgd(
     Example:
         The third position is the first to be averaged, with the second:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.asgd(lr=0.1, lambd=0.0, t0=0)
         >>> parameter = jnp.zeros(())
         >>> state = optimizer.init(parameter)
@@ -87,8 +86,8 @@ def asgd(
 
     PyTorch: `torch.optim.ASGD`. Optax has no counterpart.
 
-    Source: Polyak & Juditsky, `Acceleration of Stochastic Approximation by Averaging
-    <https://doi.org/10.1137/0330046>`_, 1992.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992,
+    https://doi.org/10.1137/0330046
     """
     check_scalar("asgd", "lr", lr, 0.0)
     check_scalar("asgd", "lambd", lambd)

@@ -44,8 +44,7 @@ def sgd(
     The first direction b is the gradient itself, without dampening. The learning rate is applied after the momentum.
 
     Args:
-        lr: learning rate η ≥ 0. Like every argument except the flags, it may be a number, array or schedule. Default
-            1e-3.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
         momentum: μ ≥ 0. A plain 0 keeps no buffer. With 0, `dampening` has no effect. Default 0.
         dampening: τ, any number, as in PyTorch. Default 0.
         weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
