@@ -139,13 +139,13 @@ def separate_steps(state: optax.OptState) -> optax.OptState:
     """Let each parameter count its own steps from now on, as if a gradient had already been missing.
 
     An update in which a gradient is None does this by itself, which changes the shape of the state's `step`. Where a
-    state must keep its shape, as in the carry of `lax.scan`, call this before.
+    state must keep its shape, as in the carry of `lax.scan`, call this first.
 
     Args:
         state: state of an optimizer of this package, or any state that contains such states.
 
     Returns:
-        The same state, with a vector `step` that has one number for each parameter.
+        The same state, in which `step` is a vector with one number for each parameter.
 
     Example:
         >>> import jax.numpy as jnp
@@ -212,7 +212,7 @@ def check_gradients(gradients: Sequence[Any], like: Sequence[jax.Array | None], 
             continue
         dtype = getattr(gradient, "dtype", None)
         floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
-        # A gradient of single rows has no shape of its own.
+        # A gradient of `SparseRows` has no shape.
         shape = None if known is None else known.shape
         if floating and shape in (None, getattr(gradient, "shape", shape)):
             continue
@@ -238,7 +238,7 @@ def _transposed(leaves: list[Buffers], structure: Structure) -> dict[str, Any]:
 
 
 def _per_leaf(trees: dict[str, Any], structure: Structure) -> list[Buffers]:
-    """The way back."""
+    """Inverse of `_transposed`: from a tree for each name to the buffers by name for each leaf."""
     flat = {name: structure.flatten_up_to(tree) for name, tree in trees.items() if tree is not None}
     return [
         {name: leaves[index] for name, leaves in flat.items() if leaves[index] is not None}

@@ -21,8 +21,8 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
         norm_type: order p of the norm, which may be infinite. 0 counts the gradients that are not all zero. Default 2.
 
     Returns:
-        A stateless `optax.GradientTransformation`, to be chained before an optimizer. A NaN or infinite norm reaches
-        every gradient, and so the parameters.
+        A stateless `optax.GradientTransformation`, to be chained before an optimizer. A NaN norm makes every gradient
+        NaN; an infinite norm makes infinite elements NaN and all others 0.
 
     Raises:
         ValueError: if `max_norm` is negative.
