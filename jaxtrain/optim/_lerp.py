@@ -9,8 +9,8 @@ def lerp(start: jax.Array, end: jax.Array, weight: jax.Array) -> jax.Array:
 
         start + weight·(end - start) if weight < 1/2 else end - (1 - weight)·(end - start)
 
-    As in `torch.lerp`, the way is counted from the nearer end. So a weight of 1 gives exactly `end`, where `start +
-    (end - start)` loses digits of `end`, or all of them, if `start` is large.
+    As in `torch.lerp`, the way is counted from the nearer end. So a weight of 1 gives exactly `end`, while
+    `start + (end - start)` loses digits of `end`, or all of them, if `start` is large.
     """
     way = end - start
     return jnp.where(weight < 0.5, start + weight * way, end - (1 - weight) * way)

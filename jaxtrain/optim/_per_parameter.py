@@ -1,4 +1,4 @@
-"""What all element-wise optimizers share: one algorithm, applied to each parameter on its own.
+"""The common part of all element-wise optimizers: one algorithm, applied to each parameter separately.
 
 An optimizer's file says four things: which hyper-parameters it has, which buffers it keeps for a parameter, which
 scalars a step needs (computed once a step, in float64), and how a parameter moves. The rest is here: hyper-parameters
@@ -50,7 +50,7 @@ def per_parameter(
             Where `step` is a vector, the results that depend on it hold one value a parameter.
         update: `update(gradient, parameter, **buffers, **scalars)` gives the parameter's change and its new
             buffers. All but the parameter, which comes as it is, have its working dtype.
-        needs_parameters: what needs the parameters' values, for the error if the caller does not hand them over.
+        needs_parameters: what needs the parameters' values, for the error if the caller does not pass them.
     """
 
     def at(count: jax.Array) -> dict[str, jax.Array]:

@@ -89,7 +89,7 @@ def lbfgs(
 
     One update makes up to `max_iter` such iterations. With a line search, t is only the first distance that it tries
     along d. H is built from the pairs of a step s and the change y of the gradient for which y·s > 1e-10, and starts
-    from the identity times y·s/y·y of the last pair. The update ends early when a limit or tolerance is reached, or
+    from the identity times (y·s)/(y·y) of the last pair. The update ends early when a limit or tolerance is reached, or
     when g·d > -`tolerance_change`. The next update goes on with the same pairs.
 
     Args:
@@ -103,11 +103,11 @@ def lbfgs(
         line_search_fn: None for steps of length t, or `"strong_wolfe"`. Default None.
 
     Returns:
-        An `optax.GradientTransformationExtraArgs` with an `LBFGSState`. Call it as `update(gradients, state, params,
-        value_fn=loss, value=loss(params))`. `loss` is a function of the parameters: it takes the place of PyTorch's
-        closure and is compiled into the update. `gradients` are its gradients at `params`; `value` is its value there,
-        computed if it is not given. The state has at least float32 and holds `2 * history_size` copies of the
-        parameters.
+        An `optax.GradientTransformationExtraArgs` with an `LBFGSState`, to be called as
+        `update(gradients, state, params, value_fn=loss, value=loss(params))`. `loss` is a function of the parameters:
+        it takes the place of PyTorch's closure and is compiled into the update. `gradients` are its gradients at
+        `params`; `value` is its value there, computed if it is not given. The state has at least float32 and holds
+        `2 * history_size` copies of the parameters.
 
     Raises:
         ValueError: if a hyper-parameter is out of range, if `update` is called without the parameters or the loss or
