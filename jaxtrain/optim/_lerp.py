@@ -1,14 +1,16 @@
-"""Moving averages, as PyTorch's kernels take them."""
+"""Moving averages in the order of operations of PyTorch's kernels."""
 
 import jax
 import jax.numpy as jnp
 
 
 def lerp(start: jax.Array, end: jax.Array, weight: jax.Array) -> jax.Array:
-    """`start`, moved towards `end` by the share `weight`, in [0, 1], of the way.
+    """`start` moved towards `end` by `weight`, the share of the way, in [0, 1].
 
-    It is counted from the nearer end, as in `torch.lerp`: with a weight of 1 the result is `end` itself, of which
-    `start + (end - start)` would lose the digits, or all of it, behind a large `start`.
+        start + weight·(end - start) if weight < 1/2 else end - (1 - weight)·(end - start)
+
+    As in `torch.lerp`, the way is counted from the nearer end. So a weight of 1 gives exactly `end`, while
+    `start + (end - start)` loses digits of `end`, or all of them, if `start` is large.
     """
     way = end - start
     return jnp.where(weight < 0.5, start + weight * way, end - (1 - weight) * way)

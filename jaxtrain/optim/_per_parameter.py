@@ -1,4 +1,4 @@
-"""What all element-wise optimizers share: one algorithm, applied to each parameter on its own.
+"""The common part of all element-wise optimizers: one algorithm, applied to each parameter separately.
 
 An optimizer's file says what is its own: the ranges of its hyper-parameters, which buffers it keeps for a parameter,
 which scalars a step derives from the hyper-parameters (once a step, in float64), and how a parameter moves. The rest is

@@ -1,4 +1,5 @@
-"""The line search of `lbfgs`: a bracket grows until it holds a point of the strong Wolfe conditions, then shrinks."""
+"""The line search of `lbfgs`: a bracket grows until it holds a point that meets the strong Wolfe conditions, then
+shrinks."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,13 +13,13 @@ CURVATURE = 0.9
 
 
 class Point(NamedTuple):
-    """A place on the line.
+    """A point on the line.
 
     Attributes:
-        t: how far along the direction.
-        loss: value there.
-        gradient: gradient there.
-        slope: derivative there along the direction.
+        t: distance along the direction.
+        loss: the loss there.
+        gradient: the gradient there.
+        slope: derivative of the loss along the direction there.
     """
 
     t: jax.Array
@@ -33,8 +34,8 @@ class _Search(NamedTuple):
     Attributes:
         t: where to evaluate next.
         evaluations: number of evaluations so far.
-        bracket: two points; while the bracket grows, the first is the last trial and the second means nothing.
-        low: index of the point of the bracket that is the result, if the search stops.
+        bracket: two points; while the bracket grows, the first is the last trial and the second has no meaning.
+        low: index of the point of the bracket that is the result if the search stops.
         zooming: whether the bracket is complete.
         stalled: whether the last trial lay near an end of the bracket.
         done: whether the search stops.
@@ -59,14 +60,17 @@ def strong_wolfe(
 ) -> tuple[Point, jax.Array]:
     """Find a point of lower loss and flatter slope.
 
-    Each round of the loop evaluates once, so that the objective is compiled once.
+        loss(t) ≤ loss(0) + 1e-4·t·slope(0)
+        |slope(t)| ≤ -0.9·slope(0)
+
+    Each round of the loop evaluates once, so the objective is compiled once.
 
     Args:
         evaluate: gives the point at a distance.
-        start: the point at 0.
+        start: the point at distance 0.
         t: first distance to try.
-        length: largest element of the direction, in magnitude.
-        tolerance_change: smallest change of an element for which to go on.
+        length: magnitude of the largest element of the direction.
+        tolerance_change: the search stops when no element can change by more than this inside the bracket.
         max_iter: largest number of evaluations after the first one.
 
     Returns:
@@ -80,7 +84,7 @@ def strong_wolfe(
         return jnp.abs(new.slope) <= -CURVATURE * start.slope
 
     def grow(search: _Search, new: Point) -> _Search:
-        """Look at a trial beyond the last one: it closes the bracket, is the result, or is followed by another."""
+        """Judge a trial beyond the last one: it closes the bracket, is the result, or leads to a trial further on."""
         last = _at(search.bracket, 0)
         exhausted = search.evaluations >= max_iter
         rising = too_high(new) | ((search.evaluations > 1) & (new.loss >= last.loss))
@@ -96,7 +100,7 @@ def strong_wolfe(
         )
 
     def shrink(search: _Search, new: Point) -> _Search:
-        """Replace an end of the bracket by a trial inside of it."""
+        """Replace one end of the bracket by a trial inside it."""
         low, high = _at(search.bracket, search.low), _at(search.bracket, 1 - search.low)
         worse = too_high(new) | (new.loss >= low.loss)
         beyond = new.slope * (high.t - low.t) >= 0
@@ -112,7 +116,7 @@ def strong_wolfe(
         )
 
     def try_inside(search: _Search) -> _Search:
-        """Choose the next trial inside of the bracket, a tenth of it away from an end where trials stall."""
+        """Choose the next trial inside the bracket, a tenth of its width away from an end where trials stall."""
         left, right = search.bracket.t.min(), search.bracket.t.max()
         t = _cubic_minimum(_at(search.bracket, 0), _at(search.bracket, 1), left, right)
         margin = 0.1 * (right - left)
@@ -141,7 +145,8 @@ def strong_wolfe(
 
 
 def _cubic_minimum(a: Point, b: Point, low: jax.Array, high: jax.Array) -> jax.Array:
-    """Where the cubic through both points with their slopes has its minimum, within the limits; else their middle."""
+    """The minimum, within the limits, of the cubic through both points with their slopes; their middle if it has
+    none."""
     left, right = _select(a.t <= b.t, a, b), _select(a.t <= b.t, b, a)
     d1 = left.slope + right.slope - 3 * (left.loss - right.loss) / (left.t - right.t)
     square = d1 * d1 - left.slope * right.slope
@@ -151,7 +156,7 @@ def _cubic_minimum(a: Point, b: Point, low: jax.Array, high: jax.Array) -> jax.A
 
 
 def _lower(first: Point, second: Point) -> jax.Array:
-    """The index of the point with the lower loss; of equals, the first."""
+    """The index of the point with the lower loss; the first if they are equal."""
     return jnp.where(first.loss <= second.loss, 0, 1).astype(jnp.int32)
 
 

@@ -18,7 +18,7 @@ class AdadeltaState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         square_avg: running mean of each parameter's squared gradients.
         acc_delta: running mean of its squared steps, before the learning rate.
@@ -39,24 +39,22 @@ def adadelta(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adadelta: steps in the parameter's own unit, the gradient times the ratio of two root mean squares.
+    """Adadelta: steps in the unit of the parameter, scaled by the ratio of two root mean squares.
 
-    With :math:`g \leftarrow \pm g + \lambda p`:
+        g ← g + λ·p
+        v ← ρ·v + (1 - ρ)·g²
+        Δ ← √(u + ε)/√(v + ε) · g
+        u ← ρ·u + (1 - ρ)·Δ²
+        p ← p - η·Δ
 
-    .. math::
-        v \leftarrow \rho v + (1 - \rho) g^2, \quad
-        \Delta = \frac{\sqrt{u + \varepsilon}}{\sqrt{v + \varepsilon}} \, g, \quad
-        u \leftarrow \rho u + (1 - \rho) \Delta^2, \quad
-        p \leftarrow p - \eta \Delta
-
-    :math:`\varepsilon` is added inside both roots; above, it is what sets the steps in motion.
+    ε is added inside both roots. In the numerator it sets the steps in motion, because u starts at 0.
 
     Args:
-        lr: factor :math:`\eta \ge 0` of the steps; a number, an array or a schedule, like all but the flag.
-        rho: decay rate of both means, in [0, 1].
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        maximize: ascend instead of descend.
+        lr: factor η ≥ 0 of the steps: a number, array or schedule, like every argument except the flag. Default 1.
+        rho: decay rate ρ of both means, in [0, 1]. Default 0.9.
+        eps: ε ≥ 0, added inside both roots. Default 1e-6.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `AdadeltaState`. Buffers have the shape and dtype of their parameters.
@@ -67,16 +65,16 @@ def adadelta(
     Example:
         The first step is `sqrt(eps / (1 - rho))`, whatever the gradient:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adadelta()
         >>> update, _ = optimizer.update(jnp.array(100.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(update), 6)
         -0.003162
 
-    PyTorch: `torch.optim.Adadelta`. `optax.adadelta` has the same formula without default learning rate.
+    PyTorch: `torch.optim.Adadelta`. `optax.adadelta` has the same formula, but no default learning rate.
 
-    Source: Zeiler, `ADADELTA: An Adaptive Learning Rate Method <https://arxiv.org/abs/1212.5701>`_, 2012.
+    Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, https://arxiv.org/abs/1212.5701
     """
 
     def derived(step, h):

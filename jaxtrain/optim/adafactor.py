@@ -25,10 +25,10 @@ class AdafactorState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
-        row_var: running mean of each parameter's squared gradients over the last axis, which has length 1 here; None
-            for vectors and scalars.
+        row_var: running mean of each parameter's squared gradients over the last axis, kept with length 1; None for
+            vectors and scalars.
         col_var: the same over the last axis but one.
         variance: running mean of the squared gradients of vectors and scalars; None for other parameters.
     """
@@ -50,43 +50,41 @@ def adafactor(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adafactor: second moments of a matrix from those of its rows and columns, steps relative to the parameter.
+    """Adafactor: second moments factored into rows and columns, and steps relative to the size of the parameter.
 
-    With :math:`g \leftarrow \pm g`, and for vectors and scalars :math:`\hat v \leftarrow v \leftarrow v + t^\tau (g^2 -
-    v)`:
+        r ← r + t^τ · (row_means(g²) - r)
+        c ← c + t^τ · (column_means(g²) - c)
+        v ← r·c/max(mean(r), ε₁)
+        u ← g/√max(v, ε₁²)
+        p ← p - η·λ·p - max(ε₂, rms(p)) · min(η, 1/√t) · u/max(1, rms(u)/d)
 
-    .. math::
-        r \leftarrow r + t^\tau (\overline{g^2}_{\text{row}} - r), \quad
-        c \leftarrow c + t^\tau (\overline{g^2}_{\text{column}} - c), \quad
-        \hat v = \frac{r \, c}{\max(\bar r, \varepsilon_1)}, \\
-        u = \frac{g}{\sqrt{\max(\hat v, \varepsilon_1^2)}}, \quad
-        p \leftarrow p - \eta \lambda p - \max(\varepsilon_2, \mathrm{rms}(p)) \cdot \min(\eta, 1 / \sqrt t) \cdot
-            \frac{u}{\max(1, \mathrm{rms}(u) / d)}
-
-    Rows and columns are the last two axes; those before count a stack of matrices. The root mean squares are taken over
-    the whole parameter, that of :math:`p` before it decays. A matrix and its transpose get the same update.
+    Vectors and scalars keep v itself: v ← v + t^τ · (g² - v). Rows and columns are the last two axes; the axes before
+    them count a stack of matrices. rms is taken over the whole parameter, rms(p) before it decays. A matrix and its
+    transpose get the same update.
 
     Args:
-        lr: largest relative step size :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag.
-        beta2_decay: power :math:`\tau \le 0` by which the means slow down.
-        eps: floor :math:`\varepsilon_1 \ge 0` of the root of the second moments, by default the spacing of the
-            parameter's own dtype at 1, and floor :math:`\varepsilon_2 \ge 0` of the parameter's size.
-        d: size :math:`d \ge 1` above which :math:`u` is scaled down.
-        weight_decay: :math:`\lambda \ge 0`, decoupled, multiplied by `lr`.
-        maximize: ascend instead of descend.
+        lr: largest relative step size η ≥ 0: a number, array or schedule, like every argument except the flag. Default
+            1e-2.
+        beta2_decay: power τ ≤ 0 by which the means slow down. Default -0.8.
+        eps: floors (ε₁, ε₂), both ≥ 0: of the root of the second moments, and of the size of the parameter. If ε₁ is
+            None, it is the spacing of the parameter's own dtype at 1. Default (None, 1e-3).
+        d: root mean square d ≥ 1 above which u is scaled down. Default 1.
+        weight_decay: λ ≥ 0, decoupled and multiplied by `lr`. Default 0.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
-        An `optax.GradientTransformation` with an `AdafactorState`, which needs the parameters in `update`. Buffers
-        have the dtype of their parameters.
+        An `optax.GradientTransformation` with an `AdafactorState`, which needs the parameters in `update`. Buffers have
+        the dtype of their parameters.
 
     Raises:
         ValueError: if a hyper-parameter is out of range.
 
     Example:
-        The first step is a hundredth of the parameter's root mean square, of which eight numbers remember the moments:
+        The first step is a hundredth of the parameter's root mean square. Eight numbers hold the second moments of its
+        fifteen elements:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adafactor()
         >>> parameter = jnp.full((3, 5), 2.0)
         >>> update, state = optimizer.update(jnp.full((3, 5), 7.0), optimizer.init(parameter), parameter)
@@ -95,13 +93,13 @@ def adafactor(
         >>> state.row_var.shape, state.col_var.shape
         ((3, 1), (1, 5))
 
-    PyTorch: `torch.optim.Adafactor`, which takes the default :math:`\varepsilon_1` of all parameters of a group from
-    the dtype of the first one. Of a convolution, PyTorch factors the last axes of its layout, the window; here they are
-    the channels in and out. `optax.adafactor` factors the two largest axes, from 128 on only, decays without the
-    learning rate and adds 1e-30 in place of the floor :math:`\varepsilon_1`.
+    PyTorch: `torch.optim.Adafactor`, which takes the default ε₁ of all parameters in a group from the dtype of the
+    first one. For the kernel of a convolution, PyTorch factors the last two axes of its layout, the window; here they
+    are the channels in and out. `optax.adafactor` factors the two largest axes, and only from a length of 128 on; it
+    decays without the learning rate, and adds 1e-30 instead of applying the floor ε₁.
 
-    Source: Shazeer & Stern, `Adafactor: Adaptive Learning Rates with Sublinear Memory Cost
-    <https://arxiv.org/abs/1804.04235>`_, 2018.
+    Source: Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018,
+    https://arxiv.org/abs/1804.04235
     """
 
     def buffers(parameter: jax.Array) -> Buffers:

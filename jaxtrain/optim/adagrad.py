@@ -20,7 +20,7 @@ class AdagradState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update, before `lr_decay`.
         sum: sum of each parameter's squared gradients.
     """
@@ -40,24 +40,23 @@ def adagrad(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adagrad: the gradient over the root of the sum of all squares so far.
+    """Adagrad: the gradient divided by the root of the sum of all squares so far.
 
-    With :math:`g \leftarrow \pm g + \lambda p`:
+        g ← g + λ·p
+        s ← s + g²
+        p ← p - η/(1 + (t - 1)·τ) · g/(√s + ε)
 
-    .. math::
-        s \leftarrow s + g^2, \quad
-        p \leftarrow p - \frac{\eta}{1 + (t - 1) \, \tau} \cdot \frac{g}{\sqrt s + \varepsilon}
-
-    :math:`\varepsilon` is added outside the root, and the first step has the full learning rate.
+    ε is added outside the root. t counts the steps of each parameter from 1, so the first step has the full learning
+    rate.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the initial value and the
-            flag.
-        lr_decay: :math:`\tau \ge 0`; :math:`t` counts the steps of each parameter.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        initial_accumulator_value: first value of :math:`s`, at least 0; a number or an array.
-        eps: :math:`\varepsilon \ge 0`.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except `initial_accumulator_value` and
+            the flag. Default 1e-2.
+        lr_decay: τ ≥ 0, how fast the learning rate decays. Default 0.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        initial_accumulator_value: first value of s, a number or array, at least 0. Default 0.
+        eps: ε ≥ 0, added to the denominator. Default 1e-10.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `AdagradState`. Buffers have the shape and dtype of their parameters.
@@ -66,10 +65,10 @@ def adagrad(
         ValueError: if a hyper-parameter is out of range.
 
     Example:
-        Under a constant gradient the steps shrink as the roots of their number grow:
+        With a constant gradient, step t is smaller than the first by a factor of √t:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adagrad(lr=1.0)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(3):
@@ -79,11 +78,11 @@ def adagrad(
         -0.7071
         -0.5773
 
-    PyTorch: `torch.optim.Adagrad`. `optax.adagrad` starts at 0.1, adds an :math:`\varepsilon` of 1e-7 inside the root
-    (a first gradient of 1e-6 then moves the parameter a tenth as far) and has no decay of either kind.
+    PyTorch: `torch.optim.Adagrad`. `optax.adagrad` starts at 0.1, adds an ε of 1e-7 inside the root (a first gradient
+    of 1e-6 then moves the parameter a tenth as far), and has no decay of either kind.
 
-    Source: Duchi et al., `Adaptive Subgradient Methods for Online Learning and Stochastic Optimization
-    <https://jmlr.org/papers/v12/duchi11a.html>`_, 2011.
+    Source: Duchi et al., "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011,
+    https://jmlr.org/papers/v12/duchi11a.html
     """
     check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
 

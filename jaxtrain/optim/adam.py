@@ -24,7 +24,7 @@ class AdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         exp_avg: running mean of each parameter's gradients.
         exp_avg_sq: running mean of their squares.
@@ -49,27 +49,25 @@ def adam(
     maximize: bool = False,
     decoupled_weight_decay: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adam, with bias corrections that float32 programs get in float64.
+    """Adam, with bias corrections computed in float64 even for float32 parameters.
 
-    With :math:`g \leftarrow \pm g + \lambda p`:
+        g ← g + λ·p
+        m ← β₁·m + (1 - β₁)·g
+        v ← β₂·v + (1 - β₂)·g²
+        s ← max(s, v) if amsgrad else v
+        p ← p - η/(1 - β₁ᵗ) · m/(√s/√(1 - β₂ᵗ) + ε)
 
-    .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
-        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
-        p \leftarrow p - \frac{\eta}{1 - \beta_1^t} \cdot
-            \frac{m}{\sqrt{\hat v} / \sqrt{1 - \beta_2^t} + \varepsilon}
-
-    where :math:`\hat v` is :math:`v`, or with `amsgrad` the largest :math:`v` so far: the maximum is taken before the
-    bias correction. :math:`\varepsilon` is added outside the root.
+    t is the number of the step, from 1. ε is added outside the root, and `amsgrad` takes its maximum before the bias
+    correction.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        amsgrad: divide by the largest second moment so far.
-        maximize: ascend instead of descend.
-        decoupled_weight_decay: decay as `adamw` does.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
+        betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
+        eps: ε ≥ 0, added to the denominator. Default 1e-8.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        amsgrad: divide by the root of the largest second moment so far. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
+        decoupled_weight_decay: decay as `adamw` does. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `AdamState`. Buffers have the shape and dtype of their parameters.
@@ -80,8 +78,8 @@ def adam(
     Example:
         The first step has the length of the learning rate, whatever the gradient:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adam(lr=0.01)
         >>> update, state = optimizer.update(jnp.array([3.0, -0.002]), optimizer.init(jnp.zeros(2)))
         >>> update.round(5).tolist()
@@ -90,8 +88,9 @@ def adam(
     PyTorch: `torch.optim.Adam`. `optax.adam` computes the bias corrections in float32, and `optax.amsgrad` takes its
     maximum after the correction.
 
-    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015;
-    Reddi et al., `On the Convergence of Adam and Beyond <https://arxiv.org/abs/1904.09237>`_, 2018.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, https://arxiv.org/abs/1412.6980
+
+    Source: Reddi et al., "On the Convergence of Adam and Beyond", 2018, https://arxiv.org/abs/1904.09237
     """
     given = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     return _adam("adam", given, amsgrad, maximize, decoupled_weight_decay)
@@ -106,18 +105,20 @@ def adamw(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adam with decoupled weight decay.
+    """Adam with decoupled weight decay.
 
-    The parameter decays beside the Adam step, not through the gradient: :math:`p \leftarrow p - \eta \lambda p -
-    \text{adam}(g)`, where the decay follows the learning rate's schedule and `maximize` leaves it alone.
+        p ← p - η·λ·p - adam(g)
+
+    Here adam(g) is the step of `adam` without weight decay. The decay does not pass through the gradient: it follows
+    the schedule of the learning rate, and `maximize` does not change its sign.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        betas: decay rates of the two means, in [0, 1).
-        eps: added outside the root, at least 0.
-        weight_decay: :math:`\lambda \ge 0`, multiplied by the learning rate.
-        amsgrad: divide by the largest second moment so far.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
+        betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
+        eps: ε ≥ 0, added to the denominator, outside the root. Default 1e-8.
+        weight_decay: λ ≥ 0, multiplied by the learning rate. Default 1e-2.
+        amsgrad: divide by the root of the largest second moment so far. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `AdamState`. Buffers have the shape and dtype of their parameters.
@@ -128,8 +129,8 @@ def adamw(
     Example:
         Without a gradient the parameter shrinks by `lr * weight_decay`:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adamw(lr=0.1, weight_decay=0.05)
         >>> parameter = jnp.array(2.0)
         >>> update, _ = optimizer.update(jnp.array(0.0), optimizer.init(parameter), parameter)
@@ -138,7 +139,7 @@ def adamw(
 
     PyTorch: `torch.optim.AdamW`. The default decay of `optax.adamw` is 1e-4, a hundredth of PyTorch's.
 
-    Source: Loshchilov & Hutter, `Decoupled Weight Decay Regularization <https://arxiv.org/abs/1711.05101>`_, 2019.
+    Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
     """
     given = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
     return _adam("adamw", given, amsgrad, maximize, decoupled=True)

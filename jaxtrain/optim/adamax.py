@@ -24,7 +24,7 @@ class AdamaxState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         exp_avg: running mean of each parameter's gradients.
         exp_inf: decaying maximum of their magnitudes.
@@ -45,23 +45,21 @@ def adamax(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adamax: Adam with a decaying maximum in place of the root mean square.
+    """Adamax: Adam with a decaying maximum in place of the root mean square.
 
-    With :math:`g \leftarrow \pm g + \lambda p`:
+        g ← g + λ·p
+        m ← β₁·m + (1 - β₁)·g
+        u ← max(β₂·u, |g| + ε)
+        p ← p - η/(1 - β₁ᵗ) · m/u
 
-    .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
-        u \leftarrow \max(\beta_2 u, |g| + \varepsilon), \quad
-        p \leftarrow p - \frac{\eta}{1 - \beta_1^t} \cdot \frac m u
-
-    :math:`\varepsilon` is added to the magnitude, inside the maximum.
+    t is the number of the step, from 1. ε is added to the magnitude, inside the maximum.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag.
-        betas: decay rates :math:`(\beta_1, \beta_2)` of the mean and of the maximum, in [0, 1).
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flag. Default 2e-3.
+        betas: decay rates (β₁, β₂) of the mean and of the maximum, in [0, 1). Default (0.9, 0.999).
+        eps: ε ≥ 0, added to the magnitude of the gradient. Default 1e-8.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `AdamaxState`. Buffers have the shape and dtype of their parameters.
@@ -70,10 +68,10 @@ def adamax(
         ValueError: if a hyper-parameter is out of range.
 
     Example:
-        After a large gradient the small ones count by their share of it:
+        After a large gradient, the steps of small ones are smaller, by their size relative to the decaying maximum:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.adamax(lr=0.1, betas=(0.0, 0.5))
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for gradient in (8.0, 1.0, 1.0):
@@ -85,8 +83,8 @@ def adamax(
 
     PyTorch: `torch.optim.Adamax`. `optax.adamax` has the same formula, without weight decay.
 
-    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015,
-    section 7.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (section 7), 2015,
+    https://arxiv.org/abs/1412.6980
     """
 
     def derived(step, h):

@@ -18,11 +18,11 @@ class ASGDState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
-        lr: learning rate at the last update, before its own decay.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
+        lr: learning rate at the last update, before the decay that `lambd` and `alpha` give.
         eta: learning rate of the next step, of the shape of `step`.
         mu: weight of the parameter in the average after the next step, of the shape of `step`.
-        ax: average of the parameter, which is what to evaluate with.
+        ax: average of the parameter; evaluate the model with it.
     """
 
     count: jax.Array
@@ -44,30 +44,29 @@ def asgd(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Averaged stochastic gradient descent.
+    """Averaged stochastic gradient descent.
 
-    With :math:`g \leftarrow \pm g + \lambda' p`, :math:`\eta_1 = \eta` and :math:`\mu_1 = 1`:
+        g ← g + λ′·p
+        p ← (1 - λ·ηₜ)·p - ηₜ·g
+        a ← a + μₜ·(p - a)
+        ηₜ₊₁ ← η/(1 + λ·η·t)^α
+        μₜ₊₁ ← 1/max(1, t - t₀)
 
-    .. math::
-        p \leftarrow (1 - \lambda \eta_t) p - \eta_t g, \quad
-        a \leftarrow a + \mu_t (p - a), \quad
-        \eta_{t+1} = \frac{\eta}{(1 + \lambda \eta t)^\alpha}, \quad
-        \mu_{t+1} = \frac{1}{\max(1, t - t_0)}
-
-    As long as :math:`\mu_t = 1`, the average :math:`a` is a copy of the parameter.
+    Step t = 1 has η₁ = η and μ₁ = 1. While μₜ is 1, the average a is a copy of the parameter.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag. A schedule acts
-            a step late, as the rate of a step is computed after the one before.
-        lambd: decay :math:`\lambda`, of the parameter and of the learning rate.
-        alpha: power :math:`\alpha` of the learning rate's decay.
-        t0: step :math:`t_0` that starts the average, whose first change comes with step :math:`t_0 + 3`.
-        weight_decay: :math:`\lambda' \ge 0`, an L2 penalty added to the gradient.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flag. A schedule takes
+            effect one step late, because each step computes the rate of the next one. Default 1e-2.
+        lambd: decay λ of the parameter and of the learning rate, any number. Default 1e-4.
+        alpha: power α of the decay of the learning rate, any number. Default 0.75.
+        t0: t₀, any number. The average first differs from the parameter at step t₀ + 3. Default 1e6.
+        weight_decay: λ′ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
-        An `optax.GradientTransformation` with an `ASGDState`, whose `ax` is the averaged parameters. Buffers have the
-        shape and dtype of their parameters, but `eta` and `mu` have the program's default float type.
+        An `optax.GradientTransformation` with an `ASGDState`, which needs the parameters in `update`. Its `ax` holds
+        the averaged parameters. Buffers have the shape and dtype of their parameters, except for `eta` and `mu`,
+        which have the program's default float type.
 
     Raises:
         ValueError: if a hyper-parameter is out of range.
@@ -75,8 +74,8 @@ def asgd(
     Example:
         The third position is the first to be averaged, with the second:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.asgd(lr=0.1, lambd=0.0, t0=0)
         >>> parameter = jnp.zeros(())
         >>> state = optimizer.init(parameter)
@@ -91,8 +90,8 @@ def asgd(
 
     PyTorch: `torch.optim.ASGD`. Optax has no counterpart.
 
-    Source: Polyak & Juditsky, `Acceleration of Stochastic Approximation by Averaging
-    <https://doi.org/10.1137/0330046>`_, 1992.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992,
+    https://doi.org/10.1137/0330046
     """
 
     def derived(step, h):

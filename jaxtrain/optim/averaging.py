@@ -1,4 +1,4 @@
-"""Averages of a model's parameters on their way: stochastic weight averaging and exponential moving averages."""
+"""Running averages of a model's parameters: stochastic weight averaging and exponential moving averages."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,11 +17,11 @@ AverageFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class AveragedModelState(NamedTuple):
-    """What an averaged model has seen so far.
+    """State of an averaged model.
 
     Attributes:
-        n_averaged: number of updates, an integer.
-        module: averages of the parameters, of their structure, shapes and dtypes.
+        n_averaged: number of updates so far, an integer.
+        module: averages of the parameters, with their structure, shapes and dtypes.
         buffers: the other variables of the model, averaged as well or copied from the last update.
     """
 
@@ -31,11 +31,11 @@ class AveragedModelState(NamedTuple):
 
 
 class AveragedModel(NamedTuple):
-    """Two pure functions, as `averaged_model` makes them.
+    """The two pure functions that `averaged_model` returns.
 
     Attributes:
         init: `init(params, buffers=None)` gives the first state, a copy of both.
-        update_parameters: `update_parameters(state, params, buffers=None)` gives the state that has seen them, too.
+        update_parameters: `update_parameters(state, params, buffers=None)` gives the next state, which includes them.
     """
 
     init: Callable[..., AveragedModelState]
@@ -43,24 +43,23 @@ class AveragedModel(NamedTuple):
 
 
 def get_swa_avg_fn() -> AverageFn:
-    r"""The function of stochastic weight averaging: equal weights for all models.
+    """The function of stochastic weight averaging: every model has the same weight.
 
-    .. math::
-        a \leftarrow a + \frac{p - a}{n + 1}
+        a ← a + (p - a)/(n + 1)
 
     Returns:
-        `function(averaged, current, num_averaged)`, for one array each and the number of models averaged so far.
+        `function(averaged, current, num_averaged)`, for the arrays a and p and the number n of models averaged so far.
 
     Example:
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> float(optim.get_swa_avg_fn()(jnp.array(1.0), jnp.array(4.0), jnp.array(2)))
         2.0
 
     PyTorch: `torch.optim.swa_utils.get_swa_avg_fn`, and `get_swa_multi_avg_fn`, which does the same for a list at once.
 
-    Source: Izmailov et al., `Averaging Weights Leads to Wider Optima and Better Generalization
-    <https://arxiv.org/abs/1803.05407>`_, 2018.
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
+    https://arxiv.org/abs/1803.05407
     """
 
     def average(averaged: jax.Array, current: jax.Array, num_averaged: jax.Array) -> jax.Array:
@@ -71,31 +70,30 @@ def get_swa_avg_fn() -> AverageFn:
 
 
 def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
-    r"""The function of an exponential moving average.
+    """The function of an exponential moving average.
 
-    .. math::
-        a \leftarrow a + (1 - \text{decay}) (p - a)
+        a ← a + (1 - decay)·(p - a)
 
     Args:
-        decay: weight of the average so far, in [0, 1]; a number or an array.
+        decay: weight of the average so far, a number or array in [0, 1]. Default 0.999.
 
     Returns:
-        `function(averaged, current, num_averaged)`, for one array each; the number has no influence.
+        `function(averaged, current, num_averaged)`, for the arrays a and p; `num_averaged` has no influence.
 
     Raises:
         ValueError: if `decay` is out of range.
 
     Example:
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> float(optim.get_ema_avg_fn(0.75)(jnp.array(1.0), jnp.array(2.0), jnp.array(5)))
         1.25
 
-    PyTorch: `torch.optim.swa_utils.get_ema_avg_fn`, and `get_ema_multi_avg_fn`, whose order of operations this is. In
-    float32 the two of PyTorch are 1.4e-5 apart after 1000 updates.
+    PyTorch: `torch.optim.swa_utils.get_ema_avg_fn`, and `get_ema_multi_avg_fn`, whose order of operations is used here.
+    In float32 PyTorch's two functions are 1.4e-5 apart after 1000 updates.
 
-    Source: Polyak & Juditsky, `Acceleration of Stochastic Approximation by Averaging
-    <https://doi.org/10.1137/0330046>`_, 1992.
+    Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992,
+    https://doi.org/10.1137/0330046
     """
     check_range("get_ema_avg_fn", "decay", decay, 0.0, 1.0)
 
@@ -110,23 +108,23 @@ def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
 def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -> AveragedModel:
     """Average the parameters of a model over its updates.
 
-    The first update copies, whatever `init` was given; every later one calls `avg_fn` for each array. It computes in at
-    least float32, and the averages keep the dtype that `init` was given: hand `init` float32 copies of bfloat16
-    parameters to average these finely.
+    The first update copies the parameters, whatever `init` was given. Every later one calls `avg_fn` for each array, in
+    at least float32. The averages keep the dtype that `init` was given: to average bfloat16 parameters finely, give
+    `init` float32 copies of them.
 
     Args:
         avg_fn: `avg_fn(averaged, current, num_averaged)` gives the new average of one array. Default None: equal
-            weights, as by `get_swa_avg_fn()`.
-        use_buffers: average the other variables, such as running statistics, like parameters (integers are rounded
-            towards zero), instead of copying the last ones.
+            weights, as from `get_swa_avg_fn()`.
+        use_buffers: average the other variables, such as running statistics, like the parameters (integers are rounded
+            towards zero), instead of copying their last values. Default False.
 
     Returns:
-        An `AveragedModel`: the pure functions `init` and `update_parameters`, for use inside `jit` and `scan` or
-        outside, whose state is an `AveragedModelState`.
+        An `AveragedModel`: the pure functions `init` and `update_parameters`, for use inside or outside `jit` and
+        `scan`. Their state is an `AveragedModelState`.
 
     Example:
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> average = optim.averaged_model(optim.get_ema_avg_fn(0.9))
         >>> state = average.init({"w": jnp.array(100.0)})
         >>> for w in (1.0, 2.0, 3.0):
@@ -134,11 +132,11 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         >>> round(float(state.module["w"]), 4), int(state.n_averaged)
         (1.29, 3)
 
-    PyTorch: `torch.optim.swa_utils.AveragedModel`, whose `multi_avg_fn` is for speed alone; `state.module` is its
-    `module`. `optax.ema` and `nnx.EMA` start from zero and from the initial parameters.
+    PyTorch: `torch.optim.swa_utils.AveragedModel`, whose `multi_avg_fn` only serves speed; `state.module` is its
+    `module`. `optax.ema` starts from zero, `nnx.EMA` from the initial parameters.
 
-    Source: Izmailov et al., `Averaging Weights Leads to Wider Optima and Better Generalization
-    <https://arxiv.org/abs/1803.05407>`_, 2018.
+    Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
+    https://arxiv.org/abs/1803.05407
     """
     average = get_swa_avg_fn() if avg_fn is None else avg_fn
 

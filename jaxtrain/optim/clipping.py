@@ -10,37 +10,36 @@ from jaxtrain._ground.dtypes import at_least_float32
 
 
 def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.GradientTransformation:
-    r"""Scale all gradients together so that their norm is at most `max_norm`.
+    """Scale all gradients together so that their norm is at most `max_norm`.
 
-    .. math::
-        g \leftarrow g \cdot \min\left(1, \frac{c}{\lVert g \rVert_p + 10^{-6}}\right)
+        g ← g · min(1, c/(‖g‖ₚ + 1e-6))
 
-    where the norm is that of all gradients as one vector. A norm of exactly `max_norm` still shrinks a little.
+    The norm is taken over all gradients as one vector. A norm of exactly `max_norm` still shrinks a little.
 
     Args:
-        max_norm: :math:`c \ge 0`; a number or an array.
-        norm_type: :math:`p`, which may be infinite, or 0 for the number of nonzero elements.
+        max_norm: largest norm c ≥ 0, a number or array.
+        norm_type: order p of the norm, which may be infinite. 0 counts the gradients that are not all zero. Default 2.
 
     Returns:
-        A stateless `optax.GradientTransformation`, to be chained before an optimizer. A NaN or infinite norm reaches
-        every gradient, and so the parameters.
+        A stateless `optax.GradientTransformation`, to be chained before an optimizer. A NaN norm makes every gradient
+        NaN; an infinite norm makes infinite elements NaN and all others 0.
 
     Raises:
         ValueError: if `max_norm` is negative.
 
     Example:
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> clip = optim.clip_grad_norm(1.0)
         >>> clipped, _ = clip.update({"a": jnp.array([3.0]), "b": jnp.array([4.0])}, clip.init(None))
         >>> round(float(clipped["b"][0]), 7)
         0.7999998
 
-    PyTorch: `torch.nn.utils.clip_grad_norm_`, without `error_if_nonfinite`, which compiled code cannot raise.
-    `optax.clip_by_global_norm` has no :math:`10^{-6}` and knows the 2-norm only.
+    PyTorch: `torch.nn.utils.clip_grad_norm_`, without `error_if_nonfinite`, because compiled code cannot raise.
+    `optax.clip_by_global_norm` does not add 1e-6 and has only the 2-norm.
 
-    Source: Pascanu et al., `On the difficulty of training recurrent neural networks
-    <https://arxiv.org/abs/1211.5063>`_, 2013.
+    Source: Pascanu et al., "On the difficulty of training recurrent neural networks", 2013,
+    https://arxiv.org/abs/1211.5063
     """
     check_range("clip_grad_norm", "max_norm", max_norm, 0.0)
 
@@ -59,10 +58,12 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
 
 
 def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
-    r"""Limit every element of every gradient to :math:`[-c, c]`.
+    """Limit every element of every gradient to [-c, c].
+
+        g ← min(max(g, -c), c)
 
     Args:
-        clip_value: :math:`c`; a number or an array.
+        clip_value: limit c ≥ 0, a number or array.
 
     Returns:
         A stateless `optax.GradientTransformation`, to be chained before an optimizer. NaN stays NaN.
@@ -71,13 +72,13 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
         ValueError: if `clip_value` is negative.
 
     Example:
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> clip = optim.clip_grad_value(0.5)
         >>> clip.update(jnp.array([-2.0, 0.25, 7.0]), clip.init(None))[0].tolist()
         [-0.5, 0.25, 0.5]
 
-    PyTorch: `torch.nn.utils.clip_grad_value_`, which takes a negative value and sets every element to it.
+    PyTorch: `torch.nn.utils.clip_grad_value_`, which accepts a negative value and sets every element to it.
     """
     check_range("clip_grad_value", "clip_value", clip_value, 0.0)
 

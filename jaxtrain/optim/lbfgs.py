@@ -18,7 +18,7 @@ from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
 
 
 class LBFGSState(NamedTuple):
-    """State of `lbfgs`, where all parameters are one vector.
+    """State of `lbfgs`, which treats all parameters as one vector.
 
     Attributes:
         count: number of updates so far, the argument of schedules.
@@ -26,14 +26,14 @@ class LBFGSState(NamedTuple):
         func_evals: number of evaluations so far.
         n_iter: number of iterations so far.
         d: direction of the last iteration.
-        t: how far it went along it.
+        t: distance that it went along `d`, in multiples of `d`.
         old_dirs: last changes of the gradient, in a ring: the next one goes to row `stored % history_size`.
-        old_stps: the parameter's changes that led to them.
-        ro: inverses of the products of both.
+        old_stps: changes of the parameters that led to them.
+        ro: reciprocals of the inner products of the two.
         stored: number of changes kept so far.
         H_diag: factor of the identity from which the inverse Hessian is built.
         prev_flat_grad: gradient at the start of the last iteration.
-        prev_loss: loss there.
+        prev_loss: loss at the start of the last iteration.
     """
 
     count: jax.Array
@@ -52,16 +52,16 @@ class LBFGSState(NamedTuple):
 
 
 class _Iteration(NamedTuple):
-    """What an iteration of one update hands to the next.
+    """State of the loop over the iterations of one update.
 
     Attributes:
-        x: the parameters as a vector.
-        loss: the loss there.
-        gradient: the gradient there.
-        iterations: number of iterations of this update.
-        evaluations: number of evaluations of this update.
-        stop: whether it ends.
-        state: what the update leaves behind.
+        x: the parameters as one vector.
+        loss: the loss at `x`.
+        gradient: the gradient at `x`.
+        iterations: number of iterations in this update so far.
+        evaluations: number of evaluations in this update so far.
+        stop: whether the update ends here.
+        state: state of the optimizer.
     """
 
     x: jax.Array
@@ -82,46 +82,45 @@ def lbfgs(
     history_size: int = 100,
     line_search_fn: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""L-BFGS: Newton's method with an inverse Hessian from the last changes of the gradient.
+    """L-BFGS: Newton's method with an inverse Hessian built from the last changes of the gradient.
 
-    One update is up to `max_iter` iterations, each
+        d ← -H·g
+        t ← η·min(1, 1/‖g‖₁) in the very first iteration, η later
+        p ← p + t·d
 
-    .. math::
-        p \leftarrow p + t \, d, \quad d = -H g, \quad
-        t = \eta \cdot \begin{cases} \min(1, 1 / \lVert g \rVert_1) & \text{in the very first iteration} \\
-            1 & \text{later} \end{cases}
-
-    or as far along :math:`d` as the line search goes that starts there. :math:`H` is built from the pairs of a step
-    :math:`s` and its change of the gradient :math:`y` for which :math:`y \cdot s > 10^{-10}`, starting from :math:`y
-    \cdot s / y \cdot y` of the last pair. The update ends early where a limit or a tolerance says so, or where :math:`g
-    \cdot d > -` `tolerance_change`. Updates go on with each other's memory.
+    One update makes up to `max_iter` such iterations. With a line search, t is only the first distance that it tries
+    along d. H is built from the pairs of a step s and the change y of the gradient for which y·s > 1e-10, and starts
+    from the identity times (y·s)/(y·y) of the last pair. The update ends early when a limit or tolerance is reached, or
+    when g·d > -`tolerance_change`. The next update goes on with the same pairs.
 
     Args:
-        lr: step length :math:`\eta \ge 0`; a number, an array or a schedule, like the tolerances.
-        max_iter: largest number of iterations of an update.
-        max_eval: number of evaluations of the loss after which an update ends, by default `max_iter * 5 // 4`.
-        tolerance_grad: the update ends if no element of the gradient is larger.
-        tolerance_change: it ends if no parameter changes by more, or the loss changes by less.
-        history_size: number of pairs kept. The three whole numbers are `static_args` of `optax.inject_hyperparams`.
-        line_search_fn: None for steps of fixed length, or `"strong_wolfe"`.
+        lr: step length η ≥ 0: a number, array or schedule, like the tolerances. Default 1.
+        max_iter: largest number of iterations in an update, at least 1. Default 20.
+        max_eval: number of evaluations of the loss after which an update ends, at least 1. Default `max_iter * 5 // 4`.
+        tolerance_grad: the update ends if no element of the gradient is larger in magnitude. Default 1e-7.
+        tolerance_change: the update ends if no parameter changes by more, or if the loss changes by less. Default 1e-9.
+        history_size: number of pairs kept, at least 1. Like `max_iter` and `max_eval`, it belongs in the `static_args`
+            of `optax.inject_hyperparams`. Default 100.
+        line_search_fn: None for steps of length t, or `"strong_wolfe"`. Default None.
 
     Returns:
         An `optax.GradientTransformationExtraArgs` with an `LBFGSState`, to be called as
-        `update(gradients, state, params, value_fn=loss, value=loss(params))`. `loss` is what a closure is in PyTorch,
-        as a function of the parameters, compiled into the update; `gradients` are its gradients at `params`, and
-        `value`, which is computed if it is not given, its value. The state has at least float32 and holds
+        `update(gradients, state, params, value_fn=loss, value=loss(params))`. `loss` is a function of the parameters:
+        it takes the place of PyTorch's closure and is compiled into the update. `gradients` are its gradients at
+        `params`; `value` is its value there, computed if it is not given. The state has at least float32 and holds
         `2 * history_size` copies of the parameters.
 
     Raises:
-        ValueError: if a hyper-parameter is out of range, `update` is called without the parameters or the loss, or a
-            part of the parameters is masked.
-        TypeError: if one of the three whole numbers is none.
+        ValueError: if a hyper-parameter is out of range, if `update` is called without the parameters or the loss or
+            with a gradient of None, or if a part of the parameters is masked.
+        TypeError: if `max_iter`, `max_eval` or `history_size` is not an integer.
 
     Example:
-        A valley in which gradient descent would take thousands of steps:
+        A curved valley, in which gradient descent is slow:
 
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import optim
-        >>> import jax, jax.numpy as jnp
         >>> def loss(p):
         ...     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
         >>> optimizer = optim.lbfgs(line_search_fn="strong_wolfe")
@@ -137,12 +136,12 @@ def lbfgs(
         >>> p.round(3).tolist(), int(state.n_iter) < 40
         ([1.0, 1.0], True)
 
-    PyTorch: `torch.optim.LBFGS`. Its closure becomes `value_fn`, with the first evaluation handed over. `optax.lbfgs`
-    makes one iteration an update, keeps 10 pairs, and searches with another line search; its first step is limited by
-    the 2-norm.
+    PyTorch: `torch.optim.LBFGS`. Its closure becomes `value_fn`; the first evaluation is passed as `gradients` and
+    `value`. `optax.lbfgs` makes one iteration per update, keeps 10 pairs, uses another line search, and limits its
+    first step by the 2-norm.
 
-    Source: Nocedal & Wright, `Numerical Optimization <https://doi.org/10.1007/978-0-387-40065-5>`_, 2006, chapters 3
-    and 7.
+    Source: Nocedal and Wright, "Numerical Optimization" (chapters 3 and 7), 2006,
+    https://doi.org/10.1007/978-0-387-40065-5
     """
     check_scalar("lbfgs", "lr", lr, 0.0)
     max_iter = check_integer("lbfgs", "max_iter", max_iter, 1)
@@ -216,12 +215,12 @@ def lbfgs(
             return jnp.abs(gradient).max() <= smallest_gradient
 
         def step(now: _Iteration) -> _Iteration:
-            """Move along the direction: by its length, or by the line search."""
+            """Move along the direction by `t`, or as far as the line search goes."""
             t, d = now.state.t, now.state.d
             last = now.iterations == max_iter
             if line_search_fn is None:
                 x = now.x + t * d
-                # The loss at the last place is the business of the next update, on another batch maybe.
+                # The loss at the last place is left to the next update, which may see another batch.
                 loss, gradient = lax.cond(last, lambda x: (now.loss, now.gradient), evaluate, x)
                 evaluations = jnp.where(last, 0, 1)
             else:
@@ -279,7 +278,7 @@ def lbfgs(
 
 
 def _remember(state: LBFGSState, gradient: jax.Array) -> LBFGSState:
-    """The state with the pair of the last iteration, if it curves upwards."""
+    """The state with the pair of the last iteration added, if the loss curves upwards along it."""
     y = gradient - state.prev_flat_grad
     s = state.d * state.t
     ys = _dot(y, s)
@@ -299,7 +298,7 @@ def _remember(state: LBFGSState, gradient: jax.Array) -> LBFGSState:
 
 
 def _inverse_hessian_times(state: LBFGSState, gradient: jax.Array) -> jax.Array:
-    """The product by the recursion over the pairs, from the newest to the oldest and back."""
+    """The inverse Hessian times the gradient, by a recursion over the pairs from the newest to the oldest and back."""
     size = len(state.ro)
     pairs = jnp.minimum(state.stored, size)
 

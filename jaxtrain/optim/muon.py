@@ -28,7 +28,7 @@ class MuonState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         momentum_buffer: running mean of each parameter's gradients.
     """
@@ -52,47 +52,47 @@ def muon(
     axis: int = -1,
     dtype: DTypeLike = jnp.bfloat16,
 ) -> optax.GradientTransformation:
-    r"""Muon, for matrices alone: the running mean of the gradients, made nearly orthogonal.
+    """Muon, for matrices only: the running mean of the gradients, made nearly orthogonal.
 
-    .. math::
-        m \leftarrow \mu m + (1 - \mu) g, \quad
-        X_0 = \frac{u}{\max(\lVert u \rVert, \varepsilon)} \text{ with }
-            u = \mu m + (1 - \mu) g \text{ if nesterov else } m, \\
-        X_{i+1} = a X_i + (b A + c A^2) X_i \text{ with } A = X_i X_i^\top, \quad
-        p \leftarrow p - \eta \lambda p - \eta \, s X_n
+        m ← μ·m + (1 - μ)·g
+        u ← μ·m + (1 - μ)·g if nesterov else m
+        X ← u/max(‖u‖, ε)
+        X ← a·X + (b·A + c·A²)·X with A = X·Xᵀ, n times
+        p ← p - η·λ·p - η·s·X
 
-    Five such Newton-Schulz steps take every singular value near 1. The factor :math:`s` depends on the shape:
-    :math:`\sqrt{\max(1, \text{outputs} / \text{inputs})}`, or :math:`0.2 \sqrt{\max(\text{outputs}, \text{inputs})}`
-    with `adjust_lr_fn="match_rms_adamw"`, which lets learning rates and decays of `adamw` be used. The decay has no
-    such factor.
+    Five of these Newton-Schulz iterations bring every singular value near 1. The factor s depends on the shape: √max(1,
+    outputs/inputs), or 0.2·√max(outputs, inputs) with `adjust_lr_fn="match_rms_adamw"`, which allows learning rates and
+    decays of `adamw`. The decay does not have this factor.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags, `ns_steps` and
-            `adjust_lr_fn`.
-        weight_decay: :math:`\lambda \ge 0`, decoupled, multiplied by the learning rate.
-        momentum: :math:`\mu \ge 0`.
-        nesterov: look ahead along the momentum.
-        ns_coefficients: :math:`(a, b, c)` of the iteration.
-        eps: :math:`\varepsilon \ge 0`, smallest norm by which to divide.
-        ns_steps: number :math:`n` of iterations, below 100.
-        adjust_lr_fn: `"original"` (as None is) or `"match_rms_adamw"`.
-        axis: which axis of a matrix counts the outputs: the last one as in the kernels of Flax, or 0 as in the weights
-            of PyTorch.
-        dtype: dtype of the iteration. This, `axis` and `ns_steps` are `static_args` of `optax.inject_hyperparams`.
+        lr: learning rate η ≥ 0: a number, array or schedule, like `weight_decay`, `momentum`, `ns_coefficients` and
+            `eps`. Default 1e-3.
+        weight_decay: λ ≥ 0, decoupled and multiplied by the learning rate. Default 0.1.
+        momentum: μ ≥ 0. Default 0.95.
+        nesterov: look ahead along the momentum. Default True.
+        ns_coefficients: coefficients (a, b, c) of the iteration, any numbers. Default (3.4445, -4.7750, 2.0315).
+        eps: ε ≥ 0, the smallest norm to divide by. Default 1e-7.
+        ns_steps: number n of iterations, from 0 to 99. Default 5.
+        adjust_lr_fn: choice of the factor s: `"match_rms_adamw"`, or `"original"`, which None means too. Default None.
+        axis: axis of a matrix that counts the outputs: the last one as in the kernels of Flax, or 0 as in the weights
+            of PyTorch. Default -1.
+        dtype: floating point dtype of the iteration. Like `axis` and `ns_steps`, it belongs in the `static_args` of
+            `optax.inject_hyperparams`. Default bfloat16.
 
     Returns:
         An `optax.GradientTransformation` with a `MuonState`, which needs the parameters in `update` if they decay.
         Buffers have the shape and dtype of their parameters.
 
     Raises:
-        ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter is no matrix.
+        ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter is not a matrix.
 
     Example:
         Muon is for hidden layers; give biases, norms, embeddings and often the last layer to `adamw`:
 
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> import optax
         >>> from jaxtrain import optim
-        >>> import jax, jax.numpy as jnp
         >>> params = {"hidden": {"kernel": jnp.ones((3, 12)), "bias": jnp.ones(12)}}
         >>> optimizer = optax.partition(
         ...     {"muon": optim.muon(lr=0.1, weight_decay=0.0), "adamw": optax.adamw(3e-4)},
@@ -100,17 +100,18 @@ def muon(
         ... )
         >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
 
-        This gradient's one singular value of 6 becomes 0.7, times the learning rate, times 2 for four outputs an input:
+        The only singular value of this gradient is 6. It becomes 0.7, times the learning rate 0.1, times s = √(12/3):
 
         >>> round(float(jnp.linalg.norm(updates["hidden"]["kernel"])), 2)
         0.14
 
-    PyTorch: `torch.optim.Muon`, which takes the number of rows for that of the outputs. `optax.contrib.muon` iterates
-    in the parameter's dtype, corrects the bias of the running mean, and decays by 0.
+    PyTorch: `torch.optim.Muon`, which takes the rows of a matrix as its outputs. `optax.contrib.muon` iterates in the
+    dtype of the parameter, corrects the bias of the running mean, and has a default decay of 0.
 
-    Source: Jordan et al., `Muon: An optimizer for hidden layers in neural networks
-    <https://kellerjordan.github.io/posts/muon/>`_, 2024; Liu et al., `Muon is Scalable for LLM Training
-    <https://arxiv.org/abs/2502.16982>`_, 2025.
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
+    https://kellerjordan.github.io/posts/muon/
+
+    Source: Liu et al., "Muon is Scalable for LLM Training", 2025, https://arxiv.org/abs/2502.16982
     """
     check_integer("muon", "ns_steps", ns_steps, 0, 99)
     check_choice("muon", "adjust_lr_fn", adjust_lr_fn, (None, "original", "match_rms_adamw"))
@@ -153,7 +154,7 @@ def muon(
 def _orthogonalized(
     matrix: jax.Array, coefficients: tuple[jax.Array, ...], eps: jax.Array, steps: int, dtype: DTypeLike
 ) -> jax.Array:
-    """The matrix with every singular value near 1, by Newton-Schulz steps whose results are rounded to `dtype`."""
+    """The matrix with every singular value near 1, by Newton-Schulz iterations whose results are rounded to `dtype`."""
     a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).astype(dtype).astype(matrix.dtype)

@@ -25,7 +25,7 @@ class NAdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         mu_product: product of the momenta so far, of the shape of `step`.
         exp_avg: running mean of each parameter's gradients.
@@ -52,28 +52,27 @@ def nadam(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""NAdam: Adam with Nesterov's look ahead, by a momentum that warms up from half its value.
+    """NAdam: Adam with Nesterov's look-ahead, and a momentum that warms up from half its value.
 
-    With :math:`g \leftarrow \pm g + \lambda p`, or decoupled :math:`p \leftarrow p - \eta \lambda p`:
+        g ← g + λ·p
+        μ ← β₁·(1 - 0.96^(t·ψ)/2)
+        μ′ ← β₁·(1 - 0.96^((t + 1)·ψ)/2)
+        M ← M·μ
+        m ← β₁·m + (1 - β₁)·g
+        v ← β₂·v + (1 - β₂)·g²
+        p ← p - η·((1 - μ)/(1 - M)·g + μ′/(1 - M·μ′)·m)/(√(v/(1 - β₂ᵗ)) + ε)
 
-    .. math::
-        \mu_t = \beta_1 \left(1 - \tfrac12 \, 0.96^{t \psi}\right), \quad
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
-        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \\
-        p \leftarrow p - \eta \left(\frac{1 - \mu_t}{1 - \prod_{i \le t} \mu_i} \, g
-            + \frac{\mu_{t+1}}{1 - \prod_{i \le t+1} \mu_i} \, m\right)
-            \Big/ \left(\sqrt{v / (1 - \beta_2^t)} + \varepsilon\right)
-
-    :math:`\varepsilon` is added outside the root.
+    t is the number of the step, from 1, and M starts at 1. ε is added outside the root. With `decoupled_weight_decay`
+    the first line is p ← p - η·λ·p.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        momentum_decay: :math:`\psi \ge 0`, how fast the momentum warms up; at 0 it stays at half of :math:`\beta_1`.
-        decoupled_weight_decay: decay the parameter itself as `adamw` does, instead of adding to the gradient.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 2e-3.
+        betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
+        eps: ε ≥ 0, added to the denominator. Default 1e-8.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient unless it is decoupled. Default 0.
+        momentum_decay: ψ ≥ 0, how fast the momentum warms up; with 0 it stays at β₁/2. Default 4e-3.
+        decoupled_weight_decay: decay the parameter itself, as `adamw` does. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `NAdamState`. Buffers have the shape and dtype of their parameters,
@@ -85,18 +84,18 @@ def nadam(
     Example:
         The first momentum is 0.45, not 0.9:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.nadam()
         >>> _, state = optimizer.update(jnp.array(3.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(state.mu_product), 6)
         0.450073
 
-    PyTorch: `torch.optim.NAdam`. `optax.nadam` has a constant momentum, to which this one comes close only for a
-    `momentum_decay` of thousands, and computes the bias corrections in float32.
+    PyTorch: `torch.optim.NAdam`. `optax.nadam` has a constant momentum, which this one approaches only if
+    `momentum_decay` is in the thousands, and computes the bias corrections in float32.
 
-    Source: Dozat, `Incorporating Nesterov Momentum into Adam
-    <https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ>`_, 2016.
+    Source: Dozat, "Incorporating Nesterov Momentum into Adam", 2016,
+    https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
     """
 
     def derived(step, h):

@@ -1,4 +1,4 @@
-"""Parameter groups: the same optimizer with hyper-parameters of their own."""
+"""Parameter groups: one optimizer, with different hyper-parameters for different parameters."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -13,26 +13,26 @@ def param_groups(
     groups: Mapping[str | None, Mapping[str, Any]],
     **defaults: Any,
 ) -> optax.GradientTransformationExtraArgs:
-    """Give groups of parameters hyper-parameters of their own.
+    """Give groups of parameters different hyper-parameters.
 
-    Each group is a regular expression, found anywhere in a parameter's path such as `head/kernel`, and what it changes
-    in the defaults. It is `optax.partition` over `regularization.label_parameters`; to give groups different
-    optimizers, as Muon needs it, use these two yourself.
+    A group is a regular expression, found anywhere in a parameter's path such as `head/kernel`, with the arguments that
+    differ from the defaults. This is `optax.partition` over `regularization.label_parameters`; to give groups different
+    optimizers, as Muon needs, use these two directly.
 
     Args:
-        optimizer: an optimizer of this package, such as `optim.sgd`, or any function that makes a transformation.
+        optimizer: an optimizer of this package, such as `optim.sgd`, or any function that returns a transformation.
         groups: keyword arguments by regular expression. The group under None takes every parameter that no expression
             matches.
         **defaults: keyword arguments of all groups.
 
     Returns:
-        An `optax.GradientTransformationExtraArgs`, whose state is an `optax.PartitionState`: the states of the groups,
-        by expression, "*" for None.
+        An `optax.GradientTransformationExtraArgs`. Its state is an `optax.PartitionState`: the states of the groups by
+        expression, with "*" for None.
 
     Raises:
-        TypeError: if the optimizer has no such argument.
+        TypeError: if the optimizer does not have an argument of that name.
         ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter belongs to no group or to
-            several, or a group has no parameters. The message names them.
+            several, or if a group has no parameters. The message names them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -48,10 +48,10 @@ def param_groups(
         ValueError: label_parameters: each parameter must be matched by exactly one rule
           body/kernel: by none of '^head/'; add a rule, or a label for the rest under None
 
-    PyTorch: `torch.optim.SGD([{"params": head, "lr": 0.1}, {"params": body}], lr=0.01, momentum=0.9)`, which leaves a
-    parameter of no group untrained, and fails only for one that is in two.
+    PyTorch: `torch.optim.SGD([{"params": head, "lr": 0.1}, {"params": body}], lr=0.01, momentum=0.9)`, which does not
+    train a parameter without a group, and fails only for one that is in two groups.
     """
-    # No parameter's path is matched by "*", which is no regular expression.
+    # "*" is not a valid regular expression, so no group can have that name already.
     labels: dict[str | None, Hashable] = {pattern: "*" if pattern is None else pattern for pattern in groups}
     transformations = {labels[pattern]: optimizer(**{**defaults, **options}) for pattern, options in groups.items()}
 

@@ -24,7 +24,7 @@ class RAdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         exp_avg: running mean of each parameter's gradients.
         exp_avg_sq: running mean of their squares.
@@ -46,28 +46,27 @@ def radam(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""RAdam: Adam that waits with its second moment until that has seen enough, and then phases it in.
+    """RAdam: Adam that uses its second moment only after enough steps, and then phases it in.
 
-    With :math:`g \leftarrow \pm g + \lambda p`, or decoupled :math:`p \leftarrow p - \eta \lambda p`:
+        g ← g + λ·p
+        m ← β₁·m + (1 - β₁)·g
+        v ← β₂·v + (1 - β₂)·g²
+        ρ∞ ← 2/(1 - β₂) - 1
+        ρ ← ρ∞ - 2·t·β₂ᵗ/(1 - β₂ᵗ)
+        r ← √((ρ - 4)·(ρ - 2)·ρ∞ / ((ρ∞ - 4)·(ρ∞ - 2)·ρ))
+        q ← r·√(1 - β₂ᵗ)/(√v + ε) if ρ > 5 else 1
+        p ← p - η/(1 - β₁ᵗ) · m·q
 
-    .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
-        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
-        \rho_\infty = \frac{2}{1 - \beta_2} - 1, \quad
-        \rho_t = \rho_\infty - \frac{2 t \beta_2^t}{1 - \beta_2^t}, \\
-        p \leftarrow p - \frac{\eta \, m}{1 - \beta_1^t} \cdot \begin{cases}
-            \sqrt{\dfrac{(\rho_t - 4)(\rho_t - 2) \rho_\infty}{(\rho_\infty - 4)(\rho_\infty - 2) \rho_t}} \cdot
-            \dfrac{\sqrt{1 - \beta_2^t}}{\sqrt v + \varepsilon} & \rho_t > 5 \\ 1 & \text{otherwise} \end{cases}
-
-    :math:`\varepsilon` is added to the root of :math:`v` as it is, before the bias correction.
+    t is the number of the step, from 1. ε is added to √v before the bias correction. With `decoupled_weight_decay` the
+    first line is p ← p - η·λ·p.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`.
-        decoupled_weight_decay: decay the parameter itself as `adamw` does, instead of adding to the gradient.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
+        betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
+        eps: ε ≥ 0, added to the denominator. Default 1e-8.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient unless it is decoupled. Default 0.
+        decoupled_weight_decay: decay the parameter itself, as `adamw` does. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `RAdamState`. Buffers have the shape and dtype of their parameters.
@@ -76,10 +75,10 @@ def radam(
         ValueError: if a hyper-parameter is out of range.
 
     Example:
-        Five steps of gradient descent, then the sixth is the first adaptive one:
+        After five steps of gradient descent, the sixth is the first adaptive one:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.radam(lr=0.01)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(6):
@@ -92,11 +91,11 @@ def radam(
         -0.03
         -0.000258
 
-    PyTorch: `torch.optim.RAdam`. `optax.radam` adds :math:`\varepsilon` after the bias correction, starts to rectify
-    at :math:`\rho_t \ge 5`, and computes the rectification in float32, 0.6 % off at its first step.
+    PyTorch: `torch.optim.RAdam`. `optax.radam` adds ε after the bias correction, starts to rectify at ρ ≥ 5, and
+    computes the rectification in float32, 0.6 % off at its first step.
 
-    Source: Liu et al., `On the Variance of the Adaptive Learning Rate and Beyond <https://arxiv.org/abs/1908.03265>`_,
-    2020.
+    Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2020,
+    https://arxiv.org/abs/1908.03265
     """
 
     def derived(step, h):

@@ -26,11 +26,11 @@ class RMSpropState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         square_avg: running mean of each parameter's squared gradients.
         grad_avg: running mean of the gradients; None unless centered.
-        momentum_buffer: running direction; None without momentum.
+        momentum_buffer: running direction b; None without momentum.
     """
 
     count: jax.Array
@@ -51,27 +51,25 @@ def rmsprop(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""RMSprop: the gradient over the root of its mean square.
+    """RMSprop: the gradient divided by the root of its mean square.
 
-    With :math:`g \leftarrow \pm g + \lambda p`:
+        g ← g + λ·p
+        v ← α·v + (1 - α)·g²
+        h ← α·h + (1 - α)·g
+        s ← v - h² if centered else v
+        b ← μ·b + g/(√s + ε)
+        p ← p - η·b
 
-    .. math::
-        v \leftarrow \alpha v + (1 - \alpha) g^2, \quad
-        \bar g \leftarrow \alpha \bar g + (1 - \alpha) g, \quad
-        b \leftarrow \mu b + \frac{g}{\sqrt{v - \bar g^2 \text{ if centered}} + \varepsilon}, \quad
-        p \leftarrow p - \eta b
-
-    :math:`\varepsilon` is added outside the root, and the learning rate is applied after the momentum, so that a
-    schedule acts at once.
+    ε is added outside the root. The learning rate is applied after the momentum, so a schedule takes effect at once.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        alpha: decay rate of the means, at least 0.
-        eps: :math:`\varepsilon \ge 0`.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        momentum: :math:`\mu \ge 0`; a plain 0 keeps no buffer.
-        centered: subtract the squared mean gradient, which estimates the variance.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-2.
+        alpha: decay rate α ≥ 0 of the means. Default 0.99.
+        eps: ε ≥ 0, added to the denominator. Default 1e-8.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        momentum: μ ≥ 0. A plain 0 keeps no buffer. Default 0.
+        centered: subtract the square of the mean gradient, so that s estimates the variance. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `RMSpropState`. Buffers have the shape and dtype of their parameters.
@@ -80,22 +78,23 @@ def rmsprop(
         ValueError: if a hyper-parameter is out of range.
 
     Example:
-        A gradient far above `eps` moves the parameter by `lr / sqrt(1 - alpha)`, ten times the learning rate:
+        If the first gradient is far above `eps`, the step is `lr / sqrt(1 - alpha)`, ten times the learning rate:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.rmsprop(lr=0.01)
         >>> update, _ = optimizer.update(jnp.array(3.0), optimizer.init(jnp.array(0.0)))
         >>> round(float(update), 6)
         -0.1
 
-    PyTorch: `torch.optim.RMSprop`. Where rounding makes :math:`v - \bar g^2` negative, PyTorch's root is NaN; here it
-    counts as zero. `optax.rmsprop` adds :math:`\varepsilon` inside the root, decays with 0.9, and applies the learning
-    rate before the momentum.
+    PyTorch: `torch.optim.RMSprop`. Where rounding makes v - h² negative, PyTorch's root is NaN; here s is 0.
+    `optax.rmsprop` adds ε inside the root, has a default α of 0.9, and applies the learning rate before the momentum.
 
-    Source: Hinton, `Neural Networks for Machine Learning, lecture 6e
-    <https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf>`_, 2012; Graves, `Generating Sequences
-    With Recurrent Neural Networks <https://arxiv.org/abs/1308.0850>`_, 2013 (centered).
+    Source: Hinton, "Neural Networks for Machine Learning" (lecture 6e), 2012,
+    https://www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf
+
+    Source: Graves, "Generating Sequences With Recurrent Neural Networks" (centered), 2013,
+    https://arxiv.org/abs/1308.0850
     """
     has_momentum = not is_zero(momentum)
 

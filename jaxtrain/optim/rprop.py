@@ -23,10 +23,10 @@ class RpropState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
-        lr: learning rate at the last update, which only a parameter's first step uses.
-        prev: each parameter's last gradient; zero where that had changed its sign.
-        step_size: length of its last step.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
+        lr: learning rate at the last update; only a parameter's first step uses it.
+        prev: each parameter's last gradient; zero where its sign had changed.
+        step_size: length of each parameter's last step.
     """
 
     count: jax.Array
@@ -43,26 +43,24 @@ def rprop(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Resilient backpropagation: the sign of the gradient times a step size that learns from sign changes.
+    """Resilient backpropagation: the sign of the gradient times a step size that sign changes adapt.
 
-    With :math:`g \leftarrow \pm g`, for each element, and :math:`\Delta = \eta` at first:
+        f ← η⁺ where g·g′ > 0, η⁻ where g·g′ < 0, 1 elsewhere
+        Δ ← min(max(f·Δ, Δ₁), Δ₂)
+        g ← 0 where g·g′ < 0
+        p ← p - sign(g)·Δ
+        g′ ← g
 
-    .. math::
-        \Delta \leftarrow \mathrm{clip}\left(\Delta \cdot \begin{cases} \eta^+ & g g' > 0 \\ \eta^- & g g' < 0 \\ 1 &
-            g g' = 0 \end{cases}, \ \Delta_{\min}, \ \Delta_{\max}\right), \quad
-        g \leftarrow 0 \text{ where } g g' < 0, \quad
-        p \leftarrow p - \mathrm{sign}(g) \, \Delta, \quad
-        g' \leftarrow g
-
-    After a change of sign an element rests for a step, and leaves its step size alone in the next one. The limits hold
-    from the first step on.
+    Each element has its own step size Δ, which starts at η, and its own last gradient g′, which starts at 0. After a
+    change of sign an element rests for one step, and the next step keeps its step size. The limits hold from the first
+    step on.
 
     Args:
-        lr: first step size :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flag. Later values
-            of a schedule have no effect.
-        etas: factors :math:`(\eta^-, \eta^+)` with :math:`0 < \eta^- < 1 < \eta^+`.
-        step_sizes: limits :math:`(\Delta_{\min}, \Delta_{\max})`.
-        maximize: ascend instead of descend.
+        lr: first step size η ≥ 0: a number, array or schedule, like every argument except the flag. Later values of a
+            schedule have no effect. Default 1e-2.
+        etas: factors (η⁻, η⁺) with 0 < η⁻ < 1 < η⁺. Default (0.5, 1.2).
+        step_sizes: limits (Δ₁, Δ₂) of the step size, with Δ₁ ≤ Δ₂. Default (1e-6, 50).
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `RpropState`. Buffers have the shape and dtype of their parameters.
@@ -73,8 +71,8 @@ def rprop(
     Example:
         The sign changes at the third gradient, where the parameter rests:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.rprop(lr=0.1)
         >>> parameter = jnp.ones(())
         >>> state = optimizer.init(parameter)
@@ -87,12 +85,12 @@ def rprop(
         0.78
         0.84
 
-    PyTorch: `torch.optim.Rprop`, which multiplies the two gradients to compare their signs, and sees no agreement where
-    the product underflows: for float32 gradients of 1e-23, say. Here the signs are multiplied. A NaN gradient gives NaN
-    here; PyTorch takes it for a zero. `optax.rprop` lags one step behind, and does not limit the first step.
+    PyTorch: `torch.optim.Rprop`, which compares the signs by the product g·g′ and sees no agreement where it
+    underflows, for example for float32 gradients of 1e-23. Here the signs are multiplied. A NaN gradient gives NaN
+    here; PyTorch treats it as zero. `optax.rprop` lags one step behind, and does not limit the first step.
 
-    Source: Riedmiller & Braun, `A direct adaptive method for faster backpropagation learning: the RPROP algorithm
-    <https://doi.org/10.1109/ICNN.1993.298623>`_, 1993.
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm",
+    1993, https://doi.org/10.1109/ICNN.1993.298623
     """
 
     def derived(step, h):

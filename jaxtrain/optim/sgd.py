@@ -19,9 +19,9 @@ class SGDState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
-        momentum_buffer: running direction of each parameter; None without momentum.
+        momentum_buffer: running direction b of each parameter; None without momentum.
     """
 
     count: jax.Array
@@ -39,36 +39,33 @@ def sgd(
     *,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Stochastic gradient descent with momentum as PyTorch has it.
+    """Stochastic gradient descent, with momentum as in PyTorch.
 
-    With :math:`g \leftarrow \pm g + \lambda p`, weight decay :math:`\lambda`, momentum :math:`\mu` and dampening
-    :math:`\tau`:
+        g ← g + λ·p
+        b ← g in the first step, μ·b + (1 - τ)·g later
+        p ← p - η·(g + μ·b if nesterov else b)
 
-    .. math::
-        b_1 = g_1, \quad b_t = \mu b_{t-1} + (1 - \tau) g_t, \quad
-        p \leftarrow p - \eta \, (g_t + \mu b_t \text{ if nesterov else } b_t)
-
-    The first direction is the gradient itself, without dampening; the learning rate is applied after the momentum.
+    The first direction b is the gradient itself, without dampening. The learning rate is applied after the momentum.
 
     Args:
-        lr: learning rate :math:`\eta \ge 0`; a number, an array or a schedule, like all but the flags.
-        momentum: :math:`\mu \ge 0`; a plain 0 keeps no buffer.
-        dampening: :math:`\tau`, of which PyTorch does not limit the range.
-        weight_decay: :math:`\lambda \ge 0`, an L2 penalty added to the gradient.
-        nesterov: look ahead along the momentum; needs a momentum above 0 and no dampening.
-        maximize: ascend instead of descend.
+        lr: learning rate η ≥ 0: a number, array or schedule, like every argument except the flags. Default 1e-3.
+        momentum: μ ≥ 0. A plain 0 keeps no buffer. With 0, `dampening` has no effect. Default 0.
+        dampening: τ, any number, as in PyTorch. Default 0.
+        weight_decay: λ ≥ 0, an L2 penalty added to the gradient. Default 0.
+        nesterov: look ahead along the momentum; needs a momentum above 0 and a dampening of 0. Default False.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
         An `optax.GradientTransformation` with an `SGDState`. Buffers have the shape and dtype of their parameters.
 
     Raises:
-        ValueError: if a hyper-parameter is out of range.
+        ValueError: if a hyper-parameter is out of range, or if `nesterov` is given without momentum or with dampening.
 
     Example:
-        Dampening spares the first step:
+        Dampening does not affect the first step:
 
-        >>> from jaxtrain import optim
         >>> import jax.numpy as jnp
+        >>> from jaxtrain import optim
         >>> optimizer = optim.sgd(lr=1.0, momentum=0.9, dampening=0.5)
         >>> state = optimizer.init(jnp.zeros(()))
         >>> for _ in range(3):
@@ -80,8 +77,8 @@ def sgd(
 
     PyTorch: `torch.optim.SGD`. `optax.sgd` has no dampening and no weight decay.
 
-    Source: Sutskever et al., `On the importance of initialization and momentum in deep learning
-    <https://proceedings.mlr.press/v28/sutskever13.html>`_, 2013.
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
+    https://proceedings.mlr.press/v28/sutskever13.html
     """
     has_momentum = not is_zero(momentum)
 

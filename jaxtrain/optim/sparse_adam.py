@@ -1,4 +1,4 @@
-"""SparseAdam, for tables of which a step touches few rows."""
+"""SparseAdam, for tables in which a step touches only a few rows."""
 
 from typing import Any, NamedTuple
 
@@ -16,12 +16,12 @@ RANGES: Ranges = {"lr": POSITIVE, "betas": (DECAY_RATE, DECAY_RATE), "eps": POSI
 
 
 class SparseRows(NamedTuple):
-    """The gradient of an array of which only some rows have one.
+    """Gradient of an array in which only some rows have a gradient.
 
     Attributes:
-        indices: places of the rows along the array's first axis, -1 for none. An index that occurs twice means the
-            sum of its rows.
-        values: the rows' gradients, in the same order.
+        indices: places of the rows along the array's first axis; -1 marks an entry to ignore. An index that occurs
+            twice means the sum of its rows.
+        values: gradients of the rows, in the same order.
     """
 
     indices: Int[Array, " n"]
@@ -40,7 +40,7 @@ class SparseAdamState(NamedTuple):
 
     Attributes:
         count: number of updates so far, the argument of schedules.
-        step: number of steps so far; once a gradient was None, of each parameter, in the order of the tree's leaves.
+        step: number of steps so far; after a gradient was None, one number per parameter, in the order of the leaves.
         lr: learning rate of the last update.
         exp_avg: running mean of the gradients of each row, over the steps that touched it.
         exp_avg_sq: running mean of their squares.
@@ -59,28 +59,25 @@ def sparse_adam(
     eps: Hyperparameter = 1e-8,
     maximize: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Adam for gradients of single rows: all other rows, and their moments, stay as they are.
+    """Adam for gradients of single rows: all other rows, and their moments, stay as they are.
 
-    With :math:`g \leftarrow \pm g`, for every row that has a gradient:
+        m ← β₁·m + (1 - β₁)·g
+        v ← β₂·v + (1 - β₂)·g²
+        p ← p - η·√(1 - β₂ᵗ)/(1 - β₁ᵗ) · m/(√v + ε)
 
-    .. math::
-        m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad
-        v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
-        p \leftarrow p - \eta \, \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \cdot \frac{m}{\sqrt v + \varepsilon}
-
-    :math:`t` counts the steps of the table, not of a row, and :math:`\varepsilon` is added to the root of :math:`v` as
-    it is, before the bias correction. A row whose gradient is given as zero takes part; one that is not given does not.
+    The formulas apply to every row that has a gradient, even one of zero. t counts the steps of the table, not of a
+    row, from 1. ε is added to √v before the bias correction.
 
     Args:
-        lr: learning rate :math:`\eta > 0`; a number, an array or a schedule, like all but the flag.
-        betas: decay rates :math:`(\beta_1, \beta_2)` of the two means, in [0, 1).
-        eps: :math:`\varepsilon > 0`.
-        maximize: ascend instead of descend.
+        lr: learning rate η > 0: a number, array or schedule, like every argument except the flag. Default 1e-3.
+        betas: decay rates (β₁, β₂) of the two means, in [0, 1). Default (0.9, 0.999).
+        eps: ε > 0, added to the denominator. Default 1e-8.
+        maximize: use -g instead of g, to ascend instead of descend. Default False.
 
     Returns:
-        An `optax.GradientTransformation` with a `SparseAdamState`, for gradients that are `SparseRows`, which needs the
-        parameters in `update`. Its updates are dense, zero for the rows without a gradient. Buffers have the shape and
-        dtype of their parameters. An index outside of the table makes the update NaN.
+        An `optax.GradientTransformation` with a `SparseAdamState`, for gradients that are `SparseRows`. It needs the
+        parameters in `update`. Its updates are dense, with zeros in the rows without a gradient. Buffers have the shape
+        and dtype of their parameters. An index outside the table makes the update NaN.
 
     Raises:
         ValueError: if a hyper-parameter is out of range, or the rows do not fit the parameter.
@@ -89,8 +86,9 @@ def sparse_adam(
     Example:
         Take the gradient with respect to the rows that were looked up:
 
+        >>> import jax
+        >>> import jax.numpy as jnp
         >>> from jaxtrain import optim
-        >>> import jax, jax.numpy as jnp
         >>> table, tokens = jnp.ones((4, 2)), jnp.array([3, 1, 3])
         >>> rows = jax.grad(lambda rows: (rows**2).sum())(table[tokens])
         >>> optimizer = optim.sparse_adam(lr=0.5)
@@ -104,7 +102,7 @@ def sparse_adam(
     PyTorch: `torch.optim.SparseAdam`, for gradients as `nn.Embedding(sparse=True)` makes them. Optax has no
     counterpart.
 
-    Source: Kingma & Ba, `Adam: A Method for Stochastic Optimization <https://arxiv.org/abs/1412.6980>`_, 2015.
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015, https://arxiv.org/abs/1412.6980
     """
 
     def derived(step, h):
@@ -144,9 +142,9 @@ def sparse_adam(
 
 
 def _coalesced(gradient: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Each touched row once, with the sum of its gradients, and whether any index lies outside of the table.
+    """Each touched row once, with the sum of its gradients, and whether any index lies outside the table.
 
-    The arrays keep their length: what is left over has an index one past the end, where nothing is read or written.
+    The arrays keep their length: unused entries get an index one past the end, where nothing is read or written.
     """
     if not isinstance(gradient, SparseRows):
         raise TypeError(
