@@ -8,7 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.checks import check_integer, check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
+
+_INT32 = np.iinfo(np.int32)
 
 
 def as_floats(where: str, name: str, value: ArrayLike) -> Array:
@@ -93,6 +96,25 @@ def check_same_shape(where: str, **arrays: Array | None) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"{where}: expected arrays of one shape, got {listed}; broadcast them explicitly")
+
+
+def check_number(where: str, name: str, value: Any, low: float = -np.inf, high: float = np.inf, **ends: bool) -> None:
+    """Raise unless `value` is one number from `low` to `high`; of a traced number only the shape is checked."""
+    if hasattr(value, "__jax_array__"):
+        value = jnp.asarray(value)  # A variable of NNX, which can be called but is not a schedule.
+    if callable(value):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}; losses take no schedules, so call it first")
+    if value is None or isinstance(value, str):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    check_scalar(where, name, value, low, high, **ends)
+
+
+def check_class_number(where: str, name: str, value: Any) -> None:
+    """Raise unless `value` is one integer, which may be traced."""
+    if not isinstance(value, Array):
+        check_integer(where, name, value, low=_INT32.min, high=_INT32.max)
+    elif value.ndim or not _is(value, jnp.integer):
+        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
 
 
 def class_axis(where: str, axis: int, shape: Sequence[int]) -> int:

@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_range
-from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._elementwise import EPSILON, absolute, hinge
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -41,8 +40,8 @@ def hinge_embedding_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` does not hold floats.
-        ValueError: if the shapes differ, or the reduction is unknown.
+        TypeError: if `input` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,6 +53,7 @@ def hinge_embedding_loss(
     """
     where = "hinge_embedding_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
@@ -91,8 +91,8 @@ def cosine_embedding_loss(
         A scalar, or with `"none"` an array of the shape of `target`. The mean of no pairs is NaN.
 
     Raises:
-        TypeError: if `input1` or `input2` does not hold floats.
-        ValueError: if the shapes do not fit, or the reduction is unknown.
+        TypeError: if `input1` or `input2` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes do not fit, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -105,6 +105,7 @@ def cosine_embedding_loss(
     """
     where = "cosine_embedding_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input1, input2 = as_floats(where, "input1", input1), as_floats(where, "input2", input2)
     target = as_numbers(where, "target", target)
     check_same_shape(where, input1=input1, input2=input2)
@@ -153,8 +154,8 @@ def triplet_margin_loss(
         NaN.
 
     Raises:
-        TypeError: if an input does not hold floats.
-        ValueError: if the shapes differ, a hyper-parameter is out of range, or the reduction is unknown.
+        TypeError: if an input does not hold floats, or a hyper-parameter is not a number.
+        ValueError: if the shapes differ, a hyper-parameter is out of range or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -169,7 +170,8 @@ def triplet_margin_loss(
     networks", 2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_loss"
-    check_range(where, "p", p, low=0, open_low=True)
+    check_number(where, "p", p, low=0, open_low=True)
+    check_number(where, "eps", eps)
     distance = partial(_distance, p=p, eps=eps)
     return _triplet_loss(where, anchor, positive, negative, distance, margin, swap, reduction)
 
@@ -206,8 +208,8 @@ def triplet_margin_with_distance_loss(
         A scalar, or with `"none"` an array of the shape of the distances.
 
     Raises:
-        TypeError: if an input does not hold floats.
-        ValueError: if the shapes differ, `margin` is not positive, or the reduction is unknown.
+        TypeError: if an input does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is not positive or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -239,7 +241,7 @@ def _triplet_loss(
     reduction: str,
 ) -> Array:
     check_reduction(where, reduction)
-    check_range(where, "margin", margin, low=0, open_low=True)
+    check_number(where, "margin", margin, low=0, open_low=True)
     anchor, positive = as_floats(where, "anchor", anchor), as_floats(where, "positive", positive)
     negative = as_floats(where, "negative", negative)
     check_same_shape(where, anchor=anchor, positive=positive, negative=negative)

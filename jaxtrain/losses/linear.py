@@ -51,9 +51,10 @@ def linear_cross_entropy(
         ignored or the total weight is 0.
 
     Raises:
-        TypeError: if an argument does not hold floats, or `target` holds neither classes nor floats.
-        ValueError: if the shapes do not fit, a number is out of range, `ignore_index` is given with probabilities, or
-            the reduction is unknown.
+        TypeError: if an argument does not hold floats, `target` holds neither classes nor floats, `ignore_index` or
+            `chunk_size` is not an integer, or `label_smoothing` is not a number.
+        ValueError: if the shapes do not fit, a number is out of range or has axes, `ignore_index` is given with
+            probabilities, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp

@@ -12,6 +12,7 @@ from jaxtrain.losses._arguments import (
     as_coefficients,
     as_floats,
     as_numbers,
+    check_number,
     check_same_shape,
     promoted,
 )
@@ -44,8 +45,8 @@ def margin_ranking_loss(
         A scalar, or with `"none"` an array of the shape of `input1`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input1` or `input2` does not hold floats.
-        ValueError: if the shapes differ, or the reduction is unknown.
+        TypeError: if `input1` or `input2` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -58,6 +59,7 @@ def margin_ranking_loss(
     """
     where = "margin_ranking_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input1, input2 = as_floats(where, "input1", input1), as_floats(where, "input2", input2)
     target = as_numbers(where, "target", target)
     check_same_shape(where, input1=input1, input2=input2, target=target)
@@ -130,8 +132,10 @@ def multi_margin_loss(
         A scalar, or with `"none"` an array of the shape of `target`. The mean of no examples is NaN.
 
     Raises:
-        TypeError: if `input` or `weight` does not hold floats, or `target` does not hold classes.
-        ValueError: if the shapes do not fit, `p` is neither 1 nor 2, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats, `target` does not hold classes, or `p` or `margin` is
+            not a number.
+        ValueError: if the shapes do not fit, `p` is neither 1 nor 2, `margin` is NaN or has axes, or the reduction is
+            unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -146,7 +150,9 @@ def multi_margin_loss(
     """
     where = "multi_margin_loss"
     check_reduction(where, reduction)
+    check_number(where, "p", p)
     check_choice(where, "p", p, (1, 2))
+    check_number(where, "margin", margin)
     dtype, (input,) = promoted(as_floats(where, "input", input))
     _check_examples(where, input)
     target = as_classes(where, "target", target)
