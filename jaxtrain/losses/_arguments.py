@@ -1,4 +1,4 @@
-"""What every loss asks of its arrays, and the precision in which it computes."""
+"""Checks of the arguments of losses, and the precision in which losses compute."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -81,9 +81,9 @@ def as_class_weight(where: str, value: ArrayLike | None, classes: int, dtype: np
 
 
 def promoted(*arrays: Array | None) -> tuple[np.dtype, list[Any]]:
-    """The dtype of the result, to which the floats among `arrays` promote, and all arrays in that of the computation.
+    """The dtype of the result, to which the floats among `arrays` promote, and all arrays in the dtype to compute in.
 
-    The computation has the same dtype, but float32 where it is narrower. None stays None.
+    Both dtypes are the same, except that computations are in float32 where the result is narrower. None stays None.
     """
     dtype = jnp.result_type(*(array for array in arrays if array is not None and _is(array, jnp.floating)))
     working = at_least_float32(dtype)

@@ -139,10 +139,10 @@ def pick(values: Array, labels: Array, axis: int) -> Array:
 
 
 def _log_softmax(logits: Array, axis: int, labels: Array | None = None) -> Array:
-    """The log-probabilities of all classes, or at each position the one of its label."""
+    """The log-probabilities of all classes, or at each position only the log-probability of its label."""
     largest = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
     log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))
     if labels is None:
         return logits - largest - log_normalizer
-    # Picked from the logits, so that the log-probabilities of all classes are never written: twice as fast.
+    # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
     return pick(logits, labels, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)

@@ -22,13 +22,13 @@ def hinge_embedding_loss(
     margin: float = 1.0,
     reduction: str = "mean",
 ) -> Float[Array, "..."]:
-    """Make the distances of like pairs small, and those of unlike pairs larger than a margin.
+    """Make the distances of like pairs small, and the distances of unlike pairs larger than a margin.
 
         input                     where the target is 1
         max(0, margin - input)    where the target is -1
         the sum of both           for any other target
 
-    At the hinge the gradient is the one of the active side, -1.
+    At the hinge the gradient comes from the active side, -1.
 
     Args:
         input: distances of pairs, of any shape.
@@ -58,7 +58,7 @@ def hinge_embedding_loss(
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
     repulsion = hinge(margin - input)
-    # One choice instead of a sum of two, which XLA would write to memory before it adds them.
+    # One nested selection: XLA would write two separate terms to memory before it adds them.
     losses = jnp.where(target == 1, input, jnp.where(target == -1, repulsion, input + repulsion))
     return reduce(losses, reduction, dtype)
 
@@ -78,7 +78,7 @@ def cosine_embedding_loss(
         max(0, cos - margin)      where the target is -1
         0                         for any other target
 
-    A vector of zeros is orthogonal to all others. At the hinge the gradient is the one of the active side.
+    A vector of zeros is orthogonal to all others. At the hinge the gradient comes from the active side.
 
     Args:
         input1: vectors along the last axis, one or a batch.
@@ -137,7 +137,7 @@ def triplet_margin_loss(
         max(0, margin + d(anchor, positive) - d(anchor, negative)),     d(x, y) = ‖x - y + eps‖_p
 
     `eps` is added to every coordinate. With `swap` the negative distance is the smaller one of d(anchor, negative) and
-    d(positive, negative). At the hinge the gradient is the one of the active side; at distance 0 it is 0.
+    d(positive, negative). At the hinge the gradient comes from the active side; at distance 0 it is 0.
 
     Args:
         anchor: vectors along the last axis.
@@ -192,7 +192,7 @@ def triplet_margin_with_distance_loss(
         max(0, margin + d(anchor, positive) - d(anchor, negative))
 
     With `swap` the negative distance is the smaller one of d(anchor, negative) and d(positive, negative). At the hinge
-    the gradient is the one of the active side.
+    the gradient comes from the active side.
 
     Args:
         anchor: what `distance_function` takes; by default vectors along the last axis.
@@ -278,6 +278,6 @@ def _norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[
     else:
         size = jnp.where(x == 0, 1, jnp.abs(x))
         norms = jnp.where(norm == 0, 1, norm)[..., None]
-        # A positive exponent, because XLA rounds negative powers less well.
+        # A positive exponent, because XLA is less accurate for negative powers.
         slope = jnp.sign(x) * (size / norms if p >= 1 else norms / size) ** abs(p - 1)
     return norm, jnp.sum(slope * x_dot, -1)

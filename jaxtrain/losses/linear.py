@@ -76,7 +76,7 @@ def linear_cross_entropy(
     if ignore_index is not None and jnp.issubdtype(target.dtype, jnp.floating):
         raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
     _check_shapes(where, input, linear_weight, linear_bias)
-    # Converted outside the loop, so that the gradients of all chunks are summed in the precision of the computation.
+    # Converted outside the loop: the gradients of all chunks are then summed in the precision of the computation.
     dtype, (input, linear_weight, linear_bias) = promoted(input, linear_weight, linear_bias)
     bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
     options = (weight, NO_CLASS if ignore_index is None else ignore_index, label_smoothing)

@@ -32,7 +32,7 @@ def margin_ranking_loss(
 
         max(0, -target · (input1 - input2) + margin)
 
-    At the hinge the gradient is the one of the active side.
+    At the hinge the gradient comes from the active side.
 
     Args:
         input1: scores of any shape.
@@ -162,7 +162,7 @@ def multi_margin_loss(
 
     is_target = target[..., None] == jnp.expand_dims(jnp.arange(classes), range(input.ndim - 1))
     target_score = jnp.sum(jnp.where(is_target, input, 0), -1, keepdims=True)
-    # The strict comparison in relu gives the hinge itself to the inactive side.
+    # The strict comparison in relu puts the hinge itself on the inactive side.
     excess = jnp.where(is_target, 0, jax.nn.relu(margin - target_score + input))
     losses = jnp.sum(excess if p == 1 else jnp.square(excess), -1)
     weight = as_class_weight(where, weight, classes, input.dtype)
@@ -286,12 +286,12 @@ def _list_loss(scores: Array, target: Array) -> tuple[Array, Array]:
     def add(position: Array, totals: tuple[Array, Array]) -> tuple[Array, Array]:
         loss, slopes = totals
         label = labels[position]
-        # The strict comparison in relu gives the hinge itself to the inactive side.
+        # The strict comparison in relu puts the hinge itself on the inactive side.
         excess = jnp.where(is_label, 0, jax.nn.relu(1 - scores[label] + scores))
         is_active = (excess > 0).astype(scores.dtype)
         return loss + jnp.sum(excess), slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
 
-    # Label after label, so that no array of pairs is held.
+    # One label at a time, without an array of all pairs.
     return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros((), scores.dtype), jnp.zeros_like(scores)))
 
 

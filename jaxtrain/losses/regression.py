@@ -218,7 +218,7 @@ def huber_loss(
     dtype, (input, target, weight) = _checked("huber_loss", input, target, reduction, weight)
     error = input - target
     is_small = absolute(error) <= delta
-    # Each piece sees only its own errors, so that an infinite error or delta cannot put a NaN in the other's gradient.
+    # Each piece sees only its own errors: an infinite error or delta cannot put a NaN in the gradient of the other.
     quadratic = 0.5 * jnp.square(jnp.where(is_small, error, 0))
     linear = delta * (absolute(jnp.where(is_small, 0, error)) - 0.5 * delta)
     losses = jnp.where(is_small, quadratic, linear)
