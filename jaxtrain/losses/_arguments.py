@@ -1,4 +1,4 @@
-"""What every loss asks of its arrays, and the precision in which it computes."""
+"""Checks of the arguments of losses, and the precision in which losses compute."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.checks import check_integer, check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
+
+_INT32 = np.iinfo(np.int32)
 
 
 def as_floats(where: str, name: str, value: ArrayLike) -> Array:
@@ -78,9 +81,9 @@ def as_class_weight(where: str, value: ArrayLike | None, classes: int, dtype: np
 
 
 def promoted(*arrays: Array | None) -> tuple[np.dtype, list[Any]]:
-    """The dtype of the result, to which the floats among `arrays` promote, and all arrays in that of the computation.
+    """The dtype of the result, to which the floats among `arrays` promote, and all arrays in the dtype to compute in.
 
-    The computation has the same dtype, but float32 where it is narrower. None stays None.
+    Both dtypes are the same, except that computations are in float32 where the result is narrower. None stays None.
     """
     dtype = jnp.result_type(*(array for array in arrays if array is not None and _is(array, jnp.floating)))
     working = at_least_float32(dtype)
@@ -93,6 +96,25 @@ def check_same_shape(where: str, **arrays: Array | None) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"{where}: expected arrays of one shape, got {listed}; broadcast them explicitly")
+
+
+def check_number(where: str, name: str, value: Any, low: float = -np.inf, high: float = np.inf, **ends: bool) -> None:
+    """Raise unless `value` is one number from `low` to `high`; of a traced number only the shape is checked."""
+    if hasattr(value, "__jax_array__"):
+        value = jnp.asarray(value)  # A variable of NNX, which can be called but is not a schedule.
+    if callable(value):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}; losses take no schedules, so call it first")
+    if value is None or isinstance(value, str):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    check_scalar(where, name, value, low, high, **ends)
+
+
+def check_class_number(where: str, name: str, value: Any) -> None:
+    """Raise unless `value` is one integer, which may be traced."""
+    if not isinstance(value, Array):
+        check_integer(where, name, value, low=_INT32.min, high=_INT32.max)
+    elif value.ndim or not _is(value, jnp.integer):
+        raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
 
 
 def class_axis(where: str, axis: int, shape: Sequence[int]) -> int:

@@ -8,8 +8,16 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxtrain._ground.axes import along_axis
-from jaxtrain._ground.checks import check_range, is_zero
-from jaxtrain.losses._arguments import as_class_weight, as_classes, as_floats, class_axis, promoted
+from jaxtrain._ground.checks import is_concrete, is_zero
+from jaxtrain.losses._arguments import (
+    as_class_weight,
+    as_classes,
+    as_floats,
+    check_class_number,
+    check_number,
+    class_axis,
+    promoted,
+)
 from jaxtrain.losses._elementwise import product_or_zero
 
 NO_CLASS = -100
@@ -58,12 +66,13 @@ def cross_entropies(
     axis: int,
 ) -> CrossEntropies:
     """Check the arguments of `cross_entropy` and compute the loss of each position."""
-    check_range(where, "label_smoothing", label_smoothing, low=0, high=1)
+    check_number(where, "label_smoothing", label_smoothing, low=0, high=1)
+    check_class_number(where, "ignore_index", ignore_index)
     input, target = as_floats(where, "input", input), jnp.asarray(target)
     axis = class_axis(where, axis, input.shape)
     if not jnp.issubdtype(target.dtype, jnp.floating):
         return _of_classes(where, input, target, weight, ignore_index, label_smoothing, axis)
-    if ignore_index != NO_CLASS:
+    if not is_concrete(ignore_index) or ignore_index != NO_CLASS:
         raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
     return _of_probabilities(where, input, target, weight, label_smoothing, axis)
 
@@ -130,10 +139,10 @@ def pick(values: Array, labels: Array, axis: int) -> Array:
 
 
 def _log_softmax(logits: Array, axis: int, labels: Array | None = None) -> Array:
-    """The log-probabilities of all classes, or at each position the one of its label."""
+    """The log-probabilities of all classes, or at each position only the log-probability of its label."""
     largest = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
     log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))
     if labels is None:
         return logits - largest - log_normalizer
-    # Picked from the logits, so that the log-probabilities of all classes are never written: twice as fast.
+    # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
     return pick(logits, labels, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)

@@ -55,7 +55,7 @@ def _root_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Arr
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)) with the logistic function as its gradient, where that of `jax.nn.softplus` loses digits."""
+    """log(1 + exp(x)) with the logistic function as its gradient, where `jax.nn.softplus` loses digits."""
     return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 

@@ -12,7 +12,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def check_reduction(where: str, reduction: str) -> None:
-    """Raise `ValueError` unless `reduction` is one that every loss knows."""
+    """Raise `ValueError` unless `reduction` is "mean", "sum" or "none"."""
     check_choice(where, "reduction", reduction, REDUCTIONS)
 
 

@@ -60,7 +60,7 @@ def binary_cross_entropy(
     input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
-    # Added, not chosen, so that the NaN reaches the gradient as well.
+    # Added rather than selected: the NaN must reach the gradient too.
     input, target = input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target)
     losses = _binary_entropy(input, target)
     if weight is not None:
@@ -133,7 +133,7 @@ def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any])
     input, target = primals
     by_input = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
     by_target = jnp.log1p(-input) - jnp.log(input)
-    # A slope may be infinite, and infinity times 0 is NaN: what does not change takes no part.
+    # A slope may be infinite, and infinity times 0 is NaN: leave out arguments that do not change.
     terms = (slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot))
     return _binary_entropy(input, target), functools.reduce(operator.add, terms)
 

@@ -3,7 +3,7 @@
 import jax
 from jaxtyping import Array, Float, Int, Num
 
-from jaxtrain.losses._arguments import as_class_weight, as_floats, class_axis, promoted
+from jaxtrain.losses._arguments import as_class_weight, as_floats, check_class_number, class_axis, promoted
 from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, labels_of, pick
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -44,9 +44,10 @@ def cross_entropy(
         ignored (the gradient is 0 then) or the total weight is 0.
 
     Raises:
-        TypeError: if `input` or `weight` does not hold floats, or `target` holds neither classes nor floats.
-        ValueError: if the shapes do not fit, `label_smoothing` is out of range, `ignore_index` is given with
-            probabilities, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats, `target` holds neither classes nor floats,
+            `ignore_index` is not an integer, or `label_smoothing` is not a number.
+        ValueError: if the shapes do not fit, `label_smoothing` is out of range or has axes, `ignore_index` is
+            given with probabilities, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -100,7 +101,8 @@ def nll_loss(
         gradient is 0 then) or the total weight is 0.
 
     Raises:
-        TypeError: if `input` or `weight` does not hold floats, or `target` does not hold classes.
+        TypeError: if `input` or `weight` does not hold floats, `target` does not hold classes, or `ignore_index` is not
+            an integer.
         ValueError: if the shapes do not fit, or the reduction is unknown.
 
     Example:
@@ -115,6 +117,7 @@ def nll_loss(
     """
     where = "nll_loss"
     check_reduction(where, reduction)
+    check_class_number(where, "ignore_index", ignore_index)
     input = as_floats(where, "input", input)
     axis = class_axis(where, axis, input.shape)
     dtype, (input,) = promoted(input)

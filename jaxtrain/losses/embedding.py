@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_range
-from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._elementwise import EPSILON, absolute, hinge
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -23,13 +22,13 @@ def hinge_embedding_loss(
     margin: float = 1.0,
     reduction: str = "mean",
 ) -> Float[Array, "..."]:
-    """Make the distances of like pairs small, and those of unlike pairs larger than a margin.
+    """Make the distances of like pairs small, and the distances of unlike pairs larger than a margin.
 
         input                     where the target is 1
         max(0, margin - input)    where the target is -1
         the sum of both           for any other target
 
-    At the hinge the gradient is the one of the active side, -1.
+    At the hinge the gradient comes from the active side, -1.
 
     Args:
         input: distances of pairs, of any shape.
@@ -41,8 +40,8 @@ def hinge_embedding_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` does not hold floats.
-        ValueError: if the shapes differ, or the reduction is unknown.
+        TypeError: if `input` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -54,11 +53,12 @@ def hinge_embedding_loss(
     """
     where = "hinge_embedding_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
     repulsion = hinge(margin - input)
-    # One choice instead of a sum of two, which XLA would write to memory before it adds them.
+    # One nested selection: XLA would write two separate terms to memory before it adds them.
     losses = jnp.where(target == 1, input, jnp.where(target == -1, repulsion, input + repulsion))
     return reduce(losses, reduction, dtype)
 
@@ -78,7 +78,7 @@ def cosine_embedding_loss(
         max(0, cos - margin)      where the target is -1
         0                         for any other target
 
-    A vector of zeros is orthogonal to all others. At the hinge the gradient is the one of the active side.
+    A vector of zeros is orthogonal to all others. At the hinge the gradient comes from the active side.
 
     Args:
         input1: vectors along the last axis, one or a batch.
@@ -91,8 +91,8 @@ def cosine_embedding_loss(
         A scalar, or with `"none"` an array of the shape of `target`. The mean of no pairs is NaN.
 
     Raises:
-        TypeError: if `input1` or `input2` does not hold floats.
-        ValueError: if the shapes do not fit, or the reduction is unknown.
+        TypeError: if `input1` or `input2` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes do not fit, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -105,6 +105,7 @@ def cosine_embedding_loss(
     """
     where = "cosine_embedding_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input1, input2 = as_floats(where, "input1", input1), as_floats(where, "input2", input2)
     target = as_numbers(where, "target", target)
     check_same_shape(where, input1=input1, input2=input2)
@@ -136,7 +137,7 @@ def triplet_margin_loss(
         max(0, margin + d(anchor, positive) - d(anchor, negative)),     d(x, y) = ‖x - y + eps‖_p
 
     `eps` is added to every coordinate. With `swap` the negative distance is the smaller one of d(anchor, negative) and
-    d(positive, negative). At the hinge the gradient is the one of the active side; at distance 0 it is 0.
+    d(positive, negative). At the hinge the gradient comes from the active side; at distance 0 it is 0.
 
     Args:
         anchor: vectors along the last axis.
@@ -153,8 +154,8 @@ def triplet_margin_loss(
         NaN.
 
     Raises:
-        TypeError: if an input does not hold floats.
-        ValueError: if the shapes differ, a hyper-parameter is out of range, or the reduction is unknown.
+        TypeError: if an input does not hold floats, or a hyper-parameter is not a number.
+        ValueError: if the shapes differ, a hyper-parameter is out of range or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -169,7 +170,8 @@ def triplet_margin_loss(
     networks", 2016, https://doi.org/10.5244/C.30.119
     """
     where = "triplet_margin_loss"
-    check_range(where, "p", p, low=0, open_low=True)
+    check_number(where, "p", p, low=0, open_low=True)
+    check_number(where, "eps", eps)
     distance = partial(_distance, p=p, eps=eps)
     return _triplet_loss(where, anchor, positive, negative, distance, margin, swap, reduction)
 
@@ -190,7 +192,7 @@ def triplet_margin_with_distance_loss(
         max(0, margin + d(anchor, positive) - d(anchor, negative))
 
     With `swap` the negative distance is the smaller one of d(anchor, negative) and d(positive, negative). At the hinge
-    the gradient is the one of the active side.
+    the gradient comes from the active side.
 
     Args:
         anchor: what `distance_function` takes; by default vectors along the last axis.
@@ -206,8 +208,8 @@ def triplet_margin_with_distance_loss(
         A scalar, or with `"none"` an array of the shape of the distances.
 
     Raises:
-        TypeError: if an input does not hold floats.
-        ValueError: if the shapes differ, `margin` is not positive, or the reduction is unknown.
+        TypeError: if an input does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is not positive or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -239,7 +241,7 @@ def _triplet_loss(
     reduction: str,
 ) -> Array:
     check_reduction(where, reduction)
-    check_range(where, "margin", margin, low=0, open_low=True)
+    check_number(where, "margin", margin, low=0, open_low=True)
     anchor, positive = as_floats(where, "anchor", anchor), as_floats(where, "positive", positive)
     negative = as_floats(where, "negative", negative)
     check_same_shape(where, anchor=anchor, positive=positive, negative=negative)
@@ -276,6 +278,6 @@ def _norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[
     else:
         size = jnp.where(x == 0, 1, jnp.abs(x))
         norms = jnp.where(norm == 0, 1, norm)[..., None]
-        # A positive exponent, because XLA rounds negative powers less well.
+        # A positive exponent, because XLA is less accurate for negative powers.
         slope = jnp.sign(x) * (size / norms if p >= 1 else norms / size) ** abs(p - 1)
     return norm, jnp.sum(slope * x_dot, -1)

@@ -51,9 +51,10 @@ def linear_cross_entropy(
         ignored or the total weight is 0.
 
     Raises:
-        TypeError: if an argument does not hold floats, or `target` holds neither classes nor floats.
-        ValueError: if the shapes do not fit, a number is out of range, `ignore_index` is given with probabilities, or
-            the reduction is unknown.
+        TypeError: if an argument does not hold floats, `target` holds neither classes nor floats, `ignore_index` or
+            `chunk_size` is not an integer, or `label_smoothing` is not a number.
+        ValueError: if the shapes do not fit, a number is out of range or has axes, `ignore_index` is given with
+            probabilities, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -75,7 +76,7 @@ def linear_cross_entropy(
     if ignore_index is not None and jnp.issubdtype(target.dtype, jnp.floating):
         raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
     _check_shapes(where, input, linear_weight, linear_bias)
-    # Converted outside the loop, so that the gradients of all chunks are summed in the precision of the computation.
+    # Converted outside the loop: the gradients of all chunks are then summed in the precision of the computation.
     dtype, (input, linear_weight, linear_bias) = promoted(input, linear_weight, linear_bias)
     bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
     options = (weight, NO_CLASS if ignore_index is None else ignore_index, label_smoothing)

@@ -12,6 +12,7 @@ from jaxtrain.losses._arguments import (
     as_coefficients,
     as_floats,
     as_numbers,
+    check_number,
     check_same_shape,
     promoted,
 )
@@ -31,7 +32,7 @@ def margin_ranking_loss(
 
         max(0, -target · (input1 - input2) + margin)
 
-    At the hinge the gradient is the one of the active side.
+    At the hinge the gradient comes from the active side.
 
     Args:
         input1: scores of any shape.
@@ -44,8 +45,8 @@ def margin_ranking_loss(
         A scalar, or with `"none"` an array of the shape of `input1`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input1` or `input2` does not hold floats.
-        ValueError: if the shapes differ, or the reduction is unknown.
+        TypeError: if `input1` or `input2` does not hold floats, or `margin` is not a number.
+        ValueError: if the shapes differ, `margin` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -58,6 +59,7 @@ def margin_ranking_loss(
     """
     where = "margin_ranking_loss"
     check_reduction(where, reduction)
+    check_number(where, "margin", margin)
     input1, input2 = as_floats(where, "input1", input1), as_floats(where, "input2", input2)
     target = as_numbers(where, "target", target)
     check_same_shape(where, input1=input1, input2=input2, target=target)
@@ -130,8 +132,10 @@ def multi_margin_loss(
         A scalar, or with `"none"` an array of the shape of `target`. The mean of no examples is NaN.
 
     Raises:
-        TypeError: if `input` or `weight` does not hold floats, or `target` does not hold classes.
-        ValueError: if the shapes do not fit, `p` is neither 1 nor 2, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats, `target` does not hold classes, or `p` or `margin` is
+            not a number.
+        ValueError: if the shapes do not fit, `p` is neither 1 nor 2, `margin` is NaN or has axes, or the reduction is
+            unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -146,7 +150,9 @@ def multi_margin_loss(
     """
     where = "multi_margin_loss"
     check_reduction(where, reduction)
+    check_number(where, "p", p)
     check_choice(where, "p", p, (1, 2))
+    check_number(where, "margin", margin)
     dtype, (input,) = promoted(as_floats(where, "input", input))
     _check_examples(where, input)
     target = as_classes(where, "target", target)
@@ -156,7 +162,7 @@ def multi_margin_loss(
 
     is_target = target[..., None] == jnp.expand_dims(jnp.arange(classes), range(input.ndim - 1))
     target_score = jnp.sum(jnp.where(is_target, input, 0), -1, keepdims=True)
-    # The strict comparison in relu gives the hinge itself to the inactive side.
+    # The strict comparison in relu puts the hinge itself on the inactive side.
     excess = jnp.where(is_target, 0, jax.nn.relu(margin - target_score + input))
     losses = jnp.sum(excess if p == 1 else jnp.square(excess), -1)
     weight = as_class_weight(where, weight, classes, input.dtype)
@@ -280,12 +286,12 @@ def _list_loss(scores: Array, target: Array) -> tuple[Array, Array]:
     def add(position: Array, totals: tuple[Array, Array]) -> tuple[Array, Array]:
         loss, slopes = totals
         label = labels[position]
-        # The strict comparison in relu gives the hinge itself to the inactive side.
+        # The strict comparison in relu puts the hinge itself on the inactive side.
         excess = jnp.where(is_label, 0, jax.nn.relu(1 - scores[label] + scores))
         is_active = (excess > 0).astype(scores.dtype)
         return loss + jnp.sum(excess), slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
 
-    # Label after label, so that no array of pairs is held.
+    # One label at a time, without an array of all pairs.
     return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros((), scores.dtype), jnp.zeros_like(scores)))
 
 

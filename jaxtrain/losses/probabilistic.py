@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_choice, check_range
-from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
+from jaxtrain._ground.checks import check_choice
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce
 
 
@@ -103,8 +103,8 @@ def poisson_nll_loss(
         of a negative rate.
 
     Raises:
-        TypeError: if `input` does not hold floats.
-        ValueError: if the shapes differ, or the reduction is unknown.
+        TypeError: if `input` does not hold floats, or `eps` is not a number.
+        ValueError: if the shapes differ, `eps` is NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -119,6 +119,7 @@ def poisson_nll_loss(
     """
     where = "poisson_nll_loss"
     check_reduction(where, reduction)
+    check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
@@ -159,8 +160,9 @@ def gaussian_nll_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` or `var` does not hold floats.
-        ValueError: if the shapes do not fit, a `var` that is one number is negative, or the reduction is unknown.
+        TypeError: if `input` or `var` does not hold floats, or `eps` is not a number.
+        ValueError: if the shapes do not fit, a `var` that is one number is negative, `eps` is NaN or has axes, or the
+            reduction is unknown.
 
     Example:
         >>> import jax
@@ -179,9 +181,10 @@ def gaussian_nll_loss(
     """
     where = "gaussian_nll_loss"
     check_reduction(where, reduction)
+    check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     if isinstance(var, float):
-        check_range(where, "var", var, low=0)
+        check_number(where, "var", var, low=0)
         var = jnp.full_like(input, var)
     dtype, (input, target, variance) = promoted(input, target, as_floats(where, "var", var))
     target = _broadcast(where, target, input.shape)

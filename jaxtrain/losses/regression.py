@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_range
-from jaxtrain.losses._arguments import as_floats, as_numbers, check_same_shape, promoted
+from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._elementwise import absolute, root
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -156,8 +155,8 @@ def smooth_l1_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` does not hold floats.
-        ValueError: if the shapes differ, `beta` is negative or NaN, or the reduction is unknown.
+        TypeError: if `input` does not hold floats, or `beta` is not a number.
+        ValueError: if the shapes differ, `beta` is negative, NaN or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -169,7 +168,7 @@ def smooth_l1_loss(
 
     Source: Girshick, "Fast R-CNN", 2015, https://arxiv.org/abs/1504.08083
     """
-    check_range("smooth_l1_loss", "beta", beta, low=0)
+    check_number("smooth_l1_loss", "beta", beta, low=0)
     dtype, (input, target, _) = _checked("smooth_l1_loss", input, target, reduction)
     error = input - target
     is_small = absolute(error) < beta
@@ -202,8 +201,8 @@ def huber_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` or `weight` does not hold floats.
-        ValueError: if the shapes differ, `delta` is not positive, or the reduction is unknown.
+        TypeError: if `input` or `weight` does not hold floats, or `delta` is not a number.
+        ValueError: if the shapes differ, `delta` is not positive or has axes, or the reduction is unknown.
 
     Example:
         >>> import jax.numpy as jnp
@@ -215,11 +214,11 @@ def huber_loss(
 
     Source: Huber, "Robust Estimation of a Location Parameter", 1964, https://doi.org/10.1214/aoms/1177703732
     """
-    check_range("huber_loss", "delta", delta, low=0, open_low=True)
+    check_number("huber_loss", "delta", delta, low=0, open_low=True)
     dtype, (input, target, weight) = _checked("huber_loss", input, target, reduction, weight)
     error = input - target
     is_small = absolute(error) <= delta
-    # Each piece sees only its own errors, so that an infinite error or delta cannot put a NaN in the other's gradient.
+    # Each piece sees only its own errors: an infinite error or delta cannot put a NaN in the gradient of the other.
     quadratic = 0.5 * jnp.square(jnp.where(is_small, error, 0))
     linear = delta * (absolute(jnp.where(is_small, 0, error)) - 0.5 * delta)
     losses = jnp.where(is_small, quadratic, linear)

@@ -1,5 +1,6 @@
 """What holds for every loss: bad input, reductions, dtypes, transformations, memory, names in profiles."""
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.flatten_util import ravel_pytree
 
 from jaxtrain import losses
@@ -197,6 +199,32 @@ def test_nothing_is_broadcast(case):
     for name in case.same_shape:
         with pytest.raises(ValueError, match=r"shape.*\(3,\)|shape.*\(\)"):
             case({name: case.arrays[name][0]})
+
+
+def numbers(case: Example) -> list[str]:
+    """Names of the hyper-parameters that are one number."""
+    of_losses = ("label_smoothing", "beta", "delta", "margin", "p", "eps")
+    return [name for name in of_losses if name in inspect.signature(case.loss).parameters]
+
+
+@every_loss
+def test_hyper_parameters_are_single_numbers(case):
+    for name in numbers(case):
+        with pytest.raises(ValueError, match=rf"{name} must be one number, got an array of shape \(4, 1\)"):
+            case(**{name: np.ones((4, 1))})
+        with pytest.raises(ValueError, match=rf"{name} must be one number, got an array of shape \(4,\)"):
+            jax.jit(lambda value, name=name: case(**{name: value}))(np.ones(4))
+        with pytest.raises(TypeError, match=f"{name} must be a number, got .*; losses take no schedules"):
+            case(**{name: lambda count: 0.5})
+        for wrong in (None, "1"):
+            with pytest.raises(TypeError, match=f"{name} must be a number, got {wrong!r}"):
+                case(**{name: wrong})
+
+
+@every_loss
+def test_hyper_parameters_may_be_variables(case):
+    for name in numbers(case):
+        np.testing.assert_array_equal(case(**{name: nnx.Param(jnp.float32(1))}), case(**{name: jnp.float32(1)}))
 
 
 @every_loss

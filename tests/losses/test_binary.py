@@ -12,7 +12,7 @@ HALVES = jnp.full((2, 3), 0.5)
 
 @pytest.mark.parametrize("wrong", [-0.01, 1.01, jnp.nan, jnp.inf])
 @pytest.mark.parametrize("position", [0, 1], ids=["input", "target"])
-def test_what_is_no_probability_gives_nan_in_loss_and_gradient(wrong, position):
+def test_number_outside_the_unit_interval_gives_nan_in_loss_and_gradient(wrong, position):
     arguments = [jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5])]
     arguments[position] = jnp.array([wrong, 0.5])
     loss, gradient = jax.value_and_grad(losses.binary_cross_entropy)(*arguments, reduction="sum")

@@ -80,7 +80,7 @@ def test_any_small_integer_type_is_a_class(loss, dtype):
 
 @both
 @pytest.mark.parametrize("dtype", [bool, jnp.uint32, jnp.complex64])
-def test_other_types_are_no_classes(loss, dtype):
+def test_other_types_do_not_hold_classes(loss, dtype):
     with pytest.raises(TypeError, match="target must hold classes as signed integers or uint8"):
         loss(LOGITS, LABELS.astype(dtype))
 
@@ -116,6 +116,28 @@ def test_ignore_index_is_refused_with_probabilities():
 def test_label_smoothing_out_of_range_is_refused(label_smoothing):
     with pytest.raises(ValueError, match=r"label_smoothing must lie in \[0, 1\]"):
         losses.cross_entropy(LOGITS, LABELS, label_smoothing=label_smoothing)
+
+
+@both
+@pytest.mark.parametrize("wrong", [None, "pad", 1.5, True, np.array([0, 1]), 2**40])
+def test_ignored_class_must_be_an_integer(loss, wrong):
+    with pytest.raises((TypeError, ValueError), match="ignore_index must be"):
+        loss(LOGITS, LABELS, ignore_index=wrong)
+
+
+@both
+@pytest.mark.parametrize("transform", [lambda function: function, jax.jit], ids=["eager", "jit"])
+def test_ignored_class_may_be_an_array_without_axes(loss, transform):
+    loss = transform(loss)
+    np.testing.assert_allclose(loss(LOGITS, LABELS, None, jnp.array(1)), np.log(2), rtol=1e-6)
+    for wrong in (jnp.array(1.5), jnp.array([1]), jnp.array(True)):
+        with pytest.raises(TypeError, match="ignore_index must be an integer"):
+            loss(LOGITS, LABELS, None, wrong)
+
+
+def test_traced_ignored_class_is_refused_with_probabilities():
+    with pytest.raises(ValueError, match="ignore_index is for integer classes"):
+        jax.jit(losses.cross_entropy)(LOGITS, jax.nn.softmax(LOGITS), None, 1)
 
 
 def test_label_smoothing_may_be_traced():

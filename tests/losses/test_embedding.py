@@ -72,6 +72,6 @@ def test_degree_must_be_positive():
         losses.triplet_margin_loss(ZERO, ZERO, ZERO, p=0)
 
 
-def test_scalars_are_no_vectors():
+def test_scalars_are_refused_as_vectors():
     with pytest.raises(ValueError, match="expected vectors along the last axis, got scalars"):
         losses.triplet_margin_loss(1.0, 2.0, 3.0)
