@@ -28,7 +28,7 @@ def hinge_embedding_loss(
         max(0, margin - input)    where the target is -1
         the sum of both           for any other target
 
-    At the hinge the gradient comes from the active side, -1.
+    At the hinge the gradient comes from the active side: it is -1.
 
     Args:
         input: distances of pairs, of any shape.
