@@ -30,10 +30,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "last = _at(search.bracket, 1)",
     ): "until the bracket is closed, both of its ends are the last trial",
     (
-        "jaxtrain.optim.asgd",
-        "return {'eta': 0 / scalar, 'mu': scalar, 'ax': jnp.zeros_like(parameter)}",
-    ): "the scalar is 1",
-    (
         "jaxtrain.optim.muon",
         "tall = matrix.shape[0] >= matrix.shape[1]",
     ): "a square matrix is made orthogonal from the left as from the right",

@@ -156,13 +156,19 @@ def _changes(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 def _with_epsilon_moved(node: ast.expr) -> ast.expr | None:
     """`f(x) + eps` from `f(x + eps)` and the other way round, `(x + eps) / y` from `x / y + eps`; None for the rest."""
     match node:
-        case ast.BinOp(ast.Call(function, [inner], []), ast.Add(), ast.Name(name) as eps) if name.startswith("eps"):
+        case ast.BinOp(ast.Call(function, [inner], []), ast.Add(), eps) if _is_epsilon(eps):
             return ast.Call(function, [ast.BinOp(inner, ast.Add(), eps)], [])
-        case ast.BinOp(ast.BinOp(left, ast.Div(), right), ast.Add(), ast.Name(name) as eps) if name.startswith("eps"):
+        case ast.BinOp(ast.BinOp(left, ast.Div(), right), ast.Add(), eps) if _is_epsilon(eps):
             return ast.BinOp(ast.BinOp(left, ast.Add(), eps), ast.Div(), right)
-        case ast.Call(function, [ast.BinOp(inner, ast.Add(), ast.Name(name) as eps)], []) if name.startswith("eps"):
+        case ast.Call(function, [ast.BinOp(inner, ast.Add(), eps)], []) if _is_epsilon(eps):
             return ast.BinOp(ast.Call(function, [inner], []), ast.Add(), eps)
     return None
+
+
+def _is_epsilon(node: ast.expr) -> bool:
+    """Whether this is a hyper-parameter whose name says epsilon: `eps`, `eps1`, `h.eps`."""
+    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return name.startswith("eps")
 
 
 class _Replace(ast.NodeTransformer):
