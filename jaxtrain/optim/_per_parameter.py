@@ -76,7 +76,7 @@ def per_parameter(
         takes_rows: whether a gradient may be `SparseRows`.
     """
     given = checked(name, ranges, given)
-    first_scalars = scalars or {}
+    names, first_scalars = buffer_names(state_type), scalars or {}
     if decay and is_zero(given["weight_decay"]):
         decay = None
     needs = name if reads_parameters else f"the weight_decay of {name}" if decay else ""
@@ -107,8 +107,6 @@ def per_parameter(
         if decay == "decoupled":
             change = change - known.decay * p
         return change.astype(kept), {key: buffer.astype(old[key].dtype) for key, buffer in new.items()}
-
-    names = buffer_names(state_type)
 
     def init(params: optax.Params) -> Any:
         check_floating(name, params)
@@ -172,13 +170,7 @@ def per_parameter(
         )
         return structure.unflatten(changes), state
 
-    def apply_named(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, Any]:
-        with jax.named_scope(name):
-            return apply(updates, state, params)
-
-    return optax.GradientTransformation(init, apply_named)
+    return optax.GradientTransformation(init, jax.named_call(apply, name=name))
 
 
 def _own(value: jax.Array, index: int) -> jax.Array:

@@ -204,6 +204,27 @@ def test_places_without_a_parameter_are_not_parameters(name):
     assert optim.separate_steps(state).step.shape == (2,)
 
 
+def test_profiles_show_the_name(name):
+    optimizer, params = OPTIMIZERS[name](0.1), parameters(name)
+    lowered = jax.jit(optimizer.update).lower(first(gradients(name)), optimizer.init(params), params)
+    assert f"/{name}/" in lowered.as_text(debug_info=True)
+
+
+def test_a_schedule_that_returns_several_numbers_is_refused(name):
+    with pytest.raises(ValueError, match=rf"{name}: lr must be one number, but its schedule returned .* \(2,\)"):
+        OPTIMIZERS[name](lambda count: jnp.array([0.1, 0.05])).init(parameters(name))
+
+
+def test_gradients_of_rows_are_for_sparse_adam_only(name):
+    optimizer, params = OPTIMIZERS[name](0.1), parameters(name)
+    given = jax.tree.map(lambda p: optim.SparseRows(jnp.arange(2), p[:2]), params)
+    if name == "sparse_adam":
+        optimizer.update(given, optimizer.init(params), params)
+        return
+    with pytest.raises(TypeError, match=rf"{name}: expected a dense gradient, got SparseRows at \['bias'\]"):
+        optimizer.update(given, optimizer.init(params), params)
+
+
 def test_without_buffers_a_missing_gradient_keeps_the_state_as_it_is():
     optimizer, params = optim.sgd(0.1), {"a": jnp.ones(2), "b": jnp.ones(2)}
     updates, state = optimizer.update(

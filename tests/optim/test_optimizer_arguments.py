@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -12,64 +13,25 @@ import torch
 
 from jaxtrain import optim
 
-POSITIVE, BETA = "[0, inf]", "[0, 1)"
-BETAS = {"betas[0]": BETA, "betas[1]": BETA}
-ADAM = {"lr": POSITIVE, **BETAS, "eps": POSITIVE, "weight_decay": POSITIVE}
-
-# Every number that an optimizer takes, with its range.
-RANGES = {
-    "adadelta": {"lr": POSITIVE, "rho": "[0, 1]", "eps": POSITIVE, "weight_decay": POSITIVE},
-    "adafactor": {
-        "lr": POSITIVE,
-        "beta2_decay": "[-inf, 0]",
-        "eps[0]": POSITIVE,
-        "eps[1]": POSITIVE,
-        "d": "[1, inf]",
-        "weight_decay": POSITIVE,
-    },
-    "adagrad": {
-        "lr": POSITIVE,
-        "lr_decay": POSITIVE,
-        "weight_decay": POSITIVE,
-        "initial_accumulator_value": POSITIVE,
-        "eps": POSITIVE,
-    },
-    "adam": ADAM,
-    "adamax": ADAM,
-    "adamw": ADAM,
-    "asgd": {
-        "lr": POSITIVE,
-        "lambd": "[-inf, inf]",
-        "alpha": "[-inf, inf]",
-        "t0": "[-inf, inf]",
-        "weight_decay": POSITIVE,
-    },
-    "lbfgs": {"lr": POSITIVE, "tolerance_grad": "[-inf, inf]", "tolerance_change": "[-inf, inf]"},
-    "muon": {
-        "lr": POSITIVE,
-        "weight_decay": POSITIVE,
-        "momentum": POSITIVE,
-        **{f"ns_coefficients[{index}]": "[-inf, inf]" for index in range(3)},
-        "eps": POSITIVE,
-    },
-    "nadam": {**ADAM, "momentum_decay": POSITIVE},
-    "radam": ADAM,
-    "rmsprop": {"lr": POSITIVE, "alpha": POSITIVE, "eps": POSITIVE, "weight_decay": POSITIVE, "momentum": POSITIVE},
-    "rprop": {
-        "lr": POSITIVE,
-        "etas[0]": "(0, 1)",
-        "etas[1]": "(1, inf]",
-        "step_sizes[0]": "[-inf, inf]",
-        "step_sizes[1]": "[1e-06, inf]",
-    },
-    "sgd": {"lr": POSITIVE, "momentum": POSITIVE, "dampening": "[-inf, inf]", "weight_decay": POSITIVE},
-    "sparse_adam": {"lr": "(0, inf]", **BETAS, "eps": "(0, inf]"},
+# Numbers that an optimizer checks by itself, with their ranges.
+OTHERS = {
+    "adagrad": {"initial_accumulator_value": "[0, inf]"},
+    "lbfgs": {"lr": "[0, inf]", "tolerance_grad": "[-inf, inf]", "tolerance_change": "[-inf, inf]"},
+    "rprop": {"step_sizes[1]": "[1e-06, inf]"},
 }
-NUMBERS = [(name, argument, interval) for name, ranges in RANGES.items() for argument, interval in ranges.items()]
-each_number = pytest.mark.parametrize(("name", "argument", "interval"), NUMBERS)
 
-# Bounds of ours that PyTorch does not check, in an argument that it does not look at.
-UNCHECKED_BY_TORCH = {("muon", "eps"), ("rprop", "step_sizes[1]")}
+
+def ranges(name):
+    """Every number that an optimizer takes, with its range."""
+    table = getattr(import_module(f"jaxtrain.optim.{'adam' if name == 'adamw' else name}"), "RANGES", {})
+    found = {}
+    for argument, interval in table.items():
+        of_elements = interval if isinstance(interval, tuple) else ()
+        found |= {f"{argument}[{index}]": str(element) for index, element in enumerate(of_elements)}
+        found |= {} if of_elements else {argument: str(interval)}
+    return found | OTHERS.get(name, {})
+
+
 CLASSES = {
     "adadelta": torch.optim.Adadelta,
     "adafactor": torch.optim.Adafactor,
@@ -87,6 +49,12 @@ CLASSES = {
     "sgd": torch.optim.SGD,
     "sparse_adam": torch.optim.SparseAdam,
 }
+RANGES = {name: ranges(name) for name in CLASSES}
+NUMBERS = [(name, argument, interval) for name, table in RANGES.items() for argument, interval in table.items()]
+each_number = pytest.mark.parametrize(("name", "argument", "interval"), NUMBERS)
+
+# Bounds of ours that PyTorch does not check, in an argument that it does not look at.
+UNCHECKED_BY_TORCH = {("muon", "eps"), ("rprop", "step_sizes[1]")}
 
 
 def arguments(name, argument, value):
