@@ -1,6 +1,6 @@
 """What every optimizer asks of parameters and gradients."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -63,4 +63,19 @@ def check_number(name: str, gradients: int, step: jax.Array, trees: Iterable[Any
         raise ValueError(
             f"{name}: got {gradients} gradients for {parameters} parameters; where a parameter has no "
             "gradient, put None in its place and call update(gradients, state, params)"
+        )
+
+
+def check_state(name: str, state_type: Any, buffers: Collection[str], state: Any) -> None:
+    """Raise unless the state is of this optimizer, with all buffers that its options need."""
+    if not isinstance(state, state_type):
+        raise TypeError(
+            f"{name}: expected the {state_type.__name__} that its init returns, got {type(state).__name__}; a state of "
+            "another optimizer cannot be continued"
+        )
+    missing = [key for key in buffers if getattr(state, key) is None]
+    if missing:
+        raise ValueError(
+            f"{name}: expected a state with {' and '.join(missing)}, which these options need, got one without; "
+            "continue with the options that the state was made with, or call init again"
         )

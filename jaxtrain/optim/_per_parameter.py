@@ -10,7 +10,7 @@ in every step, `step` is one number and the float64 scalars are computed once, f
 missing gradient on it is a vector, one number for each parameter, and so are the scalars that depend on it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 import jax
@@ -22,14 +22,9 @@ from jax import lax
 from jaxtrain._ground.checks import is_zero
 from jaxtrain._ground.dtypes import default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
-from jaxtrain.optim._arguments import check_floating, check_gradients, check_number
+from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_state
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
 from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, number_of_leaves
-
-
-def zeros(*names: str) -> Callable[[jax.Array], Buffers]:
-    """Buffers that start as zeros, of a parameter's shape and dtype."""
-    return lambda parameter: {name: jnp.zeros_like(parameter) for name in names}
 
 
 def nothing_derived(step: jax.Array, h: Any) -> dict[str, jax.Array]:
@@ -43,7 +38,7 @@ def per_parameter(
     ranges: Ranges,
     given: Mapping[str, Any],
     *,
-    buffers: Callable[[jax.Array], Buffers],
+    buffers: Collection[str] | Callable[[jax.Array], Buffers],
     update: Callable[[jax.Array, Any, Any, Any], tuple[jax.Array, Buffers]],
     derived: Callable[[jax.Array, Any], dict[str, jax.Array]] = nothing_derived,
     scalars: Mapping[str, float] | None = None,
@@ -61,7 +56,8 @@ def per_parameter(
         ranges: of the hyper-parameters, by their argument's name, `lr` among them; a tuple for a tuple.
         given: numbers, arrays or schedules by the same names. A schedule is called with the number of updates so far,
             in float64.
-        buffers: a parameter's buffers before the first step, by field name.
+        buffers: the field names of buffers that start as zeros like their parameter, or a function that makes a
+            parameter's buffers before the first step, by field name.
         update: `update(g, p, b, h)` gives the parameter's change and its new buffers, from its gradient, its value, its
             buffers and the hyper-parameters, given and derived. All but the value, which comes as it is, have its
             working dtype. Ascent and decay need no code of their own.
@@ -76,10 +72,14 @@ def per_parameter(
         takes_rows: whether a gradient may be `SparseRows`.
     """
     given = checked(name, ranges, given)
+    zeros = () if callable(buffers) else buffers
     names, first_scalars = buffer_names(state_type), scalars or {}
     if decay and is_zero(given["weight_decay"]):
         decay = None
     needs = name if reads_parameters else f"the weight_decay of {name}" if decay else ""
+
+    def first_buffers(parameter: jax.Array) -> Buffers:
+        return buffers(parameter) if callable(buffers) else {key: jnp.zeros_like(parameter) for key in buffers}
 
     def rate(count: jax.Array) -> jax.Array:
         return at_count(name, given, count)["lr"]
@@ -117,10 +117,11 @@ def per_parameter(
             step=jnp.zeros((), jnp.int32),
             lr=in_float64(rate, count, dtype=default_float()),
             **{key: jnp.full((), value, default_float()) for key, value in first_scalars.items()},
-            **by_name([buffers(leaf) for leaf in leaves], structure),
+            **by_name([first_buffers(leaf) for leaf in leaves], structure),
         )
 
     def apply(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[optax.Updates, Any]:
+        check_state(name, state_type, zeros, state)
         if params is None and needs:
             raise ValueError(f"{needs} needs the parameters: call update(gradients, state, params)")
         structure = jax.tree.structure(updates if params is None else params)

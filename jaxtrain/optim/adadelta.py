@@ -8,7 +8,7 @@ import optax
 
 from jaxtrain._ground.ranges import NOT_NEGATIVE, Interval
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {"lr": NOT_NEGATIVE, "rho": Interval(0.0, 1.0), "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE}
 
@@ -91,7 +91,7 @@ def adadelta(
         AdadeltaState,
         RANGES,
         {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay},
-        buffers=zeros("square_avg", "acc_delta"),
+        buffers=("square_avg", "acc_delta"),
         derived=derived,
         update=update,
         maximize=maximize,

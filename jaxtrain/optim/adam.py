@@ -9,7 +9,7 @@ import optax
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -171,7 +171,7 @@ def _adam(
         AdamState,
         RANGES,
         given,
-        buffers=zeros("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad),
+        buffers=("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad),
         derived=derived,
         update=update,
         maximize=maximize,

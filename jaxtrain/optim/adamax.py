@@ -9,7 +9,7 @@ import optax
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -101,7 +101,7 @@ def adamax(
         AdamaxState,
         RANGES,
         {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay},
-        buffers=zeros("exp_avg", "exp_inf"),
+        buffers=("exp_avg", "exp_inf"),
         derived=derived,
         update=update,
         maximize=maximize,

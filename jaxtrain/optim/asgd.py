@@ -8,7 +8,7 @@ import optax
 
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {"lr": NOT_NEGATIVE, "lambd": ANY, "alpha": ANY, "t0": ANY, "weight_decay": NOT_NEGATIVE}
 
@@ -112,7 +112,7 @@ def asgd(
         ASGDState,
         RANGES,
         {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay},
-        buffers=zeros("ax"),
+        buffers=("ax",),
         derived=derived,
         update=update,
         scalars={"eta": 0.0, "mu": 1.0},

@@ -144,11 +144,15 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         params, buffers = jax.tree.map(jnp.copy, (params, buffers))
         return AveragedModelState(jnp.zeros((), jnp.int32), params, buffers)
 
+    @jax.jit  # Traced once for all arrays of one shape and dtype.
+    def mean(old: jax.Array, new: jax.Array, n_averaged: jax.Array) -> jax.Array:
+        working = at_least_float32(old.dtype)
+        result = average(old.astype(working), new.astype(working), n_averaged)
+        return jnp.where(n_averaged == 0, new.astype(old.dtype), result.astype(old.dtype))
+
     def update_parameters(state: AveragedModelState, params: PyTree, buffers: PyTree = None) -> AveragedModelState:
         def averaged(old: jax.Array, new: jax.Array) -> jax.Array:
-            working = at_least_float32(old.dtype)
-            mean = average(old.astype(working), new.astype(working), state.n_averaged)
-            return jnp.where(state.n_averaged == 0, new.astype(old.dtype), mean.astype(old.dtype))
+            return mean(old, new, state.n_averaged)
 
         return AveragedModelState(
             state.n_averaged + 1,

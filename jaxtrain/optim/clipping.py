@@ -86,9 +86,14 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        return jax.tree.map(lambda gradient: jnp.clip(gradient, jnp.negative(clip_value), clip_value), updates), state
+        return jax.tree.map(lambda gradient: _clipped(gradient, clip_value), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
+
+
+@jax.jit  # Traced once for all gradients of one shape and dtype.
+def _clipped(gradient: jax.Array, limit: ArrayLike) -> jax.Array:
+    return jnp.clip(gradient, jnp.negative(limit), limit)
 
 
 def _norm(vector: jax.Array, order: float) -> jax.Array:

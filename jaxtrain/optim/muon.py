@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_choice, check_integer
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -133,7 +133,7 @@ def muon(
         MuonState,
         RANGES,
         {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "ns_coefficients": ns_coefficients, "eps": eps},
-        buffers=zeros("momentum_buffer"),
+        buffers=("momentum_buffer",),
         derived=derived,
         update=update,
         decay="decoupled",

@@ -9,7 +9,7 @@ import optax
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -125,7 +125,7 @@ def radam(
         RAdamState,
         RANGES,
         {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay},
-        buffers=zeros("exp_avg", "exp_avg_sq"),
+        buffers=("exp_avg", "exp_avg_sq"),
         derived=derived,
         update=update,
         maximize=maximize,

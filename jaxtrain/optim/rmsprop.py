@@ -10,7 +10,7 @@ from jaxtrain._ground.checks import is_zero
 from jaxtrain._ground.ranges import NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -118,7 +118,7 @@ def rmsprop(
         RMSpropState,
         RANGES,
         {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum},
-        buffers=zeros("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * has_momentum),
+        buffers=("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * has_momentum),
         derived=derived,
         update=update,
         maximize=maximize,

@@ -9,7 +9,7 @@ import optax
 from jaxtrain._ground.checks import check_length, is_concrete
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE, Interval
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {
     "lr": NOT_NEGATIVE,
@@ -111,7 +111,7 @@ def rprop(
         RpropState,
         ranges,
         {"lr": lr, "etas": etas, "step_sizes": step_sizes},
-        buffers=zeros("prev", "step_size"),
+        buffers=("prev", "step_size"),
         derived=derived,
         update=update,
         maximize=maximize,

@@ -9,7 +9,7 @@ import optax
 from jaxtrain._ground.checks import is_concrete, is_zero
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {"lr": NOT_NEGATIVE, "momentum": NOT_NEGATIVE, "dampening": ANY, "weight_decay": NOT_NEGATIVE}
 
@@ -98,7 +98,7 @@ def sgd(
         SGDState,
         RANGES,
         {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay},
-        buffers=zeros(*["momentum_buffer"] * has_momentum),
+        buffers=(*["momentum_buffer"] * has_momentum,),
         derived=derived,
         update=update,
         maximize=maximize,

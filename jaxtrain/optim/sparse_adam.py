@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.ranges import DECAY_RATE, POSITIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
-from jaxtrain.optim._per_parameter import per_parameter, zeros
+from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {"lr": POSITIVE, "betas": (DECAY_RATE, DECAY_RATE), "eps": POSITIVE}
 
@@ -133,7 +133,7 @@ def sparse_adam(
         SparseAdamState,
         RANGES,
         {"lr": lr, "betas": betas, "eps": eps},
-        buffers=zeros("exp_avg", "exp_avg_sq"),
+        buffers=("exp_avg", "exp_avg_sq"),
         derived=derived,
         update=update,
         reads_parameters=True,

@@ -225,6 +225,28 @@ def test_gradients_of_rows_are_for_sparse_adam_only(name):
         optimizer.update(given, optimizer.init(params), params)
 
 
+def test_a_state_of_another_optimizer_is_refused(name):
+    optimizer, params, gradient = OPTIMIZERS[name](0.1), parameters(name), first(gradients(name))
+    other = optax.sgd(0.1).init(params)
+    with pytest.raises(TypeError, match=rf"{name}: expected the \w+State that its init returns, got tuple"):
+        optimizer.update(gradient, other, params)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "missing"),
+    [
+        (optim.sgd(0.1), optim.sgd(0.1, momentum=0.9), "momentum_buffer"),
+        (optim.adam(), optim.adam(amsgrad=True), "max_exp_avg_sq"),
+        (optim.rmsprop(), optim.rmsprop(centered=True, momentum=0.9), "grad_avg and momentum_buffer"),
+    ],
+    ids=["sgd", "adam", "rmsprop"],
+)
+def test_options_that_a_state_lacks_buffers_for_are_refused(before, after, missing):
+    params = parameters("sgd")
+    with pytest.raises(ValueError, match=rf"expected a state with {missing}, which these options need"):
+        after.update(params, before.init(params), params)
+
+
 def test_without_buffers_a_missing_gradient_keeps_the_state_as_it_is():
     optimizer, params = optim.sgd(0.1), {"a": jnp.ones(2), "b": jnp.ones(2)}
     updates, state = optimizer.update(
