@@ -63,8 +63,16 @@ class Listener:
         0 ['epoch', 'loss']
         1 ['epoch', 'loss']
 
+    Attributes:
+        memory: what a checkpoint keeps of this listener: a pytree of arrays, whose structure does not change after
+            `started`. Default None: nothing.
+        last: whether it is told after the others. Default False.
+
     PyTorch: none; Lightning and Keras call it a callback.
     """
+
+    memory: Any = None
+    last: bool = False
 
     def started(self, run: Run) -> None:
         """The run begins. A listener may keep `run`, and may change where it begins: `state`, `epochs`, `history`."""
@@ -98,10 +106,10 @@ class Listening:
 
     def __init__(self, run: Run, listeners: Iterable[Listener]) -> None:
         self._run = run
-        run.listeners = tuple(listeners)
-        for listener in run.listeners:
+        for listener in (given := list(listeners)):
             if not isinstance(listener, Listener):
                 raise TypeError(f"fit: listeners must be jaxtrain.train.Listener objects, got {listener!r}")
+        run.listeners = tuple(sorted(given, key=lambda listener: listener.last))
         # The call of a method that does nothing would cost as much as reading a metric.
         self._steppers = [one.stepped for one in run.listeners if type(one).stepped is not Listener.stepped]
         self._begun: list[Listener] = []
