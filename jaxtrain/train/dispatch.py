@@ -190,17 +190,19 @@ def _work(program: ClosedJaxpr | Jaxpr) -> tuple[float, bool]:
     return work, convolves
 
 
-def kept(make: Callable[[LossFn], Any], loss_fn: LossFn, batch_size: int | None) -> Any:
+def kept(make: Callable[..., Any], batch_size: int | None, loss_fn: LossFn, **options: Any) -> Any:
     """The step of a function, compiled before if there is one: the second of two equal calls of `fit` compiles nothing.
 
     Args:
         make: `make_train_step` or `make_eval_step`.
-        loss_fn: its argument. The functions of the last calls are kept alive.
         batch_size: each has a step, and with it a memory of the shapes that the step warns about.
+        loss_fn: the function to compile. The functions of the last calls are kept alive.
+        **options: further arguments of `make`.
     """
-    return _kept(make, loss_fn, batch_size) if isinstance(loss_fn, Hashable) else make(loss_fn)
+    can_be_kept = all(isinstance(value, Hashable) for value in (loss_fn, *options.values()))
+    return (_kept if can_be_kept else _kept.__wrapped__)(make, batch_size, loss_fn, **options)
 
 
 @lru_cache(maxsize=16)
-def _kept(make: Callable[[LossFn], Any], loss_fn: LossFn, batch_size: int | None) -> Any:
-    return make(loss_fn)
+def _kept(make: Callable[..., Any], batch_size: int | None, loss_fn: LossFn, **options: Any) -> Any:
+    return make(loss_fn, **options)

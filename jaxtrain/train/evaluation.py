@@ -85,7 +85,7 @@ def predict(
     """
     check_state("predict", state)
     check_integer("predict", "batch_size", batch_size, 1)
-    step = kept(_make_predict_step, function, batch_size)
+    step = kept(_make_predict_step, batch_size, function)
     parts = [step(state, batch) for batch in held_out("predict: data", data, batch_size).epoch(0)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(parts))
 

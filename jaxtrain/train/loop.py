@@ -15,7 +15,7 @@ from jaxtrain.train.metrics import Totals
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state, copied
-from jaxtrain.train.step import LossFn, make_eval_step, make_train_step
+from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 
 
 def fit(
@@ -32,6 +32,7 @@ def fit(
     drop_last: bool = False,
     seed: int = 0,
     start_epoch: int = 0,
+    observe: Observe | None = None,
     steps_per_dispatch: int | None = None,
     listeners: Iterable[Listener] = (),
     progress: bool = True,
@@ -58,6 +59,7 @@ def fit(
         seed: seed of the shuffling, at least 0. Default 0.
         start_epoch: first epoch, from 0 to `epochs` - 1. A run resumed with the state after k epochs and
             `start_epoch=k` repeats what the uninterrupted run would have done, bit for bit. Default 0.
+        observe: `observe(gradients, updates, params)` returns more metrics, see `make_train_step`. Default None.
         steps_per_dispatch: the most steps in one program, at least 1. Default None: many for small steps on arrays in
             memory, one elsewhere; the logger "jaxtrain" says which and why.
         listeners: `Listener` objects that follow the run.
@@ -98,7 +100,8 @@ def fit(
     if steps_per_dispatch is not None:
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
-    training = feed("fit", kept(make_train_step, loss_fn, batch_size), scanned, batches, state, steps_per_dispatch)
+    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe)
+    training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch)
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows)
 
@@ -147,6 +150,6 @@ def _evaluation(
         return None
     if batch_size is not None:
         check_integer("fit", "validation_batch_size", batch_size, 1)
-    eval_step = kept(make_eval_step, metrics_fn, batch_size)
+    eval_step = kept(make_eval_step, batch_size, metrics_fn)
     batches = held_out("fit: validation", validation, batch_size or 1024)
     return feed("fit: validation", eval_step, mapped, batches, state, None)

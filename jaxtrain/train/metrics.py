@@ -47,7 +47,11 @@ class Average:
     @property
     def value(self) -> Array | float:
         """`total / count`; NaN where nothing was counted."""
-        return self.total / self.count if isinstance(self.count, jax.Array) or self.count else math.nan
+        if isinstance(self.count, jax.Array):
+            total = jnp.asarray(self.total)
+            dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else jnp.float32
+            return total.astype(dtype) / self.count.astype(dtype)
+        return self.total / self.count if self.count else math.nan
 
 
 def as_average(name: str, metric: Any, batch: PyTree) -> Average:
@@ -80,14 +84,17 @@ def as_average(name: str, metric: Any, batch: PyTree) -> Average:
             f"{sizes}; return jaxtrain.train.Average(total, count) instead"
         )
     (rows,) = sizes
-    return Average(_accumulated(metric.astype(jnp.result_type(metric, jnp.float32))) * rows, jnp.int32(rows))
+    if not jnp.issubdtype(metric.dtype, jnp.floating):
+        metric = metric.astype(jnp.float32)
+    return Average(_accumulated(metric) * rows, jnp.int32(rows))
 
 
 def _accumulated(values: ArrayLike) -> Array:
     """`values` in a dtype that is wide enough for sums: bfloat16 would stop counting at 256, float16 at 2048."""
     values = jnp.asarray(values)
-    floating = jnp.issubdtype(values.dtype, jnp.floating)
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32 if floating else jnp.int32))
+    if values.dtype.itemsize >= 4:
+        return values
+    return values.astype(jnp.float32 if jnp.issubdtype(values.dtype, jnp.floating) else jnp.int32)
 
 
 def _leading_sizes(batch: PyTree) -> list[int]:

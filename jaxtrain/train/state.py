@@ -1,9 +1,8 @@
 """The state of a training run: one pytree of plain arrays, and the module to which they belong."""
 
 import dataclasses
-import math
-from typing import Any, ClassVar, Self
-from weakref import WeakValueDictionary
+from collections.abc import Callable
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,67 +10,9 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.core import Tracer
-from jaxtyping import Array, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
-Variables = dict[Any, Any]
-"""A nested dict of arrays, whose keys are the names of the module's attributes."""
-
-
-def _is_hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
-
-
-class Blueprint:
-    """What a step must know but not trace: how the module and the optimizer are built.
-
-    It is compared by identity, as objects of a plain Python class are, so that finding the compiled step does not take
-    longer the more leaves the state has. `of` gives equal modules with the same optimizer one blueprint, and with it
-    one compiled step.
-    """
-
-    _known: ClassVar[WeakValueDictionary[Any, "Blueprint"]] = WeakValueDictionary()
-
-    @classmethod
-    def of(cls, graphdef: nnx.GraphDef, streams: nnx.State, optimizer: optax.GradientTransformation) -> "Blueprint":
-        """The blueprint of a module and an optimizer, the same one as before if they are."""
-        new = cls(graphdef, streams, optax.with_extra_args_support(optimizer))
-        built = graphdef, tuple(new.streams), optimizer
-        # An attribute of the module that cannot be hashed, a list of numbers for instance, cannot be compared either.
-        return cls._known.setdefault(built, new) if _is_hashable(built) else new
-
-    def __init__(
-        self, graphdef: nnx.GraphDef, streams: nnx.State, optimizer: optax.GradientTransformationExtraArgs
-    ) -> None:
-        self.graphdef = graphdef
-        self.streams = [(path, type(leaf), leaf.get_raw_value().shape) for path, leaf in nnx.to_flat_state(streams)]
-        self.optimizer = optimizer
-
-    def module(
-        self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
-    ) -> nnx.Module:
-        """Build the NNX module around these values, its random streams restarted for this step."""
-        streams = nnx.from_flat_state(self._streams_at(key, step))
-        model = nnx.merge(self.graphdef, params, model_state, streams)
-        model.train() if train else model.eval()
-        return model
-
-    def _streams_at(self, key: Key[Array, ""], step: Int[Array, ""]) -> list[tuple[Any, Array]]:
-        """The variables of the random streams at a step: slices of one vector of keys, and counts of zero.
-
-        Keys derived one by one would cost a TPU a chain of scalar instructions for every layer.
-        """
-        if not self.streams:
-            return []
-        sizes = [math.prod(shape) for _, kind, shape in self.streams if issubclass(kind, nnx.RngKey)]
-        keys = iter(jnp.split(jax.random.split(jax.random.fold_in(key, step), sum(sizes)), np.cumsum(sizes[:-1])))
-        return [
-            (path, next(keys).reshape(shape) if issubclass(kind, nnx.RngKey) else jnp.zeros(shape, jnp.uint32))
-            for path, kind, shape in self.streams
-        ]
+from jaxtrain.train.blueprint import Blueprint, Variables, check_trainable
 
 
 @jax.tree_util.register_dataclass
@@ -88,7 +29,7 @@ class TrainState:
 
     Attributes:
         step: the number of updates so far, int32 scalar.
-        params: the values of the module's `nnx.Param` variables.
+        params: the values of the module's `nnx.Param` variables, unless they are frozen.
         model_state: the values of all its other variables, running statistics for instance.
         opt_state: the state of the optimizer.
         key: the random key of the run. It never changes.
@@ -118,7 +59,14 @@ class TrainState:
     blueprint: Blueprint = dataclasses.field(metadata={"static": True}, repr=False)
 
     @classmethod
-    def create(cls, model: nnx.Module, optimizer: optax.GradientTransformation, key: int | Key[Array, ""] = 0) -> Self:
+    def create(
+        cls,
+        model: nnx.Module,
+        optimizer: optax.GradientTransformation,
+        key: int | Key[Array, ""] = 0,
+        *,
+        trainable: str | None = None,
+    ) -> Self:
         """Take a module and an optimizer apart into the state before the first step.
 
         Every leaf is a copy with a separate buffer: the module stays usable when a step consumes the state, and two
@@ -128,6 +76,9 @@ class TrainState:
             model: the network. It does not change.
             optimizer: any Optax transformation.
             key: seed or key of all randomness during training. Default 0.
+            trainable: a regular expression for the paths of the parameters to train; "^head/" matches `head/kernel`.
+                The others are frozen: they have no gradient, no share in a norm, no moments, and live in `model_state`.
+                Default None: all are trained.
 
         Returns:
             The state at step 0.
@@ -135,6 +86,7 @@ class TrainState:
         Raises:
             TypeError: if `model` is not an NNX module, `optimizer` not an Optax transformation, `key` neither a seed
                 nor a key, a variable of the module not an array, or a parameter not a float array.
+            ValueError: if `trainable` matches no parameter or is not a regular expression.
 
         Example:
             >>> import optax
@@ -158,16 +110,16 @@ class TrainState:
                 f"TrainState.create: optimizer must be an optax.GradientTransformation such as jaxtrain.optim.adam(), "
                 f"got {optimizer!r}"
             )
-        model = nnx.clone(model)
-        nnx.pop(model, nnx.Intermediate)
-        graphdef, params, streams, model_state = nnx.split(model, nnx.Param, nnx.RngState, ...)
-        values = _values(params, trained=True), _values(model_state, trained=False), _as_key(key)
+        check_trainable("TrainState.create", model, trainable)
+        blueprint, params, model_state = Blueprint.of(nnx.clone(model), optimizer, trainable)
+        _check_values(params, trained=True)
+        _check_values(model_state, trained=False)
 
         @jax.jit
         def start(params: Variables, model_state: Variables, key: Key[Array, ""]) -> tuple:
             return _own((jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), key))
 
-        return cls(*start(*values), blueprint=Blueprint.of(graphdef, streams, optimizer))
+        return cls(*start(params, model_state, _as_key(key)), blueprint=blueprint)
 
     def model(self, *, train: bool = False) -> nnx.Module:
         """Put the NNX module together again, with the values of this state.
@@ -193,6 +145,140 @@ class TrainState:
         params, model_state = copied((self.params, self.model_state))
         return self.blueprint.module(params, model_state, self.key, self.step, train=train)
 
+    def gradients(self, loss_fn: Callable[..., Any], *args: Any) -> tuple[Variables, Float[Array, ""], Any, Self]:
+        """The first half of a step: the gradients of a loss, which may be added, scaled or combined with others.
+
+        Call it under `jax.jit`. Two calls at the same step draw the same random numbers.
+
+        Args:
+            loss_fn: `loss_fn(model, *args)` returns a scalar loss, or a loss and anything else: arrays, dicts, other
+                states. `model` is the NNX module in training mode.
+            *args: its other arguments.
+
+        Returns:
+            `gradients, loss, aux, state`: the gradients, like `params`; the loss; what `loss_fn` returned besides, or
+            None; and the state with the new running statistics. Parameters and step are as before.
+
+        Raises:
+            TypeError: if the loss is not a float scalar.
+            ValueError: if `loss_fn` adds variables to the module.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import optax
+            >>> from flax import nnx
+            >>> from jaxtrain import train
+            >>> state = train.TrainState.create(nnx.Linear(2, 1, rngs=nnx.Rngs(0)), optax.sgd(0.5))
+            >>> gradients, loss, _, state = state.gradients(lambda model, x: model(x).sum(), jnp.ones((4, 2)))
+            >>> state = state.apply_gradients(gradients)
+            >>> gradients["bias"].tolist(), state.params["bias"].tolist(), int(state.step)
+            ([4.0], [-2.0], 1)
+
+        PyTorch: `loss.backward()`.
+        """
+
+        def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Any, Variables]]:
+            model = self.blueprint.module(params, self.model_state, self.key, self.step, train=True)
+            result: Any = loss_fn(model, *args)
+            loss: Any
+            loss, aux = result if type(result) is tuple and len(result) == 2 else (result, None)
+            check_loss("gradients", loss)
+            return loss, (aux, self._others(model))
+
+        (loss, (aux, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(self.params)
+        return gradients, loss, aux, dataclasses.replace(self, model_state=model_state)
+
+    def apply_gradients(self, gradients: Variables, **extra: Any) -> Self:
+        """The second half of a step: let the optimizer update the parameters.
+
+        Args:
+            gradients: like `params`.
+            **extra: what a transformation with extra arguments takes, `value=loss` for instance.
+
+        Returns:
+            The state after the update, one step later.
+
+        Raises:
+            ValueError: if the gradients have another structure than the parameters.
+
+        PyTorch: `optimizer.step()`.
+        """
+        return self.updated(gradients, **extra)[0]
+
+    def updated(self, gradients: Variables, **extra: Any) -> tuple[Self, Variables]:
+        """`apply_gradients`, and the updates that it added to the parameters."""
+        if jax.tree.structure(gradients) != jax.tree.structure(self.params):
+            raise ValueError(
+                f"apply_gradients: expected gradients like the parameters, {jax.tree.map(jnp.shape, self.params)}, got "
+                f"{jax.tree.map(jnp.shape, gradients)}; take them from TrainState.gradients"
+            )
+        updates, opt_state = self.blueprint.optimizer.update(gradients, self.opt_state, self.params, **extra)
+        params: Any = optax.apply_updates(self.params, updates)
+        opt_state = _in_dtypes_of(self.opt_state, opt_state)
+        state = dataclasses.replace(self, step=self.step + 1, params=params, opt_state=opt_state)
+        return state, cast(Variables, updates)
+
+    def with_model(self, model: nnx.Module) -> Self:
+        """The state with the values of a module: what `model()` returned and somebody changed.
+
+        It brings back what a loss did to another module than its own, the statistics of a discriminator's batch norms
+        for instance. Also under `jax.jit`.
+
+        Args:
+            model: a module with the variables of this state's module.
+
+        Returns:
+            The state with copies of the module's values. Step, key and the optimizer's state stay.
+
+        Raises:
+            ValueError: if the module has other variables.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import optax
+            >>> from jaxtrain import nn, train
+            >>> state = train.TrainState.create(nn.BatchNorm(1), optax.sgd(0.1))
+            >>> model = state.model(train=True)
+            >>> _ = model(jnp.array([[1.0], [3.0]]))
+            >>> print(state.with_model(model).model_state["running_mean"])
+            [0.2]
+
+        PyTorch: none; modules change in place.
+        """
+        params, _ = self.blueprint.values(model)
+        if jax.tree.structure(params) != jax.tree.structure(self.params):
+            raise ValueError(
+                f"with_model: expected a module with the parameters {jax.tree.map(jnp.shape, self.params)}, got "
+                f"{jax.tree.map(jnp.shape, params)}"
+            )
+        values = {"params": _in_dtypes_of(self.params, params), "model_state": self._others(model)}
+        return dataclasses.replace(self, **copied(values))
+
+    def _others(self, model: nnx.Module) -> Variables:
+        """The new values of the module's variables that are not trained."""
+        _, new = self.blueprint.values(model)
+        old = self.model_state
+        if jax.tree.structure(new) != jax.tree.structure(old):
+            raise ValueError(
+                f"loss_fn changed which variables the module has, from {jax.tree.map(jnp.shape, old)} to "
+                f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
+            )
+        return _in_dtypes_of(old, new)
+
+
+def check_loss(where: str, loss: Any) -> None:
+    """Raise unless `loss` can be minimized."""
+    if not isinstance(loss, jax.Array) or loss.shape or not jnp.issubdtype(loss.dtype, jnp.floating):
+        shown = jax.typeof(loss).str_short() if isinstance(loss, jax.Array) else repr(loss)
+        raise TypeError(
+            f"{where}: loss_fn must return a float scalar array, got {shown}; reduce it, with reduction='mean'"
+        )
+
+
+def _in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
+    """`new` in the dtypes of `old`: a step whose result has another dtype than its input would compile twice."""
+    return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)
+
 
 def _own(tree: PyTree) -> PyTree:
     """A copy of every leaf with a separate buffer and a firm dtype (a weak one would retrace the second step)."""
@@ -215,14 +301,8 @@ def check_state(where: str, state: Any) -> None:
         )
 
 
-def variables(state: nnx.State) -> Variables:
-    """The values in `state` as a plain nested dict."""
-    return nnx.to_pure_dict(state, lambda leaf: leaf.get_raw_value() if isinstance(leaf, nnx.Variable) else leaf)
-
-
-def _values(state: nnx.State, *, trained: bool) -> Variables:
-    """The values of new variables; raise unless they are arrays, and float arrays if they are trained."""
-    values = variables(state)
+def _check_values(values: Variables, *, trained: bool) -> None:
+    """Raise unless the values of new variables are arrays, and float arrays if they are trained."""
     for path, leaf in jax.tree.leaves_with_path(values):
         name = jax.tree_util.keystr(path, simple=True, separator=".")
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
@@ -232,7 +312,6 @@ def _values(state: nnx.State, *, trained: bool) -> Variables:
                 f"TrainState.create: parameter {name} must hold floats to be trained, got {jnp.result_type(leaf)}; "
                 f"keep it in an nnx.Variable instead of an nnx.Param"
             )
-    return values
 
 
 def _as_key(key: int | Key[Array, ""]) -> Key[Array, ""]:

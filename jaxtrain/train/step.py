@@ -4,22 +4,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import optax
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from jaxtrain.train._shapes import ShapeWatch
+from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
-from jaxtrain.train.state import TrainState, Variables, variables
+from jaxtrain.train.state import TrainState, check_loss
 
 Metrics = dict[str, Average]
 LossFn = Callable[[Any, Any], Any]
+Observe = Callable[[Variables, Variables, Variables], Mapping[str, Any]]
 TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Any], Metrics]
 
 
-def make_train_step(loss_fn: LossFn) -> TrainStep:
+def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> TrainStep:
     """Compile one update of the parameters.
 
     The step computes the loss in training mode and its gradient, lets the optimizer update the parameters, and keeps
@@ -31,6 +31,8 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
             training mode, `batch` the argument of the step. The loss is a scalar, or an `Average` whose `value` is
             minimized, for example over non-padding tokens. A metric is an `Average`, or an array with one value for
             each example, or a scalar: the mean over the rows of the batch.
+        observe: `observe(gradients, updates, params)` returns more metrics: the norm of the gradients, for instance. It
+            runs in the compiled step; `params` are those before the update. Default None.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
@@ -61,34 +63,20 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
-        blueprint = state.blueprint
 
-        def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Metrics, Variables]]:
-            model = blueprint.module(params, state.model_state, state.key, state.step, train=True)
-            loss, metrics = _loss_and_metrics(loss_fn(model, batch), batch)
-            return loss, (metrics, _updated(state.model_state, model))
+        def objective(model: nnx.Module) -> tuple[Float[Array, ""], Metrics]:
+            return _loss_and_metrics(loss_fn(model, batch), batch)
+
+        def value_fn(params: Variables) -> Float[Array, ""]:
+            return objective(state.blueprint.module(params, state.model_state, state.key, state.step, train=True))[0]
 
         with jax.named_scope("loss"):
-            (loss, (metrics, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+            gradients, loss, metrics, seen = state.gradients(objective)
         with jax.named_scope("optimizer"):
-            updates, opt_state = blueprint.optimizer.update(
-                gradients,
-                state.opt_state,
-                state.params,
-                value=loss,
-                grad=gradients,
-                value_fn=lambda params: loss_of(params)[0],
-            )
-            params: Any = optax.apply_updates(state.params, updates)
-        state = TrainState(
-            step=state.step + 1,
-            params=params,
-            model_state=model_state,
-            opt_state=_in_dtypes_of(state.opt_state, opt_state),
-            key=state.key,
-            blueprint=blueprint,
-        )
-        return state, metrics
+            after, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)
+        if observe is not None:
+            metrics = _with_observed(metrics, observe(gradients, updates, state.params), batch)
+        return after, metrics
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -142,26 +130,16 @@ def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Met
             "loss_fn must return a loss, or a loss and a dict of metrics (without 'loss', which is always there), got "
             f"metrics {metrics!r}"
         )
-    if not isinstance(value, jax.Array) or value.shape or not jnp.issubdtype(value.dtype, jnp.floating):
-        shown = jax.typeof(value).str_short() if isinstance(value, jax.Array) else repr(value)
-        raise TypeError(f"loss_fn must return a float scalar array, got {shown}; reduce it, with reduction='mean'")
+    check_loss("train step", value)
     metrics = {"loss": loss, **metrics}
     return value, {name: as_average(name, metric, batch) for name, metric in metrics.items()}
 
 
-def _updated(old: Variables, model: nnx.Module) -> Variables:
-    """The new values of the module's variables other than parameters."""
-    nnx.pop(model, nnx.Intermediate)
-    _, _, _, rest = nnx.split(model, nnx.Param, nnx.RngState, ...)
-    new = variables(rest)
-    if jax.tree.structure(new) != jax.tree.structure(old):
-        raise ValueError(
-            f"loss_fn changed which variables the module has, from {jax.tree.map(jnp.shape, old)} to "
-            f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
+def _with_observed(metrics: Metrics, observed: Any, batch: PyTree) -> Metrics:
+    """The metrics of `loss_fn` and those of `observe`."""
+    if not isinstance(observed, Mapping) or observed.keys() & metrics.keys():
+        raise TypeError(
+            f"observe must return a dict of metrics with other names than {', '.join(map(repr, metrics))}, got "
+            f"{observed!r}"
         )
-    return _in_dtypes_of(old, new)
-
-
-def _in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
-    """`new` in the dtypes of `old`: a step whose result has another dtype than its input would compile twice."""
-    return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)
+    return metrics | {name: as_average(name, metric, batch) for name, metric in observed.items()}

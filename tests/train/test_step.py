@@ -76,7 +76,7 @@ def test_whatever_changes_its_dtype_is_brought_back():
         return square(model, x)
 
     def update(gradients, count, params):
-        return gradients, count * 1.0 + 1.0
+        return gradients, count.astype(jnp.float32) + 1.0
 
     model = Scale()
     model.seen = nnx.Variable(jnp.bfloat16(1.0))
@@ -219,7 +219,7 @@ def test_evaluation_of_a_dict_of_metrics():
 def test_loss_may_be_an_average():
     def loss_fn(model, batch):
         x, real = batch
-        return Average(jnp.sum(real * model(x) ** 2), real.sum())
+        return Average(jnp.sum(real.astype(x.dtype) * model(x) ** 2), real.sum())
 
     state = TrainState.create(Scale(), optim.sgd(lr=0.1))
     state, metrics = make_train_step(loss_fn)(state, (jnp.array([1.0, 2.0, 9.0]), jnp.array([1, 1, 0])))

@@ -1,0 +1,117 @@
+"""How a module and an optimizer are built: the part of a training state that is not arrays."""
+
+import math
+import re
+from typing import Any, ClassVar, Self
+from weakref import WeakValueDictionary
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Int, Key
+
+Variables = dict[Any, Any]
+"""A nested dict of arrays, whose keys are the names of the module's attributes."""
+
+
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+class Blueprint:
+    """What a step must know but not trace: how the module and the optimizer are built.
+
+    It is compared by identity, as objects of a plain Python class are, so that finding the compiled step does not take
+    longer the more leaves the state has. `of` gives equal modules with the same optimizer one blueprint, and with it
+    one compiled step.
+    """
+
+    _known: ClassVar[WeakValueDictionary[Any, "Blueprint"]] = WeakValueDictionary()
+
+    @classmethod
+    def of(
+        cls, model: nnx.Module, optimizer: optax.GradientTransformation, trainable: str | None
+    ) -> tuple[Self, Variables, Variables]:
+        """Take a module apart: its blueprint, the values of its trained parameters, and those of its other variables.
+
+        The blueprint is the same one as before if module, optimizer and pattern are.
+        """
+        nnx.pop(model, nnx.Intermediate)
+        graphdef, params, streams, others = nnx.split(model, _trained(trainable), nnx.RngState, ...)
+        new = cls(graphdef, streams, optimizer, trainable)
+        built = graphdef, tuple(new.streams), optimizer, trainable
+        # An attribute of the module that cannot be hashed, a set for instance, cannot be compared either.
+        blueprint: Any = cls._known.setdefault(built, new) if _is_hashable(built) else new
+        return blueprint, variables(params), variables(others)
+
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        streams: nnx.State,
+        optimizer: optax.GradientTransformation,
+        trainable: str | None,
+    ) -> None:
+        self.graphdef = graphdef
+        self.trainable = trainable
+        self.streams = [(path, type(leaf), leaf.get_raw_value().shape) for path, leaf in nnx.to_flat_state(streams)]
+        self.optimizer = optax.with_extra_args_support(optimizer)
+
+    def module(
+        self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
+    ) -> nnx.Module:
+        """Build the NNX module around these values, its random streams restarted for this step."""
+        streams = nnx.from_flat_state(self._streams_at(key, step))
+        model = nnx.merge(self.graphdef, params, model_state, streams)
+        model.train() if train else model.eval()
+        return model
+
+    def values(self, model: nnx.Module) -> tuple[Variables, Variables]:
+        """The values of a module's trained parameters, and those of its other variables."""
+        nnx.pop(model, nnx.Intermediate)
+        _, params, _, others = nnx.split(model, _trained(self.trainable), nnx.RngState, ...)
+        return variables(params), variables(others)
+
+    def _streams_at(self, key: Key[Array, ""], step: Int[Array, ""]) -> list[tuple[Any, Array]]:
+        """The variables of the random streams at a step: slices of one vector of keys, and counts of zero.
+
+        Keys derived one by one would cost a TPU a chain of scalar instructions for every layer.
+        """
+        if not self.streams:
+            return []
+        sizes = [math.prod(shape) for _, kind, shape in self.streams if issubclass(kind, nnx.RngKey)]
+        keys = iter(jnp.split(jax.random.split(jax.random.fold_in(key, step), sum(sizes)), np.cumsum(sizes[:-1])))
+        return [
+            (path, next(keys).reshape(shape) if issubclass(kind, nnx.RngKey) else jnp.zeros(shape, jnp.uint32))
+            for path, kind, shape in self.streams
+        ]
+
+
+def variables(state: nnx.State) -> Variables:
+    """The values in `state` as a plain nested dict."""
+    return nnx.to_pure_dict(state, lambda leaf: leaf.get_raw_value() if isinstance(leaf, nnx.Variable) else leaf)
+
+
+def check_trainable(where: str, model: nnx.Module, trainable: str | None) -> None:
+    """Raise unless `trainable` is None or a pattern that matches the path of a parameter."""
+    paths = ["/".join(map(str, path)) for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param))]
+    try:
+        found = trainable is None or any(re.search(trainable, path) for path in paths)
+    except (re.error, TypeError):
+        raise ValueError(f"{where}: expected trainable to be a regular expression, got {trainable!r}") from None
+    if not found:
+        raise ValueError(
+            f"{where}: expected trainable to match a parameter, got {trainable!r}; there are {', '.join(paths)}"
+        )
+
+
+def _trained(trainable: str | None) -> Any:
+    """A filter of the variables that are trained."""
+    if trainable is None:
+        return nnx.Param
+    return nnx.All(nnx.Param, lambda path, _: re.search(trainable, "/".join(map(str, path))) is not None)
