@@ -1,0 +1,6 @@
+"""Take over weights and optimizer states from PyTorch, and give them back. Nothing here imports torch."""
+
+from jaxtrain.interop.optimizers import load_optimizer as load_optimizer
+from jaxtrain.interop.optimizers import optimizer_state_dict as optimizer_state_dict
+from jaxtrain.interop.state_dict import load_state_dict as load_state_dict
+from jaxtrain.interop.state_dict import state_dict as state_dict
