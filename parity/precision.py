@@ -24,6 +24,7 @@ class Draw:
         ours64: ours in float64, for the formula.
         ours: ours in low precision.
         torch: PyTorch in low precision.
+        moved: PyTorch in float64 with a rounding after every operation; None if its own error is all that is allowed.
         source: which inputs they were, for messages.
     """
 
@@ -32,6 +33,7 @@ class Draw:
     ours64: Trace | None = None
     ours: Trace | None = None
     torch: Trace | None = None
+    moved: Trace | None = None
     source: str = ""
 
 
@@ -91,6 +93,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], d
                 np.where(np.isinf(theirs), 0.0, theirs),
                 errors(rounded(true, dtype), true, unit),
                 grid,
+                errors(draw.moved[quantity], true, unit) if draw.moved else np.zeros_like(grid),
             ]
         )
         own = [axis for axis in range(1, true.ndim) if unit.shape[axis] > 1]
@@ -117,6 +120,7 @@ class _Pool:
         theirs: of PyTorch's.
         rounding: of the errors of the truth, rounded.
         grid: of half the spacing of the floating point grid, the largest error of rounding.
+        moved: of the errors that a rounding after every operation makes.
         largest: our largest error.
         their_largest: the largest of all others.
         worst: where ours is largest.
@@ -127,20 +131,24 @@ class _Pool:
     theirs: float = 0.0
     rounding: float = 0.0
     grid: float = 0.0
+    moved: float = 0.0
     largest: float = -1.0
     their_largest: float = 0.0
     worst: Difference | None = None
 
-    def add(self, ours: np.ndarray, theirs: np.ndarray, rounding: np.ndarray, grid: np.ndarray) -> bool:
+    def add(
+        self, ours: np.ndarray, theirs: np.ndarray, rounding: np.ndarray, grid: np.ndarray, moved: np.ndarray
+    ) -> bool:
         """Count errors; whether ours has a new largest one."""
         if not ours.size:
             return False
         with np.errstate(over="ignore"):
-            squares = [float(np.square(each).sum()) for each in (ours, theirs, rounding, grid)]
+            squares = [float(np.square(each).sum()) for each in (ours, theirs, rounding, grid, moved)]
         self.count += ours.size
         self.ours, self.theirs = self.ours + squares[0], self.theirs + squares[1]
         self.rounding, self.grid = self.rounding + squares[2], self.grid + squares[3]
-        self.their_largest = max(self.their_largest, *(float(each.max()) for each in (theirs, rounding, grid)))
+        self.moved += squares[4]
+        self.their_largest = max(self.their_largest, *(float(each.max()) for each in (theirs, rounding, grid, moved)))
         before, self.largest = self.largest, max(self.largest, float(ours.max()))
         return self.largest > before
 
@@ -151,11 +159,11 @@ class _Pool:
 
     @property
     def expected(self) -> float:
-        """PyTorch's root mean square, or that of rounding if it is larger.
+        """PyTorch's root mean square, or that of rounding the result, or every operation, if it is larger.
 
         Rounding makes errors of half a step of the grid at most, with a third of its square as their mean square.
         """
-        return math.sqrt(max(self.theirs, self.rounding, self.grid / 3) / self.count)
+        return math.sqrt(max(self.theirs, self.rounding, self.grid / 3, self.moved) / self.count)
 
     @property
     def expected_largest(self) -> float:
