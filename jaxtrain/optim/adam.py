@@ -148,7 +148,7 @@ def adamw(
         >>> params = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(2, 2.0)}
         >>> zeros = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
         >>> updates, _ = optimizer.update(zeros, optimizer.init(params), params)
-        >>> round(float(updates["kernel"][0, 0]), 6), float(updates["bias"][0])
+        >>> round(float(updates["kernel"][0, 0]), 6), round(float(abs(updates["bias"][0])), 6)
         (-0.01, 0.0)
 
     PyTorch: `torch.optim.AdamW`. The default decay of `optax.adamw` is 1e-4, a hundredth of PyTorch's.

@@ -19,8 +19,9 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: ArrayLike = 2.0) -> optax.Gra
 
         g ← g · min(1, c/(‖g‖ₚ + 1e-6))
 
-    The norm is taken over all gradients as one vector, those of frozen parameters included: where PyTorch has no gradient,
-    put None, or clip within the group that is trained. Of `SparseRows` the values are clipped. A norm of exactly `max_norm` still shrinks a little.
+    The norm is taken over all gradients as one vector, those of frozen parameters included: where PyTorch has no
+    gradient, put None, or clip within the group that is trained. Of `SparseRows` the values are clipped. A norm of
+    exactly `max_norm` still shrinks a little.
 
     Args:
         max_norm: largest norm c ≥ 0, one number.

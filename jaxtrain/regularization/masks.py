@@ -22,9 +22,9 @@ def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = 
         rules: whether to decay, by regular expression, as in `label_parameters`. Default None: as above.
 
     Returns:
-        A tree of booleans, of the same structure. `optax.add_decayed_weights` and the penalties take it as their `mask`;
-        `optax.partition` takes it as labels of two optimizers, as the example of `optim.adamw` shows. All take the
-        function `decay_mask` as well. `optax.masked` is for constraints; around an optimizer it would pass the
+        A tree of booleans, of the same structure. `optax.add_decayed_weights` and the penalties take it as their
+        `mask`; `optax.partition` takes it as labels of two optimizers, as the example of `optim.adamw` shows. All take
+        the function `decay_mask` as well. `optax.masked` is for constraints; around an optimizer it would pass the
         gradients of the other parameters on as their updates.
 
     Raises:
