@@ -20,7 +20,7 @@ import optax
 from jax import lax
 
 from jaxtrain._ground.checks import check_flag, is_zero
-from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
 from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_shapes, check_state
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
@@ -104,11 +104,11 @@ def per_parameter(
         if maximize:
             gradient = -gradient
         if decay == "l2":
-            gradient = gradient + known.weight_decay * p
+            gradient = gradient + known.weight_decay * jnp.asarray(p, dtype)
         wide = dict.fromkeys(names) | {key: buffer.astype(dtype) for key, buffer in old.items()}
         change, new = update(gradient, p, namespace(wide), known)
         if decay == "decoupled":
-            change = change - known.decay * p
+            change = change - known.decay * jnp.asarray(p, dtype)
         return change.astype(kept), {key: buffer.astype(old[key].dtype) for key, buffer in new.items()}
 
     def init(params: optax.Params) -> Any:
@@ -188,4 +188,4 @@ def _own(value: jax.Array, index: int) -> jax.Array:
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:
     """The dtype of a parameter's arithmetic: its own, but at least float32, as in PyTorch's kernels."""
-    return jnp.result_type(*(array.dtype for array in (gradient, parameter) if array is not None), np.float32)
+    return at_least_float32(*(array.dtype for array in (gradient, parameter) if array is not None))

@@ -59,9 +59,9 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: ArrayLike = 2.0) -> optax.Gra
         leaves = _values("clip_grad_norm", updates)
         if not leaves:
             return updates, state
-        norms = jnp.stack([norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type) for leaf in leaves])
-        limit = jnp.asarray(max_norm, norms.dtype)
-        scale = jnp.minimum(limit / (norm(norms, norm_type) + 1e-6), 1.0)
+        dtype = at_least_float32(*(leaf.dtype for leaf in leaves))
+        norms = [norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type).astype(dtype) for leaf in leaves]
+        scale = jnp.minimum(jnp.asarray(max_norm, dtype) / (norm(jnp.stack(norms), norm_type) + 1e-6), 1.0)
         return _mapped(lambda gradient: _scaled(gradient, scale), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
@@ -111,7 +111,7 @@ def _clipped(gradient: jax.Array, limit: ArrayLike) -> jax.Array:
 
 @jax.jit  # Traced once for all gradients of one shape and dtype.
 def _scaled(gradient: jax.Array, scale: jax.Array) -> jax.Array:
-    return (gradient.astype(jnp.promote_types(gradient.dtype, scale.dtype)) * scale).astype(gradient.dtype)
+    return (gradient.astype(scale.dtype) * scale).astype(gradient.dtype)
 
 
 def _values(name: str, gradients: optax.Updates) -> list[jax.Array]:

@@ -169,8 +169,8 @@ def _orthogonalized(
 
     def iterate(_, x: jax.Array) -> jax.Array:
         gram = _product(x, x.T, matrix.dtype).astype(dtype)
-        polynomial = (b * gram + c * _product(gram, gram, matrix.dtype)).astype(dtype)
-        return (a * x + _product(polynomial, x, matrix.dtype)).astype(dtype)
+        polynomial = (b * gram.astype(matrix.dtype) + c * _product(gram, gram, matrix.dtype)).astype(dtype)
+        return (a * x.astype(matrix.dtype) + _product(polynomial, x, matrix.dtype)).astype(dtype)
 
     x = lax.fori_loop(0, steps, iterate, x)
     return (x.T if tall else x).astype(matrix.dtype)

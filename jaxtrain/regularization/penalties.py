@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxtrain._ground.checks import check_flag, check_number
-from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.paths import is_parameter
 
@@ -145,7 +145,7 @@ def _penalty(
     It is computed in float64, so that a million parameters are summed as exactly as one.
     """
     leaves = _penalized(where, params, mask)
-    dtype = jnp.finfo(jnp.result_type(*leaves, jnp.float32)).dtype if leaves else default_float()
+    dtype = jnp.finfo(at_least_float32(*(leaf.dtype for leaf in leaves))).dtype if leaves else default_float()
 
     def total(measure: Callable[[jax.Array], jax.Array]) -> jax.Array:
         return sum((jnp.sum(measure(leaf)) for leaf in leaves), start=jnp.zeros(()))

@@ -151,12 +151,12 @@ def reduce_lr_on_plateau(
         tired = bad_epochs > patience
         reductions = state.num_reductions
         matters = reduced(reductions) - reduced(reductions + 1) > as_float64(eps)
-        reductions = reductions + (tired & matters)
+        reductions = reductions + (tired & matters).astype(jnp.int32)
         return PlateauState(
             lr=reduced(reductions),
             best=jnp.where(better, metric, best),
             num_bad_epochs=jnp.where(tired, 0, bad_epochs),
-            cooldown_counter=jnp.where(tired, cooldown, state.cooldown_counter - cooling),
+            cooldown_counter=jnp.where(tired, cooldown, state.cooldown_counter - cooling.astype(jnp.int32)),
             num_reductions=reductions,
         )
 
