@@ -67,10 +67,16 @@ class Batches:
 
     def epoch(self, epoch: int = 0) -> Iterator[PyTree]:
         """Iterate over the batches of one epoch, each a pytree like `data`."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows) if self.shuffle else None
+        order = self.order(epoch) if self.shuffle else None
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             rows = slice(start, start + self.batch_size)
             yield jax.tree.map(operator.itemgetter(rows if order is None else order[rows]), self.data)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows in the order in which one epoch visits them, whole batches or not."""
+        if self.shuffle:
+            return np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+        return np.arange(self.rows)
 
 
 def on_host(where: str, data: PyTree) -> tuple[PyTree, int]:
@@ -87,7 +93,17 @@ def on_host(where: str, data: PyTree) -> tuple[PyTree, int]:
 def _host_array(where: str, leaf: Any) -> np.ndarray:
     """`leaf` on the host, in the dtype that JAX gives it, so that a step need not convert it."""
     if not isinstance(leaf, np.ndarray | jax.Array):
-        raise TypeError(f"{where}: expected NumPy or JAX arrays, got {type(leaf).__name__}; call numpy.asarray on it")
-    if not (jnp.issubdtype(leaf.dtype, jnp.number) or jnp.issubdtype(leaf.dtype, jnp.bool_)):
+        raise TypeError(
+            f"{where}: expected NumPy or JAX arrays, got {type(leaf).__name__}; call numpy.asarray on it, or leave out "
+            "batch_size if it yields batches"
+        )
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
         raise TypeError(f"{where}: expected arrays of numbers, got dtype {leaf.dtype}")
-    return np.asarray(leaf).astype(jax.dtypes.canonicalize_dtype(leaf.dtype), copy=False)
+    return as_numbers(where, np.asarray(leaf))
+
+
+def as_numbers(where: str, array: np.ndarray) -> np.ndarray:
+    """`array` in the dtype that JAX gives it; raise unless it holds numbers."""
+    if not (jnp.issubdtype(array.dtype, jnp.number) or jnp.issubdtype(array.dtype, jnp.bool_)):
+        raise TypeError(f"{where}: expected arrays of numbers, got dtype {array.dtype}")
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)

@@ -2,25 +2,46 @@
 
 import dataclasses
 import math
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+from weakref import WeakValueDictionary
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Int, Key, PyTree
 
 Variables = dict[Any, Any]
 """A nested dict of arrays, whose keys are the names of the module's attributes."""
 
 
+def _is_hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 class Blueprint:
     """What a step must know but not trace: how the module and the optimizer are built.
 
     It is compared by identity, as objects of a plain Python class are, so that finding the compiled step does not take
-    longer the more leaves the state has.
+    longer the more leaves the state has. `of` gives equal modules with the same optimizer one blueprint, and with it
+    one compiled step.
     """
+
+    _known: ClassVar[WeakValueDictionary[Any, "Blueprint"]] = WeakValueDictionary()
+
+    @classmethod
+    def of(cls, graphdef: nnx.GraphDef, streams: nnx.State, optimizer: optax.GradientTransformation) -> "Blueprint":
+        """The blueprint of a module and an optimizer, the same one as before if they are."""
+        new = cls(graphdef, streams, optax.with_extra_args_support(optimizer))
+        built = graphdef, tuple(new.streams), optimizer
+        # An attribute of the module that cannot be hashed, a list of numbers for instance, cannot be compared either.
+        return cls._known.setdefault(built, new) if _is_hashable(built) else new
 
     def __init__(
         self, graphdef: nnx.GraphDef, streams: nnx.State, optimizer: optax.GradientTransformationExtraArgs
@@ -127,6 +148,11 @@ class TrainState:
         """
         if not isinstance(model, nnx.Module):
             raise TypeError(f"TrainState.create: model must be an nnx.Module, got {model!r}")
+        if isinstance(optimizer, optax.MultiSteps):
+            raise TypeError(
+                "TrainState.create: optimizer must be an optax.GradientTransformation, got an optax.MultiSteps; call "
+                "its method .gradient_transformation()"
+            )
         if not isinstance(optimizer, optax.GradientTransformation):
             raise TypeError(
                 f"TrainState.create: optimizer must be an optax.GradientTransformation such as jaxtrain.optim.adam(), "
@@ -135,14 +161,13 @@ class TrainState:
         model = nnx.clone(model)
         nnx.pop(model, nnx.Intermediate)
         graphdef, params, streams, model_state = nnx.split(model, nnx.Param, nnx.RngState, ...)
-        optimizer = optax.with_extra_args_support(optimizer)
         values = _values(params, trained=True), _values(model_state, trained=False), _as_key(key)
 
         @jax.jit
         def start(params: Variables, model_state: Variables, key: Key[Array, ""]) -> tuple:
             return _own((jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), key))
 
-        return cls(*start(*values), blueprint=Blueprint(graphdef, streams, optimizer))
+        return cls(*start(*values), blueprint=Blueprint.of(graphdef, streams, optimizer))
 
     def model(self, *, train: bool = False) -> nnx.Module:
         """Put the NNX module together again, with the values of this state.
@@ -164,6 +189,7 @@ class TrainState:
 
         PyTorch: `model.eval()`, or `model.train()`.
         """
+        check_state("TrainState.model", self)
         params, model_state = copied((self.params, self.model_state))
         return self.blueprint.module(params, model_state, self.key, self.step, train=train)
 
@@ -175,6 +201,18 @@ def _own(tree: PyTree) -> PyTree:
 
 copied = jax.jit(_own)
 """Copy every leaf of a pytree in one compiled program."""
+
+
+def check_state(where: str, state: Any) -> None:
+    """Raise unless `state` is a training state whose arrays are still there."""
+    if not isinstance(state, TrainState):
+        raise TypeError(f"{where}: state must be a TrainState, see TrainState.create, got {state!r}")
+    arrays = [leaf for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)]
+    if any(array.is_deleted() for array in arrays if not isinstance(array, Tracer)):
+        raise ValueError(
+            f"{where}: expected a state whose arrays exist, got one that a train step has consumed (donated); continue "
+            "with the state that the step returned, or give the step a copy, jax.tree.map(jnp.copy, state)"
+        )
 
 
 def variables(state: nnx.State) -> Variables:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -123,6 +124,46 @@ def test_a_run_begun_here_is_finished_in_pytorch(name: str) -> None:
     fresh.load_state_dict(saved | {"state": jax.tree.map(torch.as_tensor, saved["state"])})
     train_torch(other, fresh, range(HANDOVER, STEPS))
     assert_same_run(weights(other), weights(model), start)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_built_from_pytorchs(name: str) -> None:
+    """Its hyper-parameters, none of them written twice, give the same run."""
+    model, optimizer = torch_side(name)
+    start = {key: value.copy() for key, value in weights(model).items()}
+    state = TrainState.create(our_side(name).model(), interop.optimizer_from_torch(optimizer))
+    state = train_ours(interop.load_state_dict(state, model.state_dict()), range(HANDOVER))
+    train_torch(model, optimizer, range(HANDOVER))
+    assert_same_run(interop.state_dict(state), weights(model), start)
+
+
+def test_groups_and_a_schedule_built_from_pytorchs() -> None:
+    model, _ = torch_side("adam")
+    groups = [{"params": model[2].parameters(), "momentum": 0.5}, {"params": model[0].parameters()}]
+    optimizer = torch.optim.SGD(groups, lr=torch.tensor(0.1), momentum=0.9, nesterov=True)
+    ours = interop.optimizer_from_torch(optimizer, groups=["^layers/2", None])
+    state = TrainState.create(our_side("adam").model(), ours)
+    start = {key: value.copy() for key, value in weights(model).items()}
+    state = train_ours(interop.load_state_dict(state, model.state_dict()), range(HANDOVER))
+    train_torch(model, optimizer, range(HANDOVER))
+    assert_same_run(interop.state_dict(state), weights(model), start)
+
+
+def test_hyperparameters_that_cannot_be_carried_over() -> None:
+    def refused(optimizer: Any, **options: Any) -> str:
+        with pytest.raises((TypeError, ValueError)) as error:
+            interop.optimizer_from_torch(optimizer, **options)
+        return str(error.value)
+
+    model, adam = torch_side("adam")
+    groups = torch.optim.SGD([{"params": model[0].parameters()}, {"params": model[2].parameters()}], lr=0.1)
+    assert "SGD has 2 groups; pass `groups`, a pattern for each, got none" in refused(groups)
+    assert "expected different patterns in `groups`, got [None, None]" in refused(groups, groups=[None, None])
+    assert "expected an optimizer of torch.optim, got Sequential" in refused(model)
+    assert "adam does not have the arguments ['rho']" in refused(adam, rho=1.0)
+    torch.optim.lr_scheduler.OneCycleLR(adam, 1.0, total_steps=10)
+    assert "pass it as lr=interop.schedule_from_torch(scheduler)" in refused(adam)
+    assert "a scheduler cycles the momentum of this Adam; pass betas" in refused(adam, lr=0.1)
 
 
 def test_groups_with_different_step_numbers() -> None:

@@ -37,7 +37,8 @@ def test_average_is_a_pytree():
         (2, 6.0, 3, "float32"),
         (jnp.bfloat16(0.5), 1.5, 3, "float32"),
         (jnp.array([True, False, True]), 2, 3, "int32"),
-        (jnp.array([[1, 2], [3, 4]], jnp.int8), 10, 4, "int32"),
+        (jnp.array([[1, 2], [3, 4], [5, 6]], jnp.int8), 21, 6, "int32"),
+        (jnp.arange(6), 15, 6, "int32"),
         (Average(7.0, 2), 7.0, 2, "float32"),
         (Average(jnp.bfloat16(7.0), jnp.float32(1.5)), 7.0, 1.5, "float32"),
     ],
@@ -77,7 +78,7 @@ def metrics_of(step):
 def test_metrics_are_read_in_chunks_and_one_step_late(monkeypatch):
     monkeypatch.setattr(Totals, "_PATIENCE", math.inf)
     seen = []
-    totals = Totals(lambda index, metrics: seen.append((index, float(metrics["loss"].value))))
+    totals = Totals(lambda step, metrics: seen.append((step, metrics["loss"])))
     read = []
     for step in range(40):
         totals.add(metrics_of(step))
@@ -97,3 +98,36 @@ def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
         totals.add(metrics_of(step))
         read.append(totals.steps)
     assert read == [0, 1, 2]
+
+
+def test_steps_of_one_program_are_told_one_by_one():
+    seen = []
+    totals = Totals(lambda step, metrics: seen.append((step, metrics)), first_step=5)
+    totals.add({"loss": Average(np.float32([3, 5, 7]), np.int32([1, 2, 0]))}, 3)
+    totals.add({"loss": Average(np.float32(4), np.int32(1))})
+    assert totals.finish() == {"loss": 19 / 4}
+    assert totals.steps == 4
+    assert [(step, metrics["loss"]) for step, metrics in seen[:2]] == [(5, 3.0), (6, 2.5)]
+    assert math.isnan(seen[2][1]["loss"])
+    assert seen[3] == (8, {"loss": 4.0})
+
+
+def test_average_as_a_float():
+    assert float(Average(jnp.float32(3.0), jnp.int32(2))) == 1.5
+    assert math.isnan(float(Average(0.0, 0)))
+
+
+def test_an_array_that_is_no_value_for_each_example_is_refused():
+    with pytest.raises(ValueError, match=r"metric recall: .* each of the 32 rows, got shape \(3,\); give each number"):
+        as_average("recall", jnp.ones(3), (np.zeros((32, 2)), np.zeros(32)))
+
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_averages_of_arrays_cannot_be_logged(steps):
+    totals = Totals()
+    shape = (3,) if steps is None else (2, 3)
+    totals.add({"confusion": Average(jnp.ones(shape), jnp.ones(shape[:-1]))}, steps)
+    with pytest.raises(
+        ValueError, match=r"metric confusion: expected an Average of two numbers, got a total of shape \(3,\)"
+    ):
+        totals.finish()

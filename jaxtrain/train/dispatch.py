@@ -1,0 +1,206 @@
+"""How steps go to the device: many in one program where that pays, one by one elsewhere."""
+
+import logging
+import math
+from collections.abc import Callable, Hashable, Iterator
+from functools import lru_cache, partial
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxprs_in_params
+from jaxtyping import Array, PyTree
+
+from jaxtrain.train.data import Batches
+from jaxtrain.train.sources import Stream
+from jaxtrain.train.state import TrainState
+from jaxtrain.train.step import LossFn, Metrics
+
+_log = logging.getLogger("jaxtrain")
+
+Step = Callable[[TrainState, Any], Any]
+"""A train step or an evaluation step."""
+Program = Callable[..., Any]
+"""A program of many steps; its arguments are the state, the data, and the rows of each step."""
+Dispatch = tuple[Callable[[TrainState], Any], int | None]
+"""What to call with the state, and how many steps that is; None for one step whose metrics have no leading axis."""
+
+_STEPS = 64
+"""The most steps in a program: Ctrl-C and the metrics wait for its end."""
+_FEWEST = 8
+"""With fewer steps in a program, starting each by itself costs next to nothing."""
+_WORK = {"cpu": 2e10}
+"""The most multiplications in a program, a fraction of a second."""
+_WORK_ELSEWHERE = 2e13
+
+
+class Feed(Protocol):
+    """Cuts an epoch into dispatches."""
+
+    @property
+    def steps(self) -> int | None:
+        """Steps in an epoch, None if they are not counted yet."""
+        ...
+
+    def epoch(self, epoch: int) -> Iterator[Dispatch]:
+        """The dispatches of one epoch."""
+        ...
+
+
+class Single:
+    """One dispatch for every batch. Data come from the host."""
+
+    def __init__(self, step: Step, batches: Batches | Stream) -> None:
+        self._step = step
+        self._batches = batches
+
+    @property
+    def steps(self) -> int | None:
+        return self._batches.steps if isinstance(self._batches, Stream) else len(self._batches)
+
+    def epoch(self, epoch: int) -> Iterator[Dispatch]:
+        for batch in self._batches.epoch(epoch):
+            yield partial(_call, self._step, batch), None
+
+
+class Scanned:
+    """Many steps in one dispatch. Data live on the device, and the program gathers the rows of each batch."""
+
+    def __init__(self, program: Program, batches: Batches, device: Any, size: int) -> None:
+        self._program = program
+        self._batches = batches
+        self._data = jax.device_put(batches.data, device)
+        self._size = size
+
+    @property
+    def steps(self) -> int:
+        return len(self._batches)
+
+    def epoch(self, epoch: int) -> Iterator[Dispatch]:
+        for rows in self._chunks(self._batches.order(epoch).astype(np.int32)):
+            yield partial(_call, self._program, self._data, rows), len(rows)
+
+    def _chunks(self, order: np.ndarray) -> Iterator[np.ndarray]:
+        """The rows of each program, (steps, rows of a batch): nearly equal, then a smaller last batch."""
+        whole = len(order) // self._batches.batch_size
+        if whole:
+            batches = order[: whole * self._batches.batch_size].reshape(whole, -1)
+            yield from np.array_split(batches, -(-whole // self._size))
+        if whole < len(self._batches):
+            yield order[None, whole * self._batches.batch_size :]
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """`function` with the state, which comes last, in front."""
+    *others, state = arguments
+    return function(state, *others)
+
+
+@lru_cache(maxsize=16)
+def scanned(step: Step) -> Program:
+    """A program that trains on the rows that each line of `order` lists."""
+
+    def steps(state: TrainState, data: PyTree, order: Array) -> tuple[TrainState, Metrics]:
+        return jax.lax.scan(lambda state, rows: step(state, _gathered(data, rows)), state, order)
+
+    return jax.jit(steps, donate_argnums=0)
+
+
+@lru_cache(maxsize=16)
+def mapped(step: Step) -> Program:
+    """A program that evaluates the rows that each line of `order` lists."""
+
+    def steps(state: TrainState, data: PyTree, order: Array) -> Metrics:
+        return jax.lax.map(lambda rows: step(state, _gathered(data, rows)), order)
+
+    return jax.jit(steps)
+
+
+def _gathered(data: PyTree, rows: Array) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)
+
+
+def feed(
+    where: str,
+    step: Step,
+    many: Callable[[Step], Program],
+    batches: Batches | Stream,
+    state: TrainState,
+    size: int | None,
+) -> Feed:
+    """Choose how the steps go out, and log why.
+
+    Args:
+        where: what the log calls these steps.
+        step: the compiled step.
+        many: `scanned` or `mapped`.
+        batches: where the batches come from.
+        state: a state, for its shapes and its device.
+        size: the most steps in a program; None to choose.
+    """
+    if isinstance(batches, Stream):
+        size, reason = 1, "the batches come from an iterable"
+    elif size is None:
+        size, reason = _steps_in_a_program(step, batches, state)
+    else:
+        reason = "so the caller chose"
+    if isinstance(batches, Stream) or size == 1:
+        _log.info("%s: single steps: %s", where, reason)
+        return Single(step, batches)
+    _log.info("%s: up to %d steps in a program: %s", where, size, reason)
+    return Scanned(many(step), batches, next(iter(state.step.devices())), size)
+
+
+def _steps_in_a_program(step: Any, batches: Batches, state: TrainState) -> tuple[int, str]:
+    """How many steps one program should have, and why."""
+    devices = {device for leaf in jax.tree.leaves(state) for device in leaf.devices()}
+    if len(devices) > 1:
+        return 1, "the state is spread over several devices"
+    (device,) = devices
+    if len(batches) == 1:
+        return 1, "an epoch has no more"
+    stored = sum(leaf.nbytes for leaf in jax.tree.leaves(batches.data))
+    memory = (device.memory_stats() or {}).get("bytes_limit")
+    if memory is not None and stored > memory / 4:
+        return 1, f"the data take {stored / memory:.0%} of the device's memory"
+    rows = batches.batch_size
+    batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), batches.data)
+    work, convolves = _work(step.trace(state, batch).jaxpr)
+    if convolves and device.platform == "cpu":
+        return 1, "convolutions are slow inside a loop on a CPU"
+    size = min(_STEPS, len(batches), int(_WORK.get(device.platform, _WORK_ELSEWHERE) // max(work, 1)))
+    if size < min(_FEWEST, len(batches)):
+        return 1, f"a step of {work:.1g} multiplications is long enough by itself"
+    return size, "small steps would wait for the host"
+
+
+def _work(program: ClosedJaxpr | Jaxpr) -> tuple[float, bool]:
+    """The multiplications of all matrix products in a program, each loop counted once, and whether it convolves."""
+    work, convolves = 0.0, False
+    for equation in program.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left: Any = equation.invars[0].aval
+            product: Any = equation.outvars[0].aval
+            work += float(math.prod(product.shape) * math.prod(left.shape[axis] for axis in contracted))
+        convolves |= equation.primitive.name == "conv_general_dilated"
+        for inner in jaxprs_in_params(equation.params):
+            more, also = _work(inner)
+            work, convolves = work + more, convolves or also
+    return work, convolves
+
+
+def kept(make: Callable[[LossFn], Any], loss_fn: LossFn, batch_size: int | None) -> Any:
+    """The step of a function, compiled before if there is one: the second of two equal calls of `fit` compiles nothing.
+
+    Args:
+        make: `make_train_step` or `make_eval_step`.
+        loss_fn: its argument. The functions of the last calls are kept alive.
+        batch_size: each has a step, and with it a memory of the shapes that the step warns about.
+    """
+    return _kept(make, loss_fn, batch_size) if isinstance(loss_fn, Hashable) else make(loss_fn)
+
+
+@lru_cache(maxsize=16)
+def _kept(make: Callable[[LossFn], Any], loss_fn: LossFn, batch_size: int | None) -> Any:
+    return make(loss_fn)

@@ -1,0 +1,115 @@
+"""Metrics and predictions over whole data sets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxtrain._ground.checks import check_integer
+from jaxtrain.train.data import Batches, on_host
+from jaxtrain.train.dispatch import Feed, Single, kept
+from jaxtrain.train.metrics import Totals
+from jaxtrain.train.sources import Source, Stream, are_arrays
+from jaxtrain.train.state import TrainState, check_state
+from jaxtrain.train.step import EvalStep
+
+
+def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size: int = 1024) -> dict[str, float]:
+    """Average the metrics of an evaluation step over a data set.
+
+    Args:
+        eval_step: an evaluation step from `make_eval_step`.
+        state: the state to evaluate. It does not change.
+        data: a pytree of arrays with a common number of rows, or batches, see `fit`.
+        batch_size: rows in a batch of arrays, at least 1; with fewer rows, they are all in one batch. Default 1024.
+
+    Returns:
+        The average of each metric over all examples, as Python floats.
+
+    Raises:
+        TypeError: if `state` is not a `TrainState`, or something in `data` is not an array of numbers.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, or `batch_size` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> eval_step = train.make_eval_step(lambda model, batch: {"mean": model(batch)})
+        >>> train.evaluate(eval_step, state, np.arange(5, dtype=np.float32), batch_size=2)
+        {'mean': 2.0}
+
+    PyTorch: the loop under `model.eval()` and `torch.no_grad()`.
+    """
+    if not callable(eval_step) or not isinstance(state, TrainState):
+        raise TypeError(
+            f"evaluate: expected an evaluation step, a TrainState and data, got {type(eval_step).__name__}, "
+            f"{type(state).__name__} and {type(data).__name__}; call evaluate(eval_step, state, data)"
+        )
+    check_state("evaluate", state)
+    check_integer("evaluate", "batch_size", batch_size, 1)
+    return metrics_of(Single(eval_step, held_out("evaluate: data", data, batch_size)), state)
+
+
+def predict(
+    state: TrainState, function: Callable[[Any, Any], PyTree], data: Source, *, batch_size: int = 1024
+) -> PyTree:
+    """Apply a function of the model to a data set, in evaluation mode.
+
+    Args:
+        state: the state whose model predicts. It does not change.
+        function: `function(model, batch)` returns an array, or a pytree of arrays, with one row for each example.
+        data: a pytree of arrays with a common number of rows, or batches, see `fit`.
+        batch_size: rows in a batch of arrays, at least 1. Default 1024.
+
+    Returns:
+        The rows of all batches, in order, as NumPy arrays.
+
+    Raises:
+        TypeError: if `state` is not a `TrainState`, or something in `data` is not an array of numbers.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, or `batch_size` is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Dropout(0.5, rngs=nnx.Rngs(0)), optax.sgd(0.1))
+        >>> train.predict(state, lambda model, x: model(2 * x), np.arange(5), batch_size=2)
+        array([0, 2, 4, 6, 8], dtype=int32)
+
+    PyTorch: `torch.cat([model(x) for x in loader])` under `model.eval()` and `torch.no_grad()`.
+    """
+    check_state("predict", state)
+    check_integer("predict", "batch_size", batch_size, 1)
+    step = kept(_make_predict_step, function, batch_size)
+    parts = [step(state, batch) for batch in held_out("predict: data", data, batch_size).epoch(0)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(parts))
+
+
+def _make_predict_step(function: Callable[[Any, Any], PyTree]) -> Callable[[TrainState, PyTree], PyTree]:
+    @jax.jit
+    def predict_step(state: TrainState, batch: PyTree) -> PyTree:
+        model = state.blueprint.module(state.params, state.model_state, state.key, state.step, train=False)
+        return function(model, batch)
+
+    return predict_step
+
+
+def held_out(where: str, data: Source, batch_size: int) -> Batches | Stream:
+    """Batches for evaluation: those of an iterable; of arrays in order, and a single one if there are few rows."""
+    if not are_arrays(data):
+        return Stream(where, data)
+    arrays, rows = on_host(where, data)
+    return Batches(arrays, min(batch_size, rows))
+
+
+def metrics_of(feed: Feed, state: TrainState) -> dict[str, float]:
+    """The averages over one pass through a feed of evaluation steps."""
+    totals = Totals()
+    for dispatch, steps in feed.epoch(0):
+        totals.add(dispatch(state), steps)
+    return totals.finish()

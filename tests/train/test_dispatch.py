@@ -1,0 +1,146 @@
+"""How steps go out: the same numbers in one program or in many, and nothing compiled twice."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxtrain import losses, nn, optim
+from jaxtrain.train import TrainState, fit
+
+
+def run(net, size, state=None, **changes):
+    settings = {"epochs": 3, "batch_size": 8, "validation": net.batch, "progress": False, **changes}
+    return fit(state or net.state, net.loss_fn, net.batch, steps_per_dispatch=size, **settings)
+
+
+@pytest.mark.parametrize("batch_size", [6, 7, 8, 40])
+def test_many_steps_in_a_program_are_single_steps_to_rounding(net, batch_size):
+    single, history = run(net, 1, batch_size=batch_size)
+    for size in (2, 4, 64):
+        state, again = run(net, size, batch_size=batch_size)
+        assert int(state.step) == int(single.step)
+        for one, other in zip(jax.tree.leaves(state.params), jax.tree.leaves(single.params), strict=True):
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
+        assert list(again) == list(history)
+        for name in history:
+            np.testing.assert_allclose(again[name], history[name], rtol=1e-5)
+
+
+def test_a_run_repeats_itself_bit_for_bit(net, assert_same):
+    assert_same(run(net, None)[0], run(net, None)[0])
+
+
+def test_drop_last_in_programs(net):
+    state, _ = run(net, 3, batch_size=6, drop_last=True)
+    assert int(state.step) == 3 * 6
+
+
+def test_the_second_of_two_equal_runs_compiles_nothing(net):
+    traces = []
+
+    def loss_fn(model, batch):
+        traces.append(1)
+        return net.loss_fn(model, batch)
+
+    optimizer = optim.adam()
+    for expected in (4, 4, 8):
+        for size in (None, 1):
+            if expected == 8:  # another optimizer is another program
+                optimizer = optim.adam() if size is None else optimizer
+            fit(
+                TrainState.create(net.Net(seed=expected), optimizer),
+                loss_fn,
+                net.batch,
+                validation=net.batch,
+                epochs=2,
+                batch_size=16,
+                steps_per_dispatch=size,
+                progress=False,
+            )
+        # Training and validation, whole and last batches; a step alone and in a program is traced once.
+        assert len(traces) == expected
+
+
+def test_equal_modules_share_a_blueprint(net):
+    optimizer = optim.adam()
+    first, second = (TrainState.create(net.Net(seed=seed), optimizer).blueprint for seed in (0, 1))
+    assert first is second
+    assert TrainState.create(net.Net(), optim.adam()).blueprint is not first
+    assert TrainState.create(nn.Linear(4, 3, rngs=nnx.Rngs(0)), optimizer).blueprint is not first
+
+
+def test_a_module_that_cannot_be_compared_gets_its_own():
+    class Labelled(nnx.Module):
+        def __init__(self):
+            self.w = nnx.Param(jnp.ones(()))
+            self.names = nnx.static({1, 2})
+
+    optimizer = optim.sgd()
+    first, second = (TrainState.create(Labelled(), optimizer).blueprint for _ in range(2))
+    assert first is not second
+
+
+class Convolved(nnx.Module):
+    def __init__(self):
+        self.conv = nn.Conv(1, 2, kernel_size=(3, 3), rngs=nnx.Rngs(0))
+
+    def __call__(self, x):
+        return self.conv(x).mean((1, 2))
+
+
+def images(rows):
+    return np.ones((rows, 6, 6, 1), np.float32), np.zeros(rows, np.int32)
+
+
+def classify(model, batch):
+    return losses.cross_entropy(model(batch[0]), batch[1])
+
+
+def test_how_steps_go_out_is_logged(net, caplog):
+    caplog.set_level(logging.INFO, "jaxtrain")
+
+    def said(state, data, **changes):
+        caplog.clear()
+        fit(state, classify, data, epochs=1, progress=False, **changes)
+        return [record.getMessage() for record in caplog.records if record.getMessage().startswith("fit")]
+
+    state = net.state
+    rows = tuple(leaf[:32] for leaf in net.batch)
+    assert said(state, rows, batch_size=2, validation=rows) == [
+        "fit: up to 16 steps in a program: small steps would wait for the host",
+        "fit: validation: up to 16 steps in a program: small steps would wait for the host",
+    ]
+    assert said(state, rows, batch_size=32) == ["fit: single steps: an epoch has no more"]
+    assert said(state, rows, batch_size=2, steps_per_dispatch=4) == [
+        "fit: up to 4 steps in a program: so the caller chose"
+    ]
+    assert said(state, [rows]) == ["fit: single steps: the batches come from an iterable"]
+    convolved = TrainState.create(Convolved(), optim.sgd())
+    assert said(convolved, images(4), batch_size=2) == [
+        "fit: single steps: convolutions are slow inside a loop on a CPU"
+    ]
+    everywhere = jax.device_put(state, jax.sharding.NamedSharding(jax.make_mesh((8,), ("data",)), jax.P()))
+    assert said(everywhere, rows, batch_size=8) == ["fit: single steps: the state is spread over several devices"]
+
+
+def test_large_steps_go_out_one_by_one(monkeypatch, net, caplog):
+    from jaxtrain.train import dispatch
+
+    caplog.set_level(logging.INFO, "jaxtrain")
+    monkeypatch.setitem(dispatch._WORK, "cpu", 1.0)
+    run(net, None, epochs=1)
+    assert "multiplications is long enough by itself" in caplog.text
+
+
+def test_multiplications_are_counted():
+    from jaxtrain.train.dispatch import _work
+
+    def product(x, y):
+        return jax.lax.map(lambda x: jnp.einsum("bij,bjk->bik", x, y), jnp.stack([x] * 9))
+
+    program = jax.make_jaxpr(product)(jnp.ones((2, 3, 5)), jnp.ones((2, 5, 7)))
+    assert _work(program) == (2 * 3 * 5 * 7, False)
