@@ -1,6 +1,6 @@
 """The states of all element-wise optimizers: their common fields, their scalars, their buffers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeAlias
 
 import jax
@@ -71,9 +71,12 @@ def buffer_names(state_type: Any) -> tuple[str, ...]:
     return tuple(field for field in state_type._fields if field not in (*COMMON, *scalar_names(state_type)))
 
 
-def by_name(leaves: list[Buffers], structure: Structure) -> dict[str, Any]:
-    """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer."""
-    names = {name for buffers in leaves for name in buffers}
+def by_name(leaves: list[Buffers], structure: Structure, every: Collection[str]) -> dict[str, Any]:
+    """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer.
+
+    Without leaves there is an empty tree for `every` name.
+    """
+    names = {name for buffers in leaves for name in buffers} if leaves else every
     return {name: structure.unflatten([buffers.get(name) for buffers in leaves]) for name in names}
 
 
