@@ -13,7 +13,6 @@ Exits non-zero if the float64 curves are not the same or the float32 ones part i
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +26,7 @@ import torch
 from flax import nnx
 from sklearn.datasets import load_digits
 
-from jaxtrain import losses, nn, optim
+from jaxtrain import interop, losses, nn, optim
 from jaxtrain.train import Batches, TrainState, make_train_step
 
 WIDTH, KEEP, RATE, BATCH = 128, 0.8, 1e-3, 64
@@ -81,16 +80,6 @@ def new_twin(seed: int, activation: str) -> TorchNet:
     return TorchNet(activation)
 
 
-def parameters_of(twin: TorchNet) -> dict[str, dict[str, jax.Array]]:
-    """Its parameters, arranged as in `Net`."""
-    parameters: dict[str, dict[str, jax.Array]] = {}
-    for name, parameter in twin.named_parameters():
-        layer, _, kind = name.partition(".")
-        values = jnp.array(parameter.detach().numpy())
-        parameters.setdefault(layer, {})["kernel" if values.ndim == 2 else kind] = values.T
-    return parameters
-
-
 def train_torch(dtype: str, seed: int, epochs: int, activation: str) -> np.ndarray:
     """The loss of every step in PyTorch."""
     kind = getattr(torch, dtype)
@@ -118,8 +107,7 @@ def jaxtrain_runs(dtype: str, seeds: range, epochs: int, activation: str) -> lis
         fresh = jax.tree.map(cast, TrainState.create(Net(activation, nnx.Rngs(0)), optim.adam(RATE)))
         step = make_train_step(loss_fn)
         for seed in seeds:
-            state = jax.tree.map(jnp.copy, fresh)
-            state = dataclasses.replace(state, params=jax.tree.map(cast, parameters_of(new_twin(seed, activation))))
+            state = interop.load_state_dict(jax.tree.map(jnp.copy, fresh), new_twin(seed, activation).state_dict())
             curve = []
             for x, y, *masks in batches(epochs):
                 state, metrics = step(state, (x.astype(dtype), y, *(mask.astype(dtype) for mask in masks)))

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # PyTorch is imported only by what executes it: `parity.speed` also runs where it is not installed.
     if name in {"check_layer", "check_loss", "check_optimizer", "check_schedule"}:
-        from parity import check
-
+        try:
+            from parity import check
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            raise ModuleNotFoundError(
+                f"{name}: expected PyTorch to be installed, found none; install it with: pip install '.[parity]'",
+                name="torch",
+            ) from error
         return getattr(check, name)
     raise AttributeError(f"module 'parity' has no attribute {name!r}")

@@ -29,7 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="" if given else _overview(),
         formatter_class=RawDescriptionHelpFormatter,
     )
-    command = import_module(module)
+    try:
+        command = import_module(module)
+    except ModuleNotFoundError as error:
+        if (missing := (error.name or "").partition(".")[0]) in {"jaxtrain", "parity"}:
+            raise
+        parser.error(f"expected {missing} to be installed, found none; install it with: pip install '.[parity]'")
     command.add_arguments(parser)
     options = parser.parse_args(rest)
     try:

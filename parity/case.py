@@ -1,7 +1,7 @@
 """A case: one configuration of one component, its PyTorch counterpart, and the bugs that it must catch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -9,9 +9,13 @@ from typing import Any, ClassVar, Self
 import jax
 import numpy as np
 
-from parity.precision import Draw, PrecisionVerdict
+from parity.draws import numbers
+from parity.judge import judge
+from parity.precision import Draw
+from parity.references.missing_kernels import Float32WhereMissing
+from parity.references.rounded_operations import RoundedOperations
 from parity.trace import Quantity, Trace
-from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Difference, Measurement, formula_verdict
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Measurement
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Case(ABC):
         precision_factor: largest float32 error, relative to PyTorch's own.
         precision: the dtype of the second verdict.
         reason: why a limit is wider than usual; printed in the report.
+        right_is_enough: whether an error may also be as large as PyTorch's in float64 with a rounding to the precision
+            after every operation. That is right, but PyTorch's own kernels are often more exact.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
             square of few errors can be over its limit by chance, so there are more draws until it is below.
         formula_only: quantities without a precision verdict.
@@ -48,6 +54,7 @@ class Case(ABC):
     precision_factor: float = PRECISION_FACTOR
     precision: str = "float32"
     reason: str = ""
+    right_is_enough: bool = False
 
     draws: ClassVar[tuple[int, ...]] = (4, 16, 64)
     formula_only: ClassVar[Collection[Quantity]] = ()
@@ -85,10 +92,9 @@ class Case(ABC):
 
     @cached_property
     def torch_rounded(self) -> Trace:
-        try:
+        """PyTorch's results in the case's precision."""
+        with Float32WhereMissing(self.precision):
             return self.run_torch(self.precision)
-        except NotImplementedError:  # PyTorch lacks some kernels in half precision, and is then taken to be exact.
-            return self.truth
 
     @cached_property
     def measurement(self) -> Measurement:
@@ -99,30 +105,33 @@ class Case(ABC):
         """Both verdicts on an implementation; the second is skipped if the first fails, or if `formula_only`."""
         with jax.enable_x64(True):
             found = self.run_ours(ours, "float64")
-        # A borrowed defect may lack what the subject must have, such as a state under PyTorch's name.
-        truth = {quantity: values for quantity, values in self.truth.items() if quantity in found}
         if ours is self.ours and (missing := [str(name) for name in self.truth if name not in found]):
             raise AssertionError(f"{self.name}: expected ours to have PyTorch's {missing}, got {list(map(str, found))}")
-        formula, difference = formula_verdict(found, truth, self.units(truth), self.formula_limit)
-        if difference or formula_only:
-            return Measurement(formula, np.nan, np.nan, difference)
-        return Measurement(formula, *self._precision(ours, truth.keys()))
-
-    def _precision(self, ours: Any, compared: Collection[Quantity]) -> tuple[float, float, Difference | None]:
-        """The second verdict, after as many draws as it takes."""
-        verdict = PrecisionVerdict(self.precision_factor, self.precision)
-        for number in range(self.draws[-1]):
-            verdict.add(self._draw(number, ours, compared))
-            if number + 1 in self.draws and verdict.result()[-1] is None:
+        # A borrowed defect may lack what the subject must have, such as a state under PyTorch's name.
+        truth = {quantity: values for quantity, values in self.truth.items() if quantity in found}
+        draws = [Draw(truth=truth, units=self.units(truth), ours64=found)]
+        measurement = self._judge(draws)
+        for enough in () if formula_only or not measurement.passed else numbers(self.draws):
+            draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
+            measurement = self._judge(draws)
+            if measurement.passed:
                 break
-        return verdict.result()
+        return measurement
+
+    def _judge(self, draws: Sequence[Draw]) -> Measurement:
+        return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
 
     def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
+        """The results of both sides in low precision, as far as they are compared."""
         case = self.redrawn(number) if number else self
         with jax.enable_x64(False):
             found = case.run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
-        return Draw(found, case.torch_rounded, truth, case.units(truth))
+        moved = None
+        if self.right_is_enough:
+            with RoundedOperations(self.precision, number):
+                moved = case.run_torch("float64")
+        return Draw(truth=truth, units=case.units(truth), ours=found, torch=case.torch_rounded, moved=moved)
 
     def catches(self, defect: str) -> bool:
         """Whether the planted defect fails a verdict."""

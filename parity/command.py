@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from parity import deviations, report
+from parity import deviations, draws, report, seeds
 from parity.cases import all_cases
 from parity.markdown import write_markdown
-from parity.options import add_json, add_markdown, add_names, add_processes, named
+from parity.options import add_drawing, add_json, add_markdown, add_names, add_processes, at_least_one, named
 from parity.runner import run_all
 
 
@@ -19,12 +19,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The options of this command."""
     add_names(parser, "cases")
     add_processes(parser, "cases")
+    add_drawing(parser)
+    parser.add_argument(
+        "--seeds",
+        type=at_least_one,
+        metavar="N",
+        help="run all with the seeds 0 to N-1, each with one thread and several, with AVX2 and all instruction sets",
+    )
     add_json(parser)
     add_markdown(parser, "the tables of components and of deviations")
 
 
 def main(options: Namespace) -> int:
     """Print the table of cases; 1 if any fails."""
+    if options.seeds:
+        return seeds.main(options)
+    draws.use(draws.Drawing(options.seed, options.draws))
     cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
     console = Console(width=None if sys.stdout.isatty() else 160)
     running = run_all(cases, options.processes)

@@ -1,6 +1,7 @@
 """The random numbers of the cases: where they come from, and further draws of the same inputs."""
 
 import sys
+from dataclasses import dataclass
 
 import ml_dtypes
 import numpy as np
@@ -8,31 +9,48 @@ import numpy as np
 GOLDEN = (5**0.5 - 1) / 2
 
 
-class _Seed:
-    """The number that is added to every seed of this process."""
+@dataclass(frozen=True)
+class Drawing:
+    """How the cases of a process draw their inputs.
 
-    start = 0
+    Attributes:
+        seed: what is added to every seed.
+        number: how many draws the precision verdict takes; None for as many as it needs.
+    """
+
+    seed: int = 0
+    number: int | None = None
 
 
-def start_at(seed: int) -> None:
-    """Shift the seeds of all cases by a number.
+class _Process:
+    drawing = Drawing()
+
+
+def use(drawing: Drawing) -> None:
+    """Let all cases of this process draw so.
 
     Raises:
-        RuntimeError: if tables of cases are imported, which have drawn their inputs.
+        RuntimeError: if tables of cases have drawn their inputs with another seed.
     """
-    if seed != _Seed.start and any(name.startswith("parity.cases.") for name in sys.modules):
-        raise RuntimeError("start_at: expected no tables of cases yet, got some imported; call it first in the process")
-    _Seed.start = seed
+    if drawing.seed != _Process.drawing.seed and any(name.startswith("parity.cases.") for name in sys.modules):
+        raise RuntimeError("use: expected no tables of cases yet, got some imported; call it first in the process")
+    _Process.drawing = drawing
 
 
-def start() -> int:
-    """By how much the seeds are shifted."""
-    return _Seed.start
+def in_use() -> Drawing:
+    """How the cases of this process draw."""
+    return _Process.drawing
+
+
+def numbers(usual: tuple[int, ...]) -> tuple[int, ...]:
+    """After how many draws a verdict is given: as usual, or after the number in use; one draw stays one."""
+    number = _Process.drawing.number
+    return usual if number is None or usual == (1,) else (number,)
 
 
 def generator(seed: int) -> np.random.Generator:
     """Random numbers for a table of cases."""
-    return np.random.default_rng(seed + _Seed.start)
+    return np.random.default_rng(seed + _Process.drawing.seed)
 
 
 def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
@@ -48,6 +66,6 @@ def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
     fractions = np.abs(np.frexp(array.astype(np.float64))[0])
     with np.errstate(invalid="ignore"):
         few_bits = np.modf(fractions * 2.0 ** ((info.nmant + 1) // 2))[0] == 0
-        chance = np.modf(fractions * 2.0**info.nmant * ((number + _Seed.start) * GOLDEN % 1))[0]
+        chance = np.modf(fractions * 2.0**info.nmant * ((number + _Process.drawing.seed) * GOLDEN % 1))[0]
     others = (array * (1 - chance / 4)).astype(info.dtype).astype(array.dtype)
     return np.where(few_bits, array, others)

@@ -16,7 +16,15 @@ def add_names(parser: ArgumentParser, what: str) -> None:
 def add_processes(parser: ArgumentParser, what: str) -> None:
     """How many subjects a command runs at a time: `options.processes`."""
     parser.add_argument(
-        "--processes", type=_at_least_one, default=1, metavar="N", help=f"run N {what} at a time (default: 1)"
+        "--processes", type=at_least_one, default=1, metavar="N", help=f"run N {what} at a time (default: 1)"
+    )
+
+
+def add_drawing(parser: ArgumentParser) -> None:
+    """How the cases draw their inputs: `options.seed` and `options.draws`."""
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draw other inputs: N is added to every seed")
+    parser.add_argument(
+        "--draws", type=at_least_one, metavar="N", help="judge precision after N draws (default: as many as it takes)"
     )
 
 
@@ -43,7 +51,7 @@ def named(items: Iterable[Item], names: Sequence[str], what: str, name_of: Calla
     return [item for item in items if not names or any(name in name_of(item) for name in names)]
 
 
-def _at_least_one(text: str) -> int:
+def at_least_one(text: str) -> int:
     if int(text) < 1:
         raise ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return int(text)

@@ -57,13 +57,13 @@ def run_all(cases: Sequence[Case], processes: int = 1) -> Iterator[Result]:
 
 
 def workers(processes: int) -> ProcessPoolExecutor:
-    """Processes in each of which PyTorch keeps to one core, and which draw the same inputs as this one."""
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_prepare, initargs=(draws.start(),))
+    """Processes in each of which PyTorch keeps to one core, and which draw inputs as this one does."""
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_prepare, initargs=(draws.in_use(),))
 
 
-def _prepare(seed: int) -> None:
+def _prepare(drawing: draws.Drawing) -> None:
     torch.set_num_threads(1)
-    draws.start_at(seed)
+    draws.use(drawing)
 
 
 def _run_named(name: str) -> tuple[Measurement, tuple[str, ...]]:

@@ -42,6 +42,7 @@ class Difference:
         dtype: of our value.
         measure: what `error` and `limit` are; those of a mean square belong to all that shares a unit, and the element
             is the worst of it.
+        source: which inputs it was, if there are several.
     """
 
     quantity: Quantity
@@ -53,9 +54,10 @@ class Difference:
     limit: float
     dtype: str
     measure: str = "error"
+    source: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.quantity}{list(self.index) if self.index else ''}"
+        place = f"{f'{self.source}: ' if self.source else ''}{self.quantity}{list(self.index) if self.index else ''}"
         at = "" if self.step is None else f" at step {self.step}"
         ulp = f"{ulp_distance(self.ours, self.torch, self.dtype):.3g} {self.dtype} ulp apart"
         error = f"{self.measure} {self.error:.3g}, limit {self.limit:.3g}"

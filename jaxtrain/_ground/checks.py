@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
@@ -59,6 +60,26 @@ def check_scalar(
         raise ValueError(f"{where}: {name} must be one number, got an array of shape {np.shape(value)}")
 
 
+def check_number(
+    where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, **ends: bool
+) -> None:
+    """`check_scalar` of what cannot be a schedule."""
+    if callable(value) and not hasattr(value, "__jax_array__"):  # A variable of NNX can be called.
+        raise TypeError(
+            f"{where}: {name} must be a number, not a schedule or function, got {value!r}; call it first, or let "
+            "optax.inject_hyperparams do so at every update"
+        )
+    if value is None or isinstance(value, str | bytes):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
+    check_scalar(where, name, value, low, high, **ends)
+
+
+def check_flag(where: str, name: str, value: Any) -> None:
+    """Raise unless `value` is True or False; a string such as "False" would count as true."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{where}: {name} must be True or False, got {value!r}")
+
+
 def check_length(where: str, name: str, value: Any, length: int) -> tuple[Any, ...]:
     """`value` as a tuple; raise unless it is a sequence or an array of `length` elements."""
     elements = tuple(value) if np.iterable(value) and not isinstance(value, str) else None
@@ -75,13 +96,15 @@ def check_choice(where: str, name: str, value: Any, choices: Collection[Any]) ->
         raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
-def check_integer(where: str, name: str, value: Any, low: int, high: float = math.inf) -> int:
-    """`value` as an `int`; raise unless it is an integer (and no bool) from `low` to `high`."""
+def check_integer(where: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
+    """`value` as an `int`; raise unless it is an integer (and not a bool) from `low` to `high`."""
     if isinstance(value, Tracer):
         raise TypeError(
             f"{where}: {name} must be an integer that is known when the program is traced, got {value}; name it in "
             "static_argnames of jax.jit, or in static_args of optax.inject_hyperparams"
         )
+    if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0:
+        value = value[()].item()
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"{where}: {name} must be an integer, got {value!r}")
     if not low <= value <= high:

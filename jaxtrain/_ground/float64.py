@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike, DTypeLike
 
@@ -19,6 +20,25 @@ from jax.typing import ArrayLike, DTypeLike
 def as_float64(value: ArrayLike) -> jax.Array:
     """`value` as a float64 array; inside `in_float64` only."""
     return lax.convert_element_type(value, jnp.float64)
+
+
+def returned_number(where: str, name: str, source: str, value: Any, way_out: str = "") -> jax.Array:
+    """`value`, which the user's function `source` returned, as a float64 scalar; inside `in_float64` only.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is an array with axes.
+    """
+    message = f"{where}: {name} must be one number, but {source} returned"
+    if hasattr(value, "__jax_array__"):  # A variable of NNX.
+        value = jnp.asarray(value)
+    if not isinstance(value, int | float | np.generic | np.ndarray | jax.Array) or np.issubdtype(
+        jnp.result_type(value), np.complexfloating
+    ):
+        raise TypeError(f"{message} {value!r}")
+    if jnp.ndim(value):
+        raise ValueError(f"{message} an array of shape {jnp.shape(value)}{way_out}")
+    return as_float64(jnp.asarray(value))
 
 
 def in_float64(function: Callable[..., Any], *args: Any, dtype: DTypeLike) -> Any:

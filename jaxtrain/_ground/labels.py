@@ -44,7 +44,7 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
 
     PyTorch: none; its parameter groups are lists that a script collects by hand from `model.named_parameters()`.
     """
-    patterns = {pattern: _compiled(pattern) for pattern in rules if pattern is not None}
+    patterns = {pattern: check_pattern("label_parameters", pattern) for pattern in rules if pattern is not None}
     unused, problems = set(patterns), []
 
     def label(path: str, _: Array) -> Label | None:
@@ -64,8 +64,16 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
     return labels
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def check_pattern(where: str, pattern: str) -> re.Pattern[str]:
+    """The pattern, compiled.
+
+    Raises:
+        TypeError: if it is not a string.
+        ValueError: if it is not a regular expression.
+    """
+    if not isinstance(pattern, str):
+        raise TypeError(f"{where}: expected regular expressions, got {pattern!r}")
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"label_parameters: expected regular expressions, got {pattern!r}: {error}") from None
+        raise ValueError(f"{where}: expected regular expressions, got {pattern!r}: {error}") from None

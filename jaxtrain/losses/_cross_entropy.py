@@ -7,7 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from jaxtrain._ground.axes import along_axis
+from jaxtrain._ground.axes import along_axis, entries
 from jaxtrain._ground.checks import is_concrete, is_zero
 from jaxtrain.losses._arguments import (
     as_class_weight,
@@ -123,13 +123,19 @@ def labels_of(where: str, input: Array, target: Array, weight: Array | None, ign
     if target.shape != input.shape[:axis] + input.shape[axis + 1 :]:
         raise ValueError(
             f"{where}: classes must have the shape of input {input.shape} without axis {axis}, got {target.shape};"
-            " probabilities must be floats"
+            f" {_way_out(input, target)}"
         )
     is_ignored = target == ignore_index
     is_class = (target >= 0) & (target < classes)
     safe = jnp.where(is_class, target, 0)
-    weights = jnp.ones_like(safe, input.dtype) if weight is None else weight[safe]
+    weights = jnp.ones_like(safe, input.dtype) if weight is None else entries(weight, safe)
     return Labels(safe, jnp.where(is_ignored, 0, jnp.where(is_class, weights, jnp.nan)), is_ignored)
+
+
+def _way_out(input: Array, target: Array) -> str:
+    if input.ndim > 1 and target.shape == input.shape[:1] + input.shape[2:]:
+        return "if the classes lie along axis 1, as in PyTorch, pass axis=1"
+    return "probabilities must be floats"
 
 
 def pick(values: Array, labels: Array, axis: int) -> Array:

@@ -292,7 +292,7 @@ def _list_loss(scores: Array, target: Array) -> tuple[Array, Array]:
         return loss + jnp.sum(excess), slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
 
     # One label at a time, without an array of all pairs.
-    return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros((), scores.dtype), jnp.zeros_like(scores)))
+    return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros_like(scores[0]), jnp.zeros_like(scores)))
 
 
 @_list_loss.defjvp

@@ -133,7 +133,8 @@ def _split(where: str, targets: Array, lengths: Array) -> tuple[Array, Array]:
 def _with_blanks(targets: Array, blank: int) -> Array:
     """The labels of each row with a blank before, between and after them."""
     batch, longest = targets.shape
-    return jnp.full((batch, 2 * longest + 1), blank, targets.dtype).at[:, 1::2].set(targets)
+    pairs = jnp.pad(targets[..., None], ((0, 0), (0, 0), (1, 0)), constant_values=blank)
+    return jnp.pad(pairs.reshape(batch, 2 * longest), ((0, 0), (0, 1)), constant_values=blank)
 
 
 def _alignments(emissions: Array, labels: Array, is_running: Array) -> Array:
@@ -155,7 +156,7 @@ def _alignments(emissions: Array, labels: Array, is_running: Array) -> Array:
         return jnp.where(is_running[:, None], _log_sum_or(-jnp.inf, arriving) + emission, alpha), None
 
     # Before the first frame every alignment is at the first blank.
-    start = jnp.full(labels.shape, -jnp.inf, emissions.dtype).at[:, 0].set(0)
+    start = jnp.where(jnp.arange(labels.shape[1]) == 0, jnp.zeros_like(emissions[0]), -jnp.inf)
     return lax.scan(advance, start, (emissions, is_running))[0]
 
 
@@ -175,7 +176,7 @@ def _log_sum_or(otherwise: float, terms: Array) -> Array:
 @jax.custom_jvp
 def _undefined(log_probs: Array, is_undefined: Array) -> Array:
     """0 for each sequence, with gradient NaN in the frames marked, of shape (time, batch)."""
-    return jnp.zeros(log_probs.shape[1], log_probs.dtype)
+    return jnp.zeros_like(log_probs[0, :, 0])
 
 
 @_undefined.defjvp

@@ -1,13 +1,16 @@
 """Checks and conversions of the layers' arrays."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxtrain._ground.axes import along_axis
+from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
 
 
@@ -78,11 +81,31 @@ def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.
 
 
 def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    """`normalized_shape` as a tuple; raise `ValueError` if it is empty."""
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape:
+    """`normalized_shape` as a tuple; raise unless it holds integers of at least 0, one or more."""
+    is_one = np.ndim(normalized_shape) == 0
+    sizes = (normalized_shape,) if is_one else tuple(normalized_shape)  # pyright: ignore[reportArgumentType]  # not one
+    if not sizes:
         raise ValueError(f"{where}: normalized_shape must name at least one axis, got {normalized_shape!r}")
-    return shape
+    return tuple(check_integer(where, "normalized_shape", size, 0) for size in sizes)
+
+
+def check_param_dtype(where: str, dtype: DTypeLike) -> None:
+    """Raise `TypeError` unless parameters of this dtype can be trained: integers would all start at zero."""
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{where}: param_dtype must be floating-point, got {jnp.dtype(dtype)}; use jnp.float32")
+
+
+def check_rngs(where: str, rngs: Any) -> None:
+    """Raise `TypeError` unless `rngs` holds random streams, or is one."""
+    if not isinstance(rngs, nnx.Rngs | nnx.RngStream):
+        raise TypeError(f"{where}: rngs must be random streams, got {rngs!r}; pass nnx.Rngs(0)")
+
+
+def check_flags(where: str, **flags: Any) -> None:
+    """Raise `TypeError` unless each flag is True or False: the string "False" would count as true."""
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{where}: {name} must be True or False, got {flag!r}")
 
 
 def check_trailing_shape(

@@ -6,7 +6,8 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_scalar
+from jaxtrain.nn._arrays import check_rngs
 from jaxtrain.nn._named import named
 
 
@@ -14,7 +15,11 @@ class RandomLayer(nnx.Module):
     """A layer that is random in training and the identity in evaluation."""
 
     def __init__(self, p: float | jax.Array = 0.5, *, rngs: nnx.Rngs | nnx.RngStream):
-        check_range(type(self).__name__, "p", p, 0.0, 1.0)
+        where = type(self).__name__
+        check_scalar(where, "p", p, 0.0, 1.0)
+        if callable(p) and not hasattr(p, "__jax_array__"):
+            raise TypeError(f"{where}: p must be a number, got {p!r}; layers take no schedules, so call it first")
+        check_rngs(where, rngs)
         self.p = p
         self.deterministic = False
         self.rngs = (rngs["dropout"] if isinstance(rngs, nnx.Rngs) else rngs).fork()

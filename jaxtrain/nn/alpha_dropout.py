@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.axes import other_axes
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.nn._arrays import as_floating, channel_axis
@@ -58,7 +58,7 @@ def alpha_dropout(
     Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("alpha_dropout", input)
-    check_range("alpha_dropout", "p", p, 0.0, 1.0)
+    check_scalar("alpha_dropout", "p", p, 0.0, 1.0)
     return _saturate("alpha_dropout", input, p, key) if training else input
 
 
@@ -107,7 +107,7 @@ def feature_alpha_dropout(
     Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
     input = as_floating("feature_alpha_dropout", input)
-    check_range("feature_alpha_dropout", "p", p, 0.0, 1.0)
+    check_scalar("feature_alpha_dropout", "p", p, 0.0, 1.0)
     shared = other_axes(input.ndim, 0, channel_axis("feature_alpha_dropout", input, axis))
     return _saturate("feature_alpha_dropout", input, p, key, shared) if training else input
 

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
 from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
     as_kernel_size,
@@ -164,6 +164,9 @@ class Conv(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_groups("Conv", in_channels, out_channels, groups)
+        check_flags("Conv", bias=bias)
+        check_param_dtype("Conv", param_dtype)
+        check_rngs("Conv", rngs)
         check_choice("Conv", "padding_mode", padding_mode, ("zeros", "reflect", "replicate", "circular"))
         self.kernel_size = as_kernel_size("Conv", kernel_size)
         self.in_channels = in_channels

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.nn._arrays import as_floating
@@ -48,7 +48,7 @@ def dropout(
     https://jmlr.org/papers/v15/srivastava14a.html
     """
     input = as_floating("dropout", input)
-    check_range("dropout", "p", p, 0.0, 1.0)
+    check_scalar("dropout", "p", p, 0.0, 1.0)
     return drop("dropout", input, p, key) if training else input
 
 

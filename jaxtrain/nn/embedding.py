@@ -7,9 +7,11 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
+from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn import initializers
+from jaxtrain.nn._arrays import check_flags, check_param_dtype, check_rngs
 from jaxtrain.nn._named import named
 
 
@@ -65,7 +67,7 @@ def embedding(
     padding_idx = _from_front("embedding", padding_idx, num_embeddings)
     # A negative index would count from the end.
     index = jnp.where((input < 0) | (input >= num_embeddings), num_embeddings, input.astype(jnp.int32))
-    rows = jnp.take(weight, index, axis=0, mode="fill", fill_value=jnp.nan)
+    rows = entries(weight, index, mode="fill", fill_value=jnp.nan)
 
     returned, share = rows, jnp.ones(index.shape, rows.dtype)
     if max_norm is not None:
@@ -75,7 +77,7 @@ def embedding(
         returned = (rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)).astype(rows.dtype)
     if scale_grad_by_freq:
         look_ups = jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop")
-        share /= look_ups.at[index].get(mode="fill", fill_value=1)
+        share /= entries(look_ups, index, mode="fill", fill_value=1)
     if padding_idx is not None:
         share = jnp.where(index == padding_idx, 0, share)
     return _with_gradient(rows, returned, share[..., None])
@@ -137,6 +139,9 @@ class Embedding(nnx.Module):
     ):
         check_integer("Embedding", "num_embeddings", num_embeddings, 1)
         check_integer("Embedding", "embedding_dim", embedding_dim, 1)
+        check_flags("Embedding", scale_grad_by_freq=scale_grad_by_freq)
+        check_param_dtype("Embedding", param_dtype)
+        check_rngs("Embedding", rngs)
         if max_norm is not None:
             check_range("Embedding", "max_norm", max_norm, 0.0)
         check_range("Embedding", "norm_type", norm_type, 0.0, open_low=True)

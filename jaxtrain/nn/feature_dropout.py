@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.axes import other_axes
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_scalar
 from jaxtrain.nn._arrays import as_floating, channel_axis
 from jaxtrain.nn._random_layer import RandomLayer
 from jaxtrain.nn.dropout import drop
@@ -56,7 +56,7 @@ def feature_dropout(
     https://arxiv.org/abs/1411.4280
     """
     input = as_floating("feature_dropout", input)
-    check_range("feature_dropout", "p", p, 0.0, 1.0)
+    check_scalar("feature_dropout", "p", p, 0.0, 1.0)
     shared = other_axes(input.ndim, 0, channel_axis("feature_dropout", input, axis))
     return drop("feature_dropout", input, p, key, shared) if training else input
 

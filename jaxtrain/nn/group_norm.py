@@ -8,7 +8,16 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, channel_axis, check_channels, check_size, per_channel, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    channel_axis,
+    check_channels,
+    check_flags,
+    check_param_dtype,
+    check_size,
+    per_channel,
+    value,
+)
 from jaxtrain.nn._named import named
 from jaxtrain.nn._standardize import Over, standardize
 
@@ -134,6 +143,8 @@ class GroupNorm(nnx.Module):
         check_integer("GroupNorm", "num_groups", num_groups, 1)
         check_integer("GroupNorm", "num_channels", num_channels, 1)
         check_range("GroupNorm", "eps", eps, 0.0)
+        check_flags("GroupNorm", affine=affine, bias=bias)
+        check_param_dtype("GroupNorm", param_dtype)
         if num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups must divide num_channels, got {num_groups} groups and {num_channels} channels"

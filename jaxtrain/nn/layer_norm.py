@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
+from jaxtrain.nn._arrays import as_floating, as_shape, check_flags, check_param_dtype, check_trailing_shape, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._standardize import Over, standardize
 
@@ -109,6 +109,8 @@ class LayerNorm(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
     ):
         check_range("LayerNorm", "eps", eps, 0.0)
+        check_flags("LayerNorm", elementwise_affine=elementwise_affine, bias=bias)
+        check_param_dtype("LayerNorm", param_dtype)
         self.normalized_shape = as_shape("LayerNorm", normalized_shape)
         self.eps = eps
         affine = elementwise_affine

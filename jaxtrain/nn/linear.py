@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
 from jaxtrain.nn._named import named
 
 
@@ -105,6 +105,9 @@ class Linear(nnx.Module):
     ):
         check_integer("Linear", "in_features", in_features, 0)
         check_integer("Linear", "out_features", out_features, 0)
+        check_flags("Linear", bias=bias)
+        check_param_dtype("Linear", param_dtype)
+        check_rngs("Linear", rngs)
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         default_init = initializers.uniform(-bound, bound)
         self.in_features = in_features

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, as_shape, check_trailing_shape, value
+from jaxtrain.nn._arrays import as_floating, as_shape, check_flags, check_param_dtype, check_trailing_shape, value
 from jaxtrain.nn._named import named
 
 
@@ -104,6 +104,8 @@ class RMSNorm(nnx.Module):
     ):
         if eps is not None:
             check_range("RMSNorm", "eps", eps, 0.0)
+        check_flags("RMSNorm", elementwise_affine=elementwise_affine)
+        check_param_dtype("RMSNorm", param_dtype)
         self.normalized_shape = as_shape("RMSNorm", normalized_shape)
         self.eps = eps
         self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if elementwise_affine else None)

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
 from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
     as_kernel_size,
@@ -183,6 +183,9 @@ class ConvTranspose(nnx.Module):
         rngs: nnx.Rngs,
     ):
         check_groups("ConvTranspose", in_channels, out_channels, groups)
+        check_flags("ConvTranspose", bias=bias)
+        check_param_dtype("ConvTranspose", param_dtype)
+        check_rngs("ConvTranspose", rngs)
         self.kernel_size = as_kernel_size("ConvTranspose", kernel_size)
         self.in_channels = in_channels
         self.out_channels = out_channels

@@ -6,17 +6,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxtrain.optim._state import Structure, number_of_leaves
+from jaxtrain.optim._state import Buffers, Structure, number_of_leaves
 
 
 def check_floating(name: str, params: Any) -> None:
     """Raise `TypeError` unless every parameter is a floating point array."""
     for path, leaf in jax.tree.leaves_with_path(params):
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+        where = jax.tree_util.keystr(path) or "the root"
+        if not hasattr(leaf, "dtype"):
             raise TypeError(
-                f"{name}: expected floating point parameters, got {jnp.result_type(leaf)} at "
-                f"{jax.tree_util.keystr(path) or 'the root'}; keep such arrays out of the parameters, or mask them"
+                f"{name}: expected arrays as parameters, got {type(leaf).__name__} at {where}; convert numbers by "
+                "jax.tree.map(jnp.asarray, params), and keep everything else out of the parameters"
             )
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            way_out = (
+                "optax.contrib.split_real_and_imaginary makes two real arrays of a complex one"
+                if jnp.issubdtype(leaf.dtype, jnp.complexfloating)
+                else "keep such arrays out of the parameters, or mask them"
+            )
+            raise TypeError(f"{name}: expected floating point parameters, got {leaf.dtype} at {where}; {way_out}")
 
 
 def check_gradients(
@@ -25,11 +33,16 @@ def check_gradients(
     like: Sequence[jax.Array | None],
     structure: Structure,
     *,
-    takes_rows: bool = False,
+    rows: type | None = None,
 ) -> None:
     """Raise unless every gradient is a floating point array of the shape that is known, or None for none.
 
-    Gradients of single rows (`SparseRows`) have no shape; only where `takes_rows` says so may they come.
+    Args:
+        name: of the optimizer.
+        gradients: one for each parameter.
+        like: parameters or buffers with the shapes of the gradients; None where they are not known.
+        structure: the tree of the parameters.
+        rows: the type that gradients of single rows must have; None for dense gradients.
     """
     for index, (gradient, known) in enumerate(zip(gradients, like, strict=True)):
         if gradient is None:
@@ -37,7 +50,7 @@ def check_gradients(
         dtype = getattr(gradient, "dtype", None)
         floating = dtype is not None and jnp.issubdtype(dtype, jnp.floating)
         is_dense, shape = hasattr(gradient, "shape"), None if known is None else known.shape
-        if floating and (takes_rows if not is_dense else shape in (None, gradient.shape)):
+        if floating and (isinstance(gradient, rows) if rows else is_dense and shape in (None, gradient.shape)):
             continue
         path, _ = jax.tree.leaves_with_path(structure.unflatten(range(structure.num_leaves)))[index]
         where = jax.tree_util.keystr(path) or "the root"
@@ -45,6 +58,11 @@ def check_gradients(
             raise TypeError(
                 f"{name}: expected floating point gradients, got {dtype or type(gradient).__name__} at {where}; where "
                 "a parameter has no gradient, put None"
+            )
+        if rows:
+            raise TypeError(
+                f"{name}: expected a gradient of {rows.__name__}, got a dense one at {where}; dense gradients are for "
+                "adam, optax.partition gives each parameter its own optimizer"
             )
         if not is_dense:
             raise TypeError(
@@ -64,6 +82,17 @@ def check_number(name: str, gradients: int, step: jax.Array, trees: Iterable[Any
             f"{name}: got {gradients} gradients for {parameters} parameters; where a parameter has no "
             "gradient, put None in its place and call update(gradients, state, params)"
         )
+
+
+def check_shapes(name: str, parameters: Sequence[jax.Array | None], buffers: Sequence[Buffers]) -> None:
+    """Raise `ValueError` unless the buffers of a state have the shapes of the parameters, as far as these are given."""
+    for parameter, own in zip(parameters, buffers, strict=True):
+        for key, buffer in own.items():
+            if parameter is not None and buffer.shape != parameter.shape:
+                raise ValueError(
+                    f"{name}: expected a state for parameters of these shapes, got {key} of shape {buffer.shape} for a "
+                    f"parameter of shape {parameter.shape}; call init again"
+                )
 
 
 def check_state(name: str, state_type: Any, buffers: Collection[str], state: Any) -> None:

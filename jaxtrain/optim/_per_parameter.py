@@ -19,10 +19,10 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxtrain._ground.checks import is_zero
-from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.checks import check_flag, is_zero
+from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
-from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_state
+from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_shapes, check_state
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
 from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, number_of_leaves
 
@@ -45,7 +45,7 @@ def per_parameter(
     maximize: bool = False,
     decay: Literal["l2", "decoupled"] | None = None,
     reads_parameters: bool = False,
-    takes_rows: bool = False,
+    rows: type | None = None,
 ) -> optax.GradientTransformation:
     """An Optax transformation from the algorithm for one parameter.
 
@@ -69,14 +69,17 @@ def per_parameter(
         decay: how `weight_decay` acts: `"l2"` adds its multiple of the parameter to the gradient, `"decoupled"`
             subtracts its multiple of the parameter, times the learning rate, from the change.
         reads_parameters: whether `update` reads the parameter's value.
-        takes_rows: whether a gradient may be `SparseRows`.
+        rows: the type that gradients of single rows must have; None for dense gradients.
     """
+    check_flag(name, "maximize", maximize)
     given = checked(name, ranges, given)
     zeros = () if callable(buffers) else buffers
     names, first_scalars = buffer_names(state_type), scalars or {}
+    # A tree without leaves, such as the placeholder of `optax.tree.map_params`, has all buffers.
+    every = names if callable(buffers) else buffers
     if decay and is_zero(given["weight_decay"]):
         decay = None
-    needs = name if reads_parameters else f"the weight_decay of {name}" if decay else ""
+    needs_parameters = reads_parameters or decay is not None
 
     def first_buffers(parameter: jax.Array) -> Buffers:
         return buffers(parameter) if callable(buffers) else {key: jnp.zeros_like(parameter) for key in buffers}
@@ -101,11 +104,11 @@ def per_parameter(
         if maximize:
             gradient = -gradient
         if decay == "l2":
-            gradient = gradient + known.weight_decay * p
+            gradient = gradient + known.weight_decay * jnp.asarray(p, dtype)
         wide = dict.fromkeys(names) | {key: buffer.astype(dtype) for key, buffer in old.items()}
         change, new = update(gradient, p, namespace(wide), known)
         if decay == "decoupled":
-            change = change - known.decay * p
+            change = change - known.decay * jnp.asarray(p, dtype)
         return change.astype(kept), {key: buffer.astype(old[key].dtype) for key, buffer in new.items()}
 
     def init(params: optax.Params) -> Any:
@@ -117,13 +120,14 @@ def per_parameter(
             step=jnp.zeros((), jnp.int32),
             lr=in_float64(rate, count, dtype=default_float()),
             **{key: jnp.full((), value, default_float()) for key, value in first_scalars.items()},
-            **by_name([first_buffers(leaf) for leaf in leaves], structure),
+            **by_name([first_buffers(leaf) for leaf in leaves], structure, every),
         )
 
     def apply(updates: optax.Updates, state: Any, params: optax.Params | None = None) -> tuple[optax.Updates, Any]:
         check_state(name, state_type, zeros, state)
-        if params is None and needs:
-            raise ValueError(f"{needs} needs the parameters: call update(gradients, state, params)")
+        if params is None and needs_parameters:
+            reason = "" if reads_parameters else " for its weight_decay, which may be above 0"
+            raise ValueError(f"{name} needs the parameters{reason}: call update(gradients, state, params)")
         structure = jax.tree.structure(updates if params is None else params)
         gradients = structure.flatten_up_to(updates)
         parameters: list[Any] = [None] * len(gradients) if params is None else structure.flatten_up_to(params)
@@ -135,13 +139,16 @@ def per_parameter(
             next(iter(own.values()), None) if parameter is None else parameter
             for parameter, own in zip(parameters, old, strict=True)
         ]
-        check_gradients(name, gradients, like, structure, takes_rows=takes_rows)
+        check_gradients(name, gradients, like, structure, rows=rows)
+        if zeros:
+            check_shapes(name, parameters, old)
         dtypes = [_working_dtype(*pair) for pair in zip(gradients, parameters, strict=True)]
 
         # A parameter without a gradient neither moves nor counts the step. Without buffers the count is not used.
         present = np.array([gradient is not None for gradient in gradients])
         shared = bool(present.all()) or number_of_leaves(trees.values()) is None
-        step = state.step + (1 if shared else present.astype(np.int32))
+        following_step = optax.safe_increment(state.step)
+        step = following_step if shared else jnp.where(present, following_step, state.step)
         current = {key: getattr(state, key) for key in first_scalars}
         rounded = in_float64_for({*dtypes, default_float()}, numbers, state.count, step, current)
         following = {
@@ -167,7 +174,7 @@ def per_parameter(
             step=step,
             lr=rounded[default_float()]["lr"],
             **following,
-            **by_name(new, structure),
+            **by_name(new, structure, every),
         )
         return structure.unflatten(changes), state
 
@@ -181,4 +188,4 @@ def _own(value: jax.Array, index: int) -> jax.Array:
 
 def _working_dtype(gradient: jax.Array | None, parameter: jax.Array | None) -> jnp.dtype:
     """The dtype of a parameter's arithmetic: its own, but at least float32, as in PyTorch's kernels."""
-    return jnp.result_type(*(array.dtype for array in (gradient, parameter) if array is not None), np.float32)
+    return at_least_float32(*(array.dtype for array in (gradient, parameter) if array is not None))

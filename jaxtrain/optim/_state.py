@@ -1,6 +1,6 @@
 """The states of all element-wise optimizers: their common fields, their scalars, their buffers."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, TypeAlias
 
 import jax
@@ -36,7 +36,7 @@ def separate_steps(state: optax.OptState) -> optax.OptState:
     """
 
     def separated(node: Any) -> Any:
-        if not _is_ours(node):
+        if not is_ours(node):
             return node
         number = number_of_leaves(getattr(node, name) for name in buffer_names(type(node)))
         if number is None:
@@ -44,7 +44,7 @@ def separate_steps(state: optax.OptState) -> optax.OptState:
         shared = {name: getattr(node, name) for name in ("step", *scalar_names(type(node)))}
         return node._replace(**{name: jnp.broadcast_to(value, (number,)) for name, value in shared.items()})
 
-    return jax.tree.map(separated, state, is_leaf=_is_ours)
+    return jax.tree.map(separated, state, is_leaf=is_ours)
 
 
 def number_of_leaves(trees: Iterable[Any]) -> int | None:
@@ -56,7 +56,8 @@ def number_of_leaves(trees: Iterable[Any]) -> int | None:
     return sum(any(buffer is not None for buffer in buffers) for buffers in zip(*leaves, strict=True))
 
 
-def _is_ours(node: Any) -> bool:
+def is_ours(node: Any) -> bool:
+    """Whether a node of a tree is the state of an element-wise optimizer of this package."""
     return getattr(node, "_fields", ())[:3] == COMMON
 
 
@@ -70,9 +71,12 @@ def buffer_names(state_type: Any) -> tuple[str, ...]:
     return tuple(field for field in state_type._fields if field not in (*COMMON, *scalar_names(state_type)))
 
 
-def by_name(leaves: list[Buffers], structure: Structure) -> dict[str, Any]:
-    """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer."""
-    names = {name for buffers in leaves for name in buffers}
+def by_name(leaves: list[Buffers], structure: Structure, every: Collection[str]) -> dict[str, Any]:
+    """From buffers by name for each leaf to a tree for each name, with None where a leaf has no such buffer.
+
+    Without leaves there is an empty tree for `every` name.
+    """
+    names = {name for buffers in leaves for name in buffers} if leaves else every
     return {name: structure.unflatten([buffers.get(name) for buffers in leaves]) for name in names}
 
 

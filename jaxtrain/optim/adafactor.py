@@ -105,10 +105,10 @@ def adafactor(
     def buffers(parameter: jax.Array) -> Buffers:
         if parameter.ndim < 2:
             return {"variance": jnp.zeros_like(parameter)}
-        *stack, rows, columns = parameter.shape
+        # Sums, because they are sharded as the means of the gradients will be.
         return {
-            "row_var": jnp.zeros((*stack, rows, 1), parameter.dtype),
-            "col_var": jnp.zeros((*stack, 1, columns), parameter.dtype),
+            "row_var": jnp.zeros_like(parameter.sum(axis=-1, keepdims=True)),
+            "col_var": jnp.zeros_like(parameter.sum(axis=-2, keepdims=True)),
         }
 
     def derived(step, h):
@@ -128,8 +128,8 @@ def adafactor(
             estimate = b.variance + h.fresh * (square - b.variance)
             new = {"variance": estimate}
         direction = g / jnp.sqrt(jnp.maximum(estimate, eps1 * eps1))
-        step_size = jnp.maximum(eps2, _root_mean_square(p.astype(g.dtype))) * h.relative
-        return -step_size / jnp.maximum(1, _root_mean_square(direction) / h.d) * direction, new
+        step_size = _at_least(eps2, _root_mean_square(p.astype(g.dtype))) * h.relative
+        return -step_size / _at_least(jnp.ones_like(h.d), _root_mean_square(direction) / h.d) * direction, new
 
     return per_parameter(
         "adafactor",
@@ -143,6 +143,11 @@ def adafactor(
         decay="decoupled",
         reads_parameters=True,
     )
+
+
+def _at_least(floor: jax.Array, value: jax.Array) -> jax.Array:
+    """The larger of two numbers, and `floor` if the value is NaN: so one NaN element does not stop the others."""
+    return jnp.where(value > floor, value, floor)
 
 
 def _root_mean_square(array: jax.Array) -> jax.Array:

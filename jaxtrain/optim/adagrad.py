@@ -84,6 +84,10 @@ def adagrad(
     Source: Duchi et al., "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011,
     https://jmlr.org/papers/v12/duchi11a.html
     """
+    if callable(initial_accumulator_value):
+        raise TypeError(
+            "adagrad: initial_accumulator_value must be a number or an array, got a function; it is used once, in init"
+        )
     check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0.0)
 
     def derived(step, h):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.checks import check_flag
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -137,6 +138,19 @@ def adamw(
         >>> round(float(update), 6)
         -0.01
 
+        To leave biases and norms without decay, make two groups; `optax.masked` would pass the gradients of the others
+        on as their updates:
+
+        >>> import optax
+        >>> from jaxtrain import regularization
+        >>> groups = {True: optim.adamw(0.1, weight_decay=0.05), False: optim.adamw(0.1, weight_decay=0.0)}
+        >>> optimizer = optax.partition(groups, regularization.decay_mask)
+        >>> params = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(2, 2.0)}
+        >>> zeros = {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}
+        >>> updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+        >>> round(float(updates["kernel"][0, 0]), 6), round(float(abs(updates["bias"][0])), 6)
+        (-0.01, 0.0)
+
     PyTorch: `torch.optim.AdamW`. The default decay of `optax.adamw` is 1e-4, a hundredth of PyTorch's.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, https://arxiv.org/abs/1711.05101
@@ -148,6 +162,9 @@ def adamw(
 def _adam(
     name: str, given: dict[str, Any], amsgrad: bool, maximize: bool, decoupled: bool
 ) -> optax.GradientTransformation:
+    check_flag(name, "amsgrad", amsgrad)
+    check_flag(name, "decoupled_weight_decay", decoupled)
+
     def derived(step, h):
         beta1, beta2 = h.betas
         return {
@@ -171,7 +188,7 @@ def _adam(
         AdamState,
         RANGES,
         given,
-        buffers=("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad),
+        buffers=("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(amsgrad)),
         derived=derived,
         update=update,
         maximize=maximize,

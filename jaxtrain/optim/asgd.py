@@ -103,6 +103,7 @@ def asgd(
         }
 
     def update(g, p, b, h):
+        p = p.astype(g.dtype)
         change = -(h.lambd * h.eta_now) * p - h.eta_now * g
         moved = p + change
         return change, {"ax": jnp.where(h.mu_now == 1, moved, b.ax + h.mu_now * (moved - b.ax))}

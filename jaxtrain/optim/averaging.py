@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_flag, check_number
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.optim._lerp import lerp
@@ -75,7 +76,7 @@ def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
         a ← a + (1 - decay)·(p - a)
 
     Args:
-        decay: weight of the average so far, a number or array in [0, 1]. Default 0.999.
+        decay: weight of the average so far, one number in [0, 1]. Default 0.999.
 
     Returns:
         `function(averaged, current, num_averaged)`, for the arrays a and p; `num_averaged` has no influence.
@@ -95,7 +96,7 @@ def get_ema_avg_fn(decay: ArrayLike = 0.999) -> AverageFn:
     Source: Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992,
     https://doi.org/10.1137/0330046
     """
-    check_range("get_ema_avg_fn", "decay", decay, 0.0, 1.0)
+    check_number("get_ema_avg_fn", "decay", decay, 0.0, 1.0)
 
     def average(averaged: jax.Array, current: jax.Array, num_averaged: jax.Array) -> jax.Array:
         del num_averaged
@@ -116,7 +117,7 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         avg_fn: `avg_fn(averaged, current, num_averaged)` gives the new average of one array. Default None: equal
             weights, as from `get_swa_avg_fn()`.
         use_buffers: average the other variables, such as running statistics, like the parameters (integers are rounded
-            towards zero), instead of copying their last values. Default False.
+            towards zero, random keys are copied), instead of copying their last values. Default False.
 
     Returns:
         An `AveragedModel`: the pure functions `init` and `update_parameters`, for use inside or outside `jit` and
@@ -138,7 +139,12 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
     https://arxiv.org/abs/1803.05407
     """
+    check_flag("averaged_model", "use_buffers", use_buffers)
     average = get_swa_avg_fn() if avg_fn is None else avg_fn
+    if not callable(average):
+        raise TypeError(
+            f"averaged_model: avg_fn must be a function, got {avg_fn!r}; optim.get_ema_avg_fn(decay) makes one"
+        )
 
     def init(params: PyTree, buffers: PyTree = None) -> AveragedModelState:
         params, buffers = jax.tree.map(jnp.copy, (params, buffers))
@@ -151,11 +157,23 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         return jnp.where(n_averaged == 0, new.astype(old.dtype), result.astype(old.dtype))
 
     def update_parameters(state: AveragedModelState, params: PyTree, buffers: PyTree = None) -> AveragedModelState:
+        if not isinstance(state, AveragedModelState):
+            raise TypeError(
+                f"averaged_model: expected the AveragedModelState that its init returns, got {type(state).__name__}"
+            )
+
         def averaged(old: jax.Array, new: jax.Array) -> jax.Array:
+            if jnp.shape(old) != jnp.shape(new):
+                raise ValueError(
+                    f"averaged_model: expected an array of shape {jnp.shape(old)}, as init was given, got "
+                    f"{jnp.shape(new)}"
+                )
+            if jnp.issubdtype(old.dtype, jax.dtypes.prng_key):
+                return jnp.copy(new)  # The state of a random stream has no mean.
             return mean(old, new, state.n_averaged)
 
         return AveragedModelState(
-            state.n_averaged + 1,
+            jnp.asarray(optax.safe_increment(state.n_averaged)),
             jax.tree.map(averaged, state.module, params),
             jax.tree.map(averaged if use_buffers else lambda _, new: jnp.copy(new), state.buffers, buffers),
         )

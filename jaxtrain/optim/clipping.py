@@ -1,23 +1,30 @@
 """Gradient clipping with PyTorch's formulas."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_number
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.norms import norm
+from jaxtrain.optim.sparse_adam import SparseRows
 
 
-def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.GradientTransformation:
+def clip_grad_norm(max_norm: ArrayLike, norm_type: ArrayLike = 2.0) -> optax.GradientTransformation:
     """Scale all gradients together so that their norm is at most `max_norm`.
 
         g ← g · min(1, c/(‖g‖ₚ + 1e-6))
 
-    The norm is taken over all gradients as one vector. A norm of exactly `max_norm` still shrinks a little.
+    The norm is taken over all gradients as one vector, those of frozen parameters included: where PyTorch has no
+    gradient, put None, or clip within the group that is trained. Of `SparseRows` the values are clipped. A norm of
+    exactly `max_norm` still shrinks a little.
 
     Args:
-        max_norm: largest norm c ≥ 0, a number or array.
+        max_norm: largest norm c ≥ 0, one number.
         norm_type: order p of the norm, which may be infinite. 0 counts the gradients that are not all zero. Default 2.
 
     Returns:
@@ -26,6 +33,7 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
 
     Raises:
         ValueError: if `max_norm` is negative.
+        TypeError: at `update`, if a gradient is not a floating point array.
 
     Example:
         >>> import jax.numpy as jnp
@@ -41,18 +49,20 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: float = 2.0) -> optax.Gradien
     Source: Pascanu et al., "On the difficulty of training recurrent neural networks", 2013,
     https://arxiv.org/abs/1211.5063
     """
-    check_range("clip_grad_norm", "max_norm", max_norm, 0.0)
+    check_number("clip_grad_norm", "max_norm", max_norm, 0.0)
+    check_number("clip_grad_norm", "norm_type", norm_type)
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        leaves = jax.tree.leaves(updates)
+        leaves = _values("clip_grad_norm", updates)
         if not leaves:
             return updates, state
-        norms = jnp.stack([_norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type) for leaf in leaves])
-        scale = jnp.minimum(max_norm / (_norm(norms, norm_type) + 1e-6), 1.0)
-        return jax.tree.map(lambda gradient: (gradient * scale).astype(gradient.dtype), updates), state
+        dtype = at_least_float32(*(leaf.dtype for leaf in leaves))
+        norms = [norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type).astype(dtype) for leaf in leaves]
+        scale = jnp.minimum(jnp.asarray(max_norm, dtype) / (norm(jnp.stack(norms), norm_type) + 1e-6), 1.0)
+        return _mapped(lambda gradient: _scaled(gradient, scale), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 
@@ -63,13 +73,14 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
         g ← min(max(g, -c), c)
 
     Args:
-        clip_value: limit c ≥ 0, a number or array.
+        clip_value: limit c ≥ 0, one number.
 
     Returns:
         A stateless `optax.GradientTransformation`, to be chained before an optimizer. NaN stays NaN.
 
     Raises:
         ValueError: if `clip_value` is negative.
+        TypeError: at `update`, if a gradient is not a floating point array.
 
     Example:
         >>> import jax.numpy as jnp
@@ -80,21 +91,52 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
 
     PyTorch: `torch.nn.utils.clip_grad_value_`, which accepts a negative value and sets every element to it.
     """
-    check_range("clip_grad_value", "clip_value", clip_value, 0.0)
+    check_number("clip_grad_value", "clip_value", clip_value, 0.0)
 
     def update(
         updates: optax.Updates, state: optax.OptState, params: optax.Params | None = None
     ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        return jax.tree.map(lambda gradient: _clipped(gradient, clip_value), updates), state
+        _values("clip_grad_value", updates)
+        return _mapped(lambda gradient: _clipped(gradient, clip_value), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 
 
 @jax.jit  # Traced once for all gradients of one shape and dtype.
 def _clipped(gradient: jax.Array, limit: ArrayLike) -> jax.Array:
-    return jnp.clip(gradient, jnp.negative(limit), limit)
+    limit = jnp.asarray(limit, gradient.dtype)
+    return jnp.clip(gradient, -limit, limit)
 
 
-def _norm(vector: jax.Array, order: float) -> jax.Array:
-    return jnp.linalg.norm(vector.ravel(), ord=order)
+@jax.jit  # Traced once for all gradients of one shape and dtype.
+def _scaled(gradient: jax.Array, scale: jax.Array) -> jax.Array:
+    return (gradient.astype(scale.dtype) * scale).astype(gradient.dtype)
+
+
+def _values(name: str, gradients: optax.Updates) -> list[jax.Array]:
+    """All gradients, of those of single rows their values; raise unless they are floating point arrays."""
+    values = []
+    for path, leaf in jax.tree.leaves_with_path(gradients, is_leaf=_is_rows):
+        value = leaf.values if _is_rows(leaf) else leaf
+        dtype = getattr(value, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"{name}: expected floating point gradients, got {dtype or type(value).__name__} at "
+                f"{jax.tree_util.keystr(path) or 'the root'}; optax.masked leaves such arrays out"
+            )
+        values.append(value)
+    return values
+
+
+def _mapped(function: Callable[[jax.Array], jax.Array], gradients: optax.Updates) -> optax.Updates:
+    """The gradients with `function` applied to each, of those of single rows to their values."""
+
+    def apply(leaf: Any) -> Any:
+        return leaf._replace(values=function(leaf.values)) if _is_rows(leaf) else function(leaf)
+
+    return jax.tree.map(apply, gradients, is_leaf=_is_rows)
+
+
+def _is_rows(node: Any) -> bool:
+    return isinstance(node, SparseRows)

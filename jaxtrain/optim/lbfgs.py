@@ -10,11 +10,14 @@ import optax
 from jax import lax
 
 from jaxtrain._ground.checks import check_choice, check_integer, check_scalar
-from jaxtrain._ground.dtypes import default_float
-from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
+from jaxtrain._ground.dtypes import at_least_float32, default_float
+from jaxtrain._ground.float64 import in_float64, in_float64_for
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.optim._arguments import check_floating, check_gradients
-from jaxtrain.optim._hyperparameters import Hyperparameter
+from jaxtrain.optim._hyperparameters import Hyperparameter, at_count, check_rate
 from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
+
+_LARGEST = np.iinfo(np.int32).max
 
 
 class LBFGSState(NamedTuple):
@@ -143,6 +146,7 @@ def lbfgs(
     Source: Nocedal and Wright, "Numerical Optimization" (chapters 3 and 7), 2006,
     https://doi.org/10.1007/978-0-387-40065-5
     """
+    check_rate("lbfgs", lr)
     check_scalar("lbfgs", "lr", lr, 0.0)
     max_iter = check_integer("lbfgs", "max_iter", max_iter, 1)
     max_eval = max_iter * 5 // 4 if max_eval is None else check_integer("lbfgs", "max_eval", max_eval, 1)
@@ -150,36 +154,41 @@ def lbfgs(
     check_scalar("lbfgs", "tolerance_change", tolerance_change)
     history_size = check_integer("lbfgs", "history_size", history_size, 1)
     check_choice("lbfgs", "line_search_fn", line_search_fn, (None, "strong_wolfe"))
-    hyperparameters = (lr, tolerance_grad, tolerance_change)
+    given = {"lr": lr, "tolerance_grad": tolerance_grad, "tolerance_change": tolerance_change}
 
     def at(count: jax.Array) -> list[jax.Array]:
-        return [as_float64(value(count) if callable(value) else value) for value in hyperparameters]
+        return [*at_count("lbfgs", given, count).values()]
 
     def init(params: optax.Params) -> LBFGSState:
         check_floating("lbfgs", params)
         if any(map(_is_masked, jax.tree.leaves(params, is_leaf=_is_masked))):
             raise ValueError(
                 "lbfgs: expected all parameters of the loss, but optax.masked, optax.partition or "
-                "param_groups hides some; hand over what is trained only, and let value_fn know the rest"
+                "param_groups hides some; give it what is trained only, and let value_fn know the rest"
             )
         flat = _flat(jax.tree.leaves(params))
-        zeros, number = jnp.zeros_like(flat), jnp.zeros((), jnp.int32)
-        history = jnp.zeros((history_size, len(flat)), flat.dtype)
-        rate = in_float64(at, number, dtype=default_float())[0]
+
+        def zeros(*shape: int) -> jax.Array:
+            """New ones for each field, because a buffer can be donated only once."""
+            return jnp.zeros(shape, flat.dtype)
+
+        def number() -> jax.Array:
+            return jnp.zeros((), jnp.int32)
+
         return LBFGSState(
-            count=number,
-            lr=rate,
-            func_evals=number,
-            n_iter=number,
-            d=zeros,
-            t=jnp.zeros((), flat.dtype),
-            old_dirs=history,
-            old_stps=history,
-            ro=jnp.zeros(history_size, flat.dtype),
-            stored=number,
+            count=number(),
+            lr=in_float64(at, number(), dtype=default_float())[0],
+            func_evals=number(),
+            n_iter=number(),
+            d=zeros(flat.size),
+            t=zeros(),
+            old_dirs=zeros(history_size, flat.size),
+            old_stps=zeros(history_size, flat.size),
+            ro=zeros(history_size),
+            stored=number(),
             H_diag=jnp.ones((), flat.dtype),
-            prev_flat_grad=zeros,
-            prev_loss=jnp.zeros((), flat.dtype),
+            prev_flat_grad=zeros(flat.size),
+            prev_loss=zeros(),
         )
 
     def update(
@@ -192,24 +201,38 @@ def lbfgs(
         **extra: Any,
     ) -> tuple[optax.Updates, LBFGSState]:
         del extra
-        if params is None or value_fn is None:
+        if not isinstance(state, LBFGSState):
+            raise TypeError(
+                f"lbfgs: expected the LBFGSState that its init returns, got {type(state).__name__}; a state of another "
+                "optimizer cannot be continued"
+            )
+        if params is None or not callable(value_fn):
             raise ValueError(
                 "lbfgs evaluates the loss several times: call update(gradients, state, params, value_fn=loss), where "
                 "loss is a function of the parameters"
             )
         leaves, structure = jax.tree.flatten(params)
+        if not leaves:
+            raise ValueError("lbfgs: expected parameters to train, got an empty tree")
         gradient_leaves = structure.flatten_up_to(updates)
         if any(gradient is None for gradient in gradient_leaves):
-            raise ValueError("lbfgs: expected a gradient for every parameter, got None; hand over what is trained only")
+            raise ValueError("lbfgs: expected a gradient for every parameter, got None; give it what is trained only")
         check_gradients("lbfgs", gradient_leaves, leaves, structure)
         start = _flat(leaves)
+        if state.d.shape != start.shape or len(state.ro) != history_size:
+            raise ValueError(
+                f"lbfgs: expected a state for {start.size} numbers and history_size={history_size}, got one for "
+                f"{state.d.size} and {len(state.ro)}; continue with what the state was made for, or call init again"
+            )
         dtype = start.dtype
         rounded = in_float64_for({dtype, default_float()}, at, state.count)
         rate, smallest_gradient, smallest_change = rounded[dtype]
 
         def evaluate(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-            loss, gradient = jax.value_and_grad(lambda x: value_fn(structure.unflatten(_like(leaves, x))))(x)
-            return loss.astype(dtype), gradient
+            return jax.value_and_grad(lambda x: loss_of(structure.unflatten(_like(leaves, x))))(x)
+
+        def loss_of(parameters: Any) -> jax.Array:
+            return _as_loss("value_fn returns", value_fn(parameters)).astype(dtype)
 
         def optimal(gradient: jax.Array) -> jax.Array:
             return jnp.abs(gradient).max() <= smallest_gradient
@@ -237,14 +260,14 @@ def lbfgs(
             total = now.evaluations + evaluations
             stop = last | (total >= max_eval) | optimal(gradient)
             stop |= (jnp.abs(t * d).max() <= smallest_change) | (jnp.abs(loss - now.loss) < smallest_change)
-            state = now.state._replace(t=t, func_evals=now.state.func_evals + evaluations)
+            state = now.state._replace(t=t, func_evals=_plus(now.state.func_evals, evaluations))
             return _Iteration(x, loss, gradient, now.iterations, total, stop, state)
 
         def iterate(now: _Iteration) -> _Iteration:
             state = _remember(now.state, now.gradient)
             first = jnp.minimum(1, 1 / jnp.abs(now.gradient).sum())
             state = state._replace(
-                n_iter=state.n_iter + 1,
+                n_iter=_plus(state.n_iter, 1),
                 d=-_inverse_hessian_times(state, now.gradient),
                 t=jnp.where(state.n_iter == 0, first, 1) * rate,
                 prev_flat_grad=now.gradient,
@@ -260,7 +283,7 @@ def lbfgs(
             iterate,
             _Iteration(
                 x=start,
-                loss=jnp.asarray(value_fn(params) if value is None else value).astype(dtype),
+                loss=loss_of(params) if value is None else _as_loss("value is", value).astype(dtype),
                 gradient=gradient,
                 iterations=jnp.zeros((), jnp.int32),
                 evaluations=jnp.ones((), jnp.int32),
@@ -268,7 +291,7 @@ def lbfgs(
                 state=state._replace(
                     count=optax.safe_increment(state.count),
                     lr=rounded[default_float()][0],
-                    func_evals=state.func_evals + 1,
+                    func_evals=_plus(state.func_evals, 1),
                 ),
             ),
         )
@@ -283,7 +306,9 @@ def _remember(state: LBFGSState, gradient: jax.Array) -> LBFGSState:
     s = state.d * state.t
     ys = _dot(y, s)
     keep = ys > 1e-10
-    row = state.stored % len(state.ro)
+    size = len(state.ro)
+    row = state.stored % size
+    same_row = _LARGEST % size + size  # Where the numbers end, it goes back by whole rings.
 
     def stored(ring: jax.Array, new: jax.Array) -> jax.Array:
         return ring.at[row].set(jnp.where(keep, new, ring[row]))
@@ -292,7 +317,7 @@ def _remember(state: LBFGSState, gradient: jax.Array) -> LBFGSState:
         old_dirs=stored(state.old_dirs, y),
         old_stps=stored(state.old_stps, s),
         ro=stored(state.ro, 1 / ys),
-        stored=state.stored + keep,
+        stored=jnp.where(state.stored == _LARGEST, same_row, state.stored) + keep.astype(jnp.int32),
         H_diag=jnp.where(keep, ys / _dot(y, y), state.H_diag),
     )
 
@@ -317,6 +342,22 @@ def _inverse_hessian_times(state: LBFGSState, gradient: jax.Array) -> jax.Array:
     return lax.fori_loop(0, pairs, forwards, state.H_diag * q)
 
 
+def _as_loss(what: str, value: Any) -> jax.Array:
+    """`value` as an array; raise unless it is one real number."""
+    shape = getattr(value, "shape", () if isinstance(value, int | float) else None)
+    if shape != () or jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+        got = type(value).__name__ if shape is None else f"{jnp.result_type(value)} of shape {shape}"
+        raise ValueError(
+            f"lbfgs: expected one real number, the loss, but {what} {got}; reduce it by jnp.mean or jnp.sum"
+        )
+    return jnp.asarray(value)
+
+
+def _plus(number: jax.Array, more: jax.Array | int) -> jax.Array:
+    """The sum of two counts, at most the largest number of their dtype."""
+    return number + jnp.minimum(more, _LARGEST - number)
+
+
 def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
@@ -327,12 +368,20 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 def _flat(leaves: list[jax.Array]) -> jax.Array:
     """All arrays as one vector, in at least float32."""
-    dtype = jnp.result_type(*(leaf.dtype for leaf in leaves), np.float32)
-    return jnp.concatenate([leaf.astype(dtype).ravel() for leaf in leaves])
+    dtype = at_least_float32(*(leaf.dtype for leaf in leaves))
+
+    def joined(leaves: list[jax.Array]) -> jax.Array:
+        return jnp.concatenate([jnp.zeros(0, dtype), *(leaf.astype(dtype).ravel() for leaf in leaves)])
+
+    return left_to_xla(joined, leaves)
 
 
 def _like(leaves: list[jax.Array], vector: jax.Array) -> list[jax.Array]:
     """The vector cut into arrays like `leaves`."""
     ends = np.cumsum([leaf.size for leaf in leaves])
-    parts = jnp.split(vector, ends[:-1])
-    return [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+
+    def cut(vector: jax.Array, leaves: list[jax.Array]) -> list[jax.Array]:
+        parts = jnp.split(vector, ends[:-1])
+        return [part.reshape(leaf.shape).astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)]
+
+    return left_to_xla(cut, vector, leaves, like=leaves)

@@ -8,8 +8,9 @@ import optax
 from jax import lax
 from jax.typing import DTypeLike
 
-from jaxtrain._ground.checks import check_choice, check_integer
+from jaxtrain._ground.checks import check_choice, check_flag, check_integer
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
 from jaxtrain.optim._per_parameter import per_parameter
@@ -113,6 +114,7 @@ def muon(
 
     Source: Liu et al., "Muon is Scalable for LLM Training", 2025, https://arxiv.org/abs/2502.16982
     """
+    check_flag("muon", "nesterov", nesterov)
     check_integer("muon", "ns_steps", ns_steps, 0, 99)
     check_choice("muon", "adjust_lr_fn", adjust_lr_fn, (None, "original", "match_rms_adamw"))
     check_choice("muon", "axis", axis, (-1, 0, 1, -2))
@@ -125,8 +127,11 @@ def muon(
     def update(g, p, b, h):
         momentum_buffer = lerp(b.momentum_buffer, g, h.fresh)
         direction = lerp(momentum_buffer, g, h.fresh) if nesterov else momentum_buffer
-        direction = _orthogonalized(direction, h.ns_coefficients, h.eps, ns_steps, dtype)
+        direction = left_to_xla(orthogonalized, direction, h.ns_coefficients, h.eps, like=direction)
         return -h.lr * _adjustment(g.shape, axis, adjust_lr_fn) * direction, {"momentum_buffer": momentum_buffer}
+
+    def orthogonalized(matrix, coefficients, eps):
+        return _orthogonalized(matrix, coefficients, eps, ns_steps, dtype)
 
     for_matrices = per_parameter(
         "muon",
@@ -142,9 +147,10 @@ def muon(
     def init(params: optax.Params) -> optax.OptState:
         for path, leaf in jax.tree.leaves_with_path(params):
             if jnp.ndim(leaf) != 2:
+                where = jax.tree_util.keystr(path) or "the root"
                 raise ValueError(
-                    f"muon: parameters must be matrices, got shape {jnp.shape(leaf)} at {jax.tree_util.keystr(path)}; "
-                    "give other parameters to adamw by optax.partition"
+                    f"muon: parameters must be matrices, got shape {jnp.shape(leaf)} at {where}; give other parameters "
+                    "to adamw by optax.partition"
                 )
         return for_matrices.init(params)
 
@@ -163,8 +169,8 @@ def _orthogonalized(
 
     def iterate(_, x: jax.Array) -> jax.Array:
         gram = _product(x, x.T, matrix.dtype).astype(dtype)
-        polynomial = (b * gram + c * _product(gram, gram, matrix.dtype)).astype(dtype)
-        return (a * x + _product(polynomial, x, matrix.dtype)).astype(dtype)
+        polynomial = (b * gram.astype(matrix.dtype) + c * _product(gram, gram, matrix.dtype)).astype(dtype)
+        return (a * x.astype(matrix.dtype) + _product(polynomial, x, matrix.dtype)).astype(dtype)
 
     x = lax.fori_loop(0, steps, iterate, x)
     return (x.T if tall else x).astype(matrix.dtype)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.checks import check_flag
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -97,6 +98,7 @@ def nadam(
     Source: Dozat, "Incorporating Nesterov Momentum into Adam", 2016,
     https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
     """
+    check_flag("nadam", "decoupled_weight_decay", decoupled_weight_decay)
 
     def derived(step, h):
         beta1, beta2 = h.betas

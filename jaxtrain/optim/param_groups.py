@@ -3,9 +3,10 @@
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
+import jax
 import optax
 
-from jaxtrain._ground.labels import label_parameters
+from jaxtrain._ground.labels import check_pattern, label_parameters
 
 
 def param_groups(
@@ -30,7 +31,7 @@ def param_groups(
         expression, with "*" for None.
 
     Raises:
-        TypeError: if the optimizer does not have an argument of that name.
+        TypeError: if the optimizer does not have an argument of that name, or `groups` is not a mapping of mappings.
         ValueError: if a hyper-parameter is out of range or, in `init`, if a parameter belongs to no group or to
             several, or if a group has no parameters. The message names them.
 
@@ -51,12 +52,33 @@ def param_groups(
     PyTorch: `torch.optim.SGD([{"params": head, "lr": 0.1}, {"params": body}], lr=0.01, momentum=0.9)`, which does not
     train a parameter without a group, and fails only for one that is in two groups.
     """
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            "param_groups: expected groups by regular expression, such as {'^head/': {'lr': 0.1}, None: {}}, got "
+            f"{type(groups).__name__}; PyTorch's list of groups names parameters, here their paths do"
+        )
+    if not callable(optimizer):
+        raise TypeError(
+            f"param_groups: expected an optimizer that is not called yet, such as optim.sgd, got "
+            f"{type(optimizer).__name__}; its arguments go into the groups, or after them as defaults"
+        )
+    for pattern, options in groups.items():
+        if not isinstance(options, Mapping):
+            raise TypeError(
+                f"param_groups: expected the arguments of group {pattern!r} by name, got {options!r}; {{}} for the "
+                "defaults"
+            )
+        if pattern is not None:
+            check_pattern("param_groups", pattern)
     # "*" is not a valid regular expression, so no group can have that name already.
     labels: dict[str | None, Hashable] = {pattern: "*" if pattern is None else pattern for pattern in groups}
     transformations = {labels[pattern]: optimizer(**{**defaults, **options}) for pattern, options in groups.items()}
 
     def partition(params: optax.Params) -> optax.GradientTransformationExtraArgs:
-        return optax.partition(transformations, label_parameters(params, labels))
+        # Without leaves there is nothing to label: `optax.tree.map_params` calls `init` with such a placeholder.
+        labelled = label_parameters(params, labels) if jax.tree.leaves(params) else params
+        # As a function, because the tree of labels of a module can be called, too.
+        return optax.partition(transformations, lambda _: labelled)
 
     def init(params: optax.Params) -> Any:
         return partition(params).init(params)

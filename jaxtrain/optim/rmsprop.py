@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import is_zero
+from jaxtrain._ground.checks import check_flag, is_zero
 from jaxtrain._ground.ranges import NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -96,6 +96,7 @@ def rmsprop(
     Source: Graves, "Generating Sequences With Recurrent Neural Networks" (centered), 2013,
     https://arxiv.org/abs/1308.0850
     """
+    check_flag("rmsprop", "centered", centered)
     has_momentum = not is_zero(momentum)
 
     def derived(step, h):
@@ -118,7 +119,7 @@ def rmsprop(
         RMSpropState,
         RANGES,
         {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum},
-        buffers=("square_avg", *["grad_avg"] * centered, *["momentum_buffer"] * has_momentum),
+        buffers=("square_avg", *["grad_avg"] * bool(centered), *["momentum_buffer"] * has_momentum),
         derived=derived,
         update=update,
         maximize=maximize,

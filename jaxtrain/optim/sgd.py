@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxtrain._ground.checks import is_concrete, is_zero
+from jaxtrain._ground.checks import check_flag, is_concrete, is_zero
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._per_parameter import per_parameter
@@ -80,6 +80,7 @@ def sgd(
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013,
     https://proceedings.mlr.press/v28/sutskever13.html
     """
+    check_flag("sgd", "nesterov", nesterov)
     has_momentum = not is_zero(momentum)
 
     def derived(step, h):

@@ -9,7 +9,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.ranges import DECAY_RATE, POSITIVE
-from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
+from jaxtrain._ground.sharding import left_to_xla
+from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges, namespace
 from jaxtrain.optim._per_parameter import per_parameter
 
 RANGES: Ranges = {"lr": POSITIVE, "betas": (DECAY_RATE, DECAY_RATE), "eps": POSITIVE}
@@ -19,8 +20,8 @@ class SparseRows(NamedTuple):
     """Gradient of an array in which only some rows have a gradient.
 
     Attributes:
-        indices: places of the rows along the array's first axis; -1 marks an entry to ignore. An index that occurs
-            twice means the sum of its rows.
+        indices: places of the rows along the array's first axis, integers of any width; -1 marks an entry to ignore. An
+            index that occurs twice means the sum of its rows.
         values: gradients of the rows, in the same order.
     """
 
@@ -29,10 +30,13 @@ class SparseRows(NamedTuple):
 
     @property
     def dtype(self) -> jnp.dtype:
-        return self.values.dtype
+        return jnp.result_type(self.values)
 
     def astype(self, dtype: DTypeLike) -> "SparseRows":
         return SparseRows(self.indices, self.values.astype(dtype))
+
+    def __neg__(self) -> "SparseRows":
+        return SparseRows(self.indices, -self.values)
 
 
 class SparseAdamState(NamedTuple):
@@ -114,19 +118,23 @@ def sparse_adam(
         }
 
     def update(g, p, b, h):
-        indices, rows, outside = _coalesced(g, b.exp_avg.shape)
-        if maximize:
-            rows = -rows
-        mean = b.exp_avg.at[indices].get(mode="fill", fill_value=0)
-        square = b.exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
+        like = (b.exp_avg, (b.exp_avg, b.exp_avg_sq))
+        change, (exp_avg, exp_avg_sq) = left_to_xla(moved, g, b.exp_avg, b.exp_avg_sq, vars(h), like=like)
+        return change, {"exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+
+    def moved(gradient, exp_avg, exp_avg_sq, scalars):
+        h = namespace(scalars)
+        indices, rows, outside = _coalesced(gradient, exp_avg.shape)
+        mean = exp_avg.at[indices].get(mode="fill", fill_value=0)
+        square = exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
         mean = mean + h.fresh1 * (rows - mean)
         square = square + h.fresh2 * (rows * rows - square)
-        change = jnp.where(outside, jnp.nan, jnp.zeros_like(b.exp_avg))
+        change = jnp.where(outside, jnp.nan, jnp.zeros_like(exp_avg))
         change = change.at[indices].set(-h.step_size * (mean / (jnp.sqrt(square) + h.eps)), mode="drop")
-        return change, {
-            "exp_avg": b.exp_avg.at[indices].set(mean, mode="drop"),
-            "exp_avg_sq": b.exp_avg_sq.at[indices].set(square, mode="drop"),
-        }
+        return change, (
+            exp_avg.at[indices].set(mean, mode="drop"),
+            exp_avg_sq.at[indices].set(square, mode="drop"),
+        )
 
     return per_parameter(
         "sparse_adam",
@@ -136,29 +144,35 @@ def sparse_adam(
         buffers=("exp_avg", "exp_avg_sq"),
         derived=derived,
         update=update,
+        maximize=maximize,
         reads_parameters=True,
-        takes_rows=True,
+        rows=SparseRows,
     )
 
 
-def _coalesced(gradient: Any, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _coalesced(gradient: SparseRows, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Each touched row once, with the sum of its gradients, and whether any index lies outside the table.
 
     The arrays keep their length: unused entries get an index one past the end, where nothing is read or written.
     """
-    if not isinstance(gradient, SparseRows):
-        raise TypeError(
-            f"sparse_adam: expected a gradient of SparseRows, got {type(gradient).__name__}; dense gradients are for "
-            "adam, optax.partition gives each parameter its own"
-        )
-    indices, values = gradient
+    indices, values = map(jnp.asarray, gradient)
+    if not jnp.issubdtype(indices.dtype, jnp.integer):
+        raise TypeError(f"sparse_adam: expected integers as the indices of rows, got {indices.dtype}")
     if not shape or jnp.ndim(indices) != 1 or values.shape != (*indices.shape, *shape[1:]):
         raise ValueError(
             f"sparse_adam: expected indices of shape (n,) and values of shape (n, ...) with the rows of a parameter of "
             f"shape {shape}, got {jnp.shape(indices)} and {values.shape}"
         )
-    past_end = shape[0]
+    indices, past_end = _signed(indices), shape[0]
     outside = (indices < -1) | (indices >= past_end)
     indices = jnp.where((indices < 0) | outside, past_end, indices)
     indices, place = jnp.unique(indices, return_inverse=True, size=len(indices), fill_value=past_end)
     return indices, jax.ops.segment_sum(values, place, len(indices)), outside.any()
+
+
+def _signed(indices: jax.Array) -> jax.Array:
+    """The indices as signed integers of at least 32 bits, which hold -1 and the number of rows of any table."""
+    known = jnp.iinfo(indices.dtype)
+    wide = jnp.int64 if known.bits == 64 else jnp.int32
+    largest = min(known.max, jnp.iinfo(wide).max)  # An unsigned index that is larger must not become negative.
+    return jnp.minimum(indices, jnp.asarray(largest, indices.dtype)).astype(wide)

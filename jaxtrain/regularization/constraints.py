@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._ground.axes import other_axes
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_integer, check_number
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.norms import norm
 from jaxtrain._ground.paths import map_with_path
 
 
-def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> optax.GradientTransformation:
+def max_norm(maxnorm: float | jax.Array, p: float | jax.Array = 2.0, *, axis: int = -1) -> optax.GradientTransformation:
     """Keep the norm of each unit's weights at or below a maximum.
 
         w ← w · maxnorm / (‖w‖ + 1e-7)   where ‖w‖ > maxnorm, after the update
@@ -51,17 +52,19 @@ def max_norm(maxnorm: float | jax.Array, p: float = 2.0, *, axis: int = -1) -> o
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
-    check_range("max_norm", "maxnorm", maxnorm, 0.0)
-    check_range("max_norm", "p", p, 0.0, open_low=True)
+    check_number("max_norm", "maxnorm", maxnorm, 0.0)
+    check_number("max_norm", "p", p, 0.0, open_low=True)
 
     def project(weights: jax.Array) -> jax.Array:
         norm = _norm(weights, p, axis)
         return weights * jnp.where(norm > maxnorm, maxnorm / (norm + 1e-7), 1)
 
-    return _constraint("max_norm", project, min_ndim=2)
+    return _constraint("max_norm", project, axis)
 
 
-def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.GradientTransformation:
+def unit_norm(
+    p: float | jax.Array = 2.0, *, axis: int = -1, eps: float | jax.Array = 1e-12
+) -> optax.GradientTransformation:
     """Keep the norm of each unit's weights at one.
 
         w ← w / max(‖w‖, eps)   after the update
@@ -92,9 +95,9 @@ def unit_norm(p: float = 2.0, *, axis: int = -1, eps: float = 1e-12) -> optax.Gr
     PyTorch: `torch.nn.functional.normalize(weight, p, dim, eps)` after each step, where `dim` is the other
     axis of a matrix: 1 in PyTorch's layout of a kernel.
     """
-    check_range("unit_norm", "p", p, 0.0, open_low=True)
-    check_range("unit_norm", "eps", eps, 0.0, open_low=True)
-    return _constraint("unit_norm", lambda weights: weights / jnp.maximum(_norm(weights, p, axis), eps), min_ndim=2)
+    check_number("unit_norm", "p", p, 0.0, open_low=True)
+    check_number("unit_norm", "eps", eps, 0.0, open_low=True)
+    return _constraint("unit_norm", lambda weights: weights / jnp.maximum(_norm(weights, p, axis), eps), axis)
 
 
 def non_negative() -> optax.GradientTransformation:
@@ -119,30 +122,39 @@ def non_negative() -> optax.GradientTransformation:
 
     PyTorch: `weight.clamp_(min=0)` after each step.
     """
-    return _constraint("non_negative", lambda weights: jnp.maximum(weights, 0), min_ndim=0)
+    return _constraint("non_negative", lambda weights: jnp.maximum(weights, 0))
 
 
-def _norm(weights: jax.Array, p: float, axis: int) -> jax.Array:
+def _norm(weights: jax.Array, p: float | jax.Array, axis: int) -> jax.Array:
     """The p-norm over all axes but `axis`, which it keeps at size one."""
-    others = other_axes(weights.ndim, axis % weights.ndim)
-    if p == 2:
-        return jnp.sqrt(jnp.sum(jnp.square(weights), axis=others, keepdims=True))
-    magnitude = jnp.abs(weights)
-    if p == jnp.inf:
-        return jnp.max(magnitude, axis=others, keepdims=True)
-    return jnp.sum(magnitude**p, axis=others, keepdims=True) ** (1 / p)
+    return norm(weights, p, other_axes(weights.ndim, axis % weights.ndim))
 
 
-def _constraint(name: str, project: Callable[[jax.Array], jax.Array], min_ndim: int) -> optax.GradientTransformation:
+def _constraint(
+    name: str, project: Callable[[jax.Array], jax.Array], axis: int | None = None
+) -> optax.GradientTransformation:
     """The transformation after which an updated parameter is `project(parameter + update)`."""
 
+    if axis is not None:
+        check_integer(name, "axis", axis)
+
     def check(path: str, parameter: jax.Array) -> None:
-        if jnp.ndim(parameter) < min_ndim:
-            raise ValueError(
-                f"{name}: expected parameters of at least {min_ndim} dimensions, got "
-                f"{f'{path!r} of ' if path else ''}shape {jnp.shape(parameter)}; choose the "
-                "parameters, as in optax.masked(..., regularization.decay_mask)"
+        where = f"{path!r} of " if path else ""
+        dtype, ndim = getattr(parameter, "dtype", None), jnp.ndim(parameter)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"{name}: expected floating point parameters, got {where}{dtype or type(parameter).__name__}; choose "
+                "the parameters by optax.masked"
             )
+        if axis is None:
+            return
+        if ndim < 2:
+            raise ValueError(
+                f"{name}: expected parameters of at least 2 dimensions, got {where}shape {jnp.shape(parameter)}; "
+                "choose the parameters, as in optax.masked(..., regularization.decay_mask)"
+            )
+        if not -ndim <= axis < ndim:
+            raise ValueError(f"{name}: expected parameters that have axis {axis}, got {where}shape {parameter.shape}")
 
     def constrained(update: jax.Array | None, parameter: jax.Array) -> jax.Array | None:
         if update is None:

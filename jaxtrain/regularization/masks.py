@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from jaxtrain._ground.checks import check_flag
 from jaxtrain._ground.labels import label_parameters
 from jaxtrain._ground.paths import map_with_path
 
@@ -21,8 +22,10 @@ def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = 
         rules: whether to decay, by regular expression, as in `label_parameters`. Default None: as above.
 
     Returns:
-        A tree of booleans, of the same structure. `optax.add_decayed_weights`, `optax.masked` and the penalties take it
-        as their `mask`; they take the function `decay_mask` as well.
+        A tree of booleans, of the same structure. `optax.add_decayed_weights` and the penalties take it as their
+        `mask`; `optax.partition` takes it as labels of two optimizers, as the example of `optim.adamw` shows. All take
+        the function `decay_mask` as well. `optax.masked` is for constraints; around an optimizer it would pass the
+        gradients of the other parameters on as their updates.
 
     Raises:
         ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter.
@@ -39,6 +42,8 @@ def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = 
     PyTorch: none; it decays every parameter of a group, and scripts collect two groups by hand.
     """
     if rules is not None:
+        for pattern, decay in rules.items():
+            check_flag("decay_mask", f"the rule {pattern!r}", decay)
         return label_parameters(params, rules)
     shapes: dict[str, tuple[int, ...]] = {}
     map_with_path(lambda path, leaf: shapes.setdefault(path, jnp.shape(leaf)), params)

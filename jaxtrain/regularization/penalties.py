@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxtrain._ground.checks import check_range
-from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.checks import check_flag, check_number
+from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.paths import is_parameter
 
@@ -48,8 +48,8 @@ def l1_penalty(
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso", 1996.
     """
-    check_range("l1_penalty", "strength", strength, 0.0)
-    return _penalty(params, mask, lambda total, strength: strength * total(_absolute), strength)
+    check_number("l1_penalty", "strength", strength, 0.0)
+    return _penalty("l1_penalty", params, mask, lambda total, strength: strength * total(_absolute), strength)
 
 
 def l2_penalty(
@@ -85,8 +85,8 @@ def l2_penalty(
 
     Source: Hoerl and Kennard, "Ridge regression: biased estimation for nonorthogonal problems", 1970.
     """
-    check_range("l2_penalty", "strength", strength, 0.0)
-    return _penalty(params, mask, lambda total, strength: strength / 2 * total(_square), strength)
+    check_number("l2_penalty", "strength", strength, 0.0)
+    return _penalty("l2_penalty", params, mask, lambda total, strength: strength / 2 * total(_square), strength)
 
 
 def elastic_net_penalty(
@@ -124,16 +124,17 @@ def elastic_net_penalty(
 
     Source: Zou and Hastie, "Regularization and variable selection via the elastic net", 2005.
     """
-    check_range("elastic_net_penalty", "strength", strength, 0.0)
-    check_range("elastic_net_penalty", "l1_ratio", l1_ratio, 0.0, 1.0)
+    check_number("elastic_net_penalty", "strength", strength, 0.0)
+    check_number("elastic_net_penalty", "l1_ratio", l1_ratio, 0.0, 1.0)
 
     def formula(total: Total, strength: jax.Array, l1_ratio: jax.Array) -> jax.Array:
         return strength * (l1_ratio * total(_absolute) + (1 - l1_ratio) / 2 * total(_square))
 
-    return _penalty(params, mask, formula, strength, l1_ratio)
+    return _penalty("elastic_net_penalty", params, mask, formula, strength, l1_ratio)
 
 
 def _penalty(
+    where: str,
     params: PyTree[Array],
     mask: Mask | None,
     formula: Callable[..., jax.Array],
@@ -143,8 +144,8 @@ def _penalty(
 
     It is computed in float64, so that a million parameters are summed as exactly as one.
     """
-    leaves = _penalized(params, mask)
-    dtype = jnp.finfo(jnp.result_type(*leaves, jnp.float32)).dtype if leaves else default_float()
+    leaves = _penalized(where, params, mask)
+    dtype = jnp.finfo(at_least_float32(*(leaf.dtype for leaf in leaves))).dtype if leaves else default_float()
 
     def total(measure: Callable[[jax.Array], jax.Array]) -> jax.Array:
         return sum((jnp.sum(measure(leaf)) for leaf in leaves), start=jnp.zeros(()))
@@ -152,7 +153,7 @@ def _penalty(
     return in_float64(lambda *numbers: formula(total, *map(as_float64, numbers)), *coefficients, dtype=dtype)
 
 
-def _penalized(params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
+def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
     """The parameters that count: of a module its `nnx.Param`s, each once; no integers; only what `mask` marks."""
     counts = is_parameter(params)
     parameters = jax.tree.map(lambda count, leaf: leaf if count else None, counts, params)
@@ -164,6 +165,8 @@ def _penalized(params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
         # It is like `params`, other variables included, or a prefix of it.
         every = zip(_for_each_leaf(mask, params), jax.tree.leaves(counts), strict=True)
         marks = [mark for mark, count in every if count]
+    for mark in marks:
+        check_flag(where, "each element of mask", mark)
     leaves = zip(jax.tree.leaves(parameters), marks, strict=True)
     return [leaf for leaf, mark in leaves if mark and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
 

@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import default_float
-from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.float64 import as_float64, in_float64, returned_number
 from jaxtrain.schedules._affine import Affine
 
 Rate = Callable[[jax.Array, jax.Array], jax.Array]
@@ -102,7 +105,14 @@ def as_schedule(where: str, schedule: Schedule | Callable[[jax.Array], ArrayLike
         return schedule
     if not callable(schedule):
         raise TypeError(f"{where}: expected a schedule, a callable of the count, got {schedule!r}")
-    return setting(schedule)
+    return setting(lambda count: returned_number(where, "the rate", "a schedule", schedule(count)))
+
+
+def check_list(where: str, name: str, value: Any, what: str) -> list[Any]:
+    """`value` as a list; raise unless it is a sequence, an array with one axis, or another iterable."""
+    if not np.iterable(value) or isinstance(value, str):
+        raise TypeError(f"{where}: {name} must be a list of {what}, got {value!r}; put it in brackets")
+    return list(value)
 
 
 def check_number(
@@ -116,16 +126,27 @@ def check_number(
     open_high: bool = False,
 ) -> None:
     """Raise unless `value` is a finite scalar from `low` to `high`, or traced."""
+    refuse_optimizer(where, name, value, f"optim.sgd(schedules.{where}(0.1, ...))")
     if callable(value):
         raise TypeError(
             f"{where}: {name} must be a number, not a schedule or function, got {value!r}; "
             "schedules are combined by sequential_lr and chained_scheduler"
         )
+    if value is None or isinstance(value, str | bytes):
+        raise TypeError(f"{where}: {name} must be a number, got {value!r}")
     if jnp.ndim(value):
         raise ValueError(
             f"{where}: {name} must be a scalar, got shape {jnp.shape(value)}; jax.vmap runs several at once"
         )
     check_range(where, name, value, low, high, open_low=open_low, open_high=open_high or math.isinf(high))
+
+
+def refuse_optimizer(where: str, name: str, value: Any, instead: str) -> None:
+    """Raise `TypeError` if `value` is an optimizer, which PyTorch's schedulers take first."""
+    if isinstance(value, optax.GradientTransformation | nnx.Optimizer) or hasattr(value, "param_groups"):
+        raise TypeError(
+            f"{where}: {name} must be a number, got an optimizer; here the optimizer gets the rate: {instead}"
+        )
 
 
 def check_callable(where: str, name: str, value: Any) -> None:

@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 from jaxtrain._ground.checks import check_integer, is_concrete
 from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._affine import Affine, fold
-from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule
+from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule, check_list
 
 
 def sequential_lr(
@@ -61,8 +61,9 @@ def sequential_lr(
     moves the milestones of a `SequentialLR` forward by one, and fails with `NotImplementedError` when either comes
     later.
     """
-    schedules = [as_schedule("sequential_lr", schedule) for schedule in schedulers]
-    milestones = list(milestones)
+    given = check_list("sequential_lr", "schedulers", schedulers, "schedules")
+    schedules = [as_schedule("sequential_lr", schedule) for schedule in given]
+    milestones = check_list("sequential_lr", "milestones", milestones, "counts")
     if not schedules:
         raise ValueError("sequential_lr: expected at least one schedule, got none")
     if len(milestones) != len(schedules) - 1:
@@ -70,8 +71,7 @@ def sequential_lr(
             f"sequential_lr: expected one milestone fewer than schedules, got {len(milestones)} milestones for "
             f"{len(schedules)} schedules"
         )
-    for milestone in milestones:
-        check_integer("sequential_lr", "every milestone", milestone, 0)
+    milestones = [check_integer("sequential_lr", "every milestone", milestone, 0) for milestone in milestones]
     if any(earlier > later for earlier, later in pairwise(milestones)):
         raise ValueError(f"sequential_lr: milestones must be in ascending order, got {milestones}")
 
@@ -116,7 +116,7 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
 
     PyTorch: `torch.optim.lr_scheduler.ChainedScheduler`.
     """
-    schedules = list(schedulers)
+    schedules = check_list("chained_scheduler", "schedulers", schedulers, "schedules")
     if not schedules:
         raise ValueError("chained_scheduler: expected at least one schedule, got none")
     steps = []

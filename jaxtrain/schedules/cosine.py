@@ -107,8 +107,8 @@ def cosine_annealing_warm_restarts(lr: ArrayLike, T_0: int, T_mult: int = 1, eta
     https://arxiv.org/abs/1608.03983
     """
     check_number("cosine_annealing_warm_restarts", "lr", lr)
-    check_integer("cosine_annealing_warm_restarts", "T_0", T_0, 1)
-    check_integer("cosine_annealing_warm_restarts", "T_mult", T_mult, 1)
+    T_0 = check_integer("cosine_annealing_warm_restarts", "T_0", T_0, 1)
+    T_mult = check_integer("cosine_annealing_warm_restarts", "T_mult", T_mult, 1)
     check_number("cosine_annealing_warm_restarts", "eta_min", eta_min)
 
     def cycle(count: jax.Array) -> tuple[jax.Array, jax.Array | float]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_choice
-from jaxtrain._ground.float64 import as_float64
+from jaxtrain._ground.float64 import as_float64, returned_number
 from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
@@ -151,7 +151,8 @@ def _wave(
 
     def scale(count: jax.Array, cycle: jax.Array) -> ArrayLike:
         if scale_fn is not None:
-            return scale_fn(cycle if scale_mode == "cycle" else count)
+            result = scale_fn(cycle if scale_mode == "cycle" else count)
+            return returned_number(where, "the scale", "scale_fn", result)
         match mode:
             case "triangular":
                 return 1.0

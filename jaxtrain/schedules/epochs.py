@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 from jax.typing import ArrayLike
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.schedules._schedule import Schedule, as_schedule
 
 
@@ -41,7 +41,8 @@ def per_epoch(
     after step `i` of every epoch, as documented for `CosineAnnealingWarmRestarts`.
     """
     schedule = as_schedule("per_epoch", schedule)
-    check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
+    steps_per_epoch = check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
+    check_flag("per_epoch", "fractional", fractional)
 
     def rate(count: jax.Array, start: jax.Array) -> jax.Array:
         epoch = count // steps_per_epoch

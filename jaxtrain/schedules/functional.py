@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxtrain._ground.float64 import as_float64
+from jaxtrain._ground.float64 import as_float64, returned_number
 from jaxtrain.schedules._affine import Affine, fold
 from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
 
@@ -37,8 +37,8 @@ def lambda_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Sch
     PyTorch: `torch.optim.lr_scheduler.LambdaLR`, which takes one function a parameter group.
     """
     check_number("lambda_lr", "lr", lr)
-    check_callable("lambda_lr", "lr_lambda", lr_lambda)
-    return setting(lambda count: as_float64(lr) * as_float64(lr_lambda(count)), lr)
+    factor = _returning_numbers("lambda_lr", lr_lambda)
+    return setting(lambda count: as_float64(lr) * factor(count), lr)
 
 
 def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Schedule:
@@ -70,15 +70,21 @@ def multiplicative_lr(lr: ArrayLike, lr_lambda: Callable[[jax.Array], ArrayLike]
     it continues from the rate that it finds, and multiplies it by `lr_lambda(0)` first.
     """
     check_number("multiplicative_lr", "lr", lr)
-    check_callable("multiplicative_lr", "lr_lambda", lr_lambda)
+    factor = _returning_numbers("multiplicative_lr", lr_lambda)
 
     def step(count: jax.Array) -> Affine:
-        return Affine(scale=jnp.where(count > 0, as_float64(lr_lambda(count)), 1.0))
+        return Affine(scale=jnp.where(count > 0, factor(count), 1.0))
 
     return Schedule(
         lr=lr,
         rate=lambda count, start: start * fold(step, count).scale,
         step=step,
         kind="scales",
-        resumes=lambda rate: rate * as_float64(lr_lambda(jnp.zeros_like(rate))),
+        resumes=lambda rate: rate * factor(jnp.zeros_like(rate)),
     )
+
+
+def _returning_numbers(where: str, lr_lambda: Callable[[jax.Array], ArrayLike]) -> Callable[[jax.Array], jax.Array]:
+    """`lr_lambda` with its results as float64 scalars; raise unless they are numbers."""
+    check_callable(where, "lr_lambda", lr_lambda)
+    return lambda count: returned_number(where, "the factor", "lr_lambda", lr_lambda(count))

@@ -41,7 +41,7 @@ def constant_lr(lr: ArrayLike, factor: ArrayLike = 1.0 / 3, total_iters: int = 5
     """
     check_number("constant_lr", "lr", lr)
     check_number("constant_lr", "factor", factor, 0.0, 1.0)
-    check_integer("constant_lr", "total_iters", total_iters, 0)
+    total_iters = check_integer("constant_lr", "total_iters", total_iters, 0)
     return _finishing(lr, total_iters, lambda done: jnp.where(done < _length(total_iters), as_float64(factor), 1.0))
 
 
@@ -78,7 +78,7 @@ def linear_lr(
     check_number("linear_lr", "lr", lr)
     check_number("linear_lr", "start_factor", start_factor, 0.0, 1.0, open_low=True)
     check_number("linear_lr", "end_factor", end_factor, 0.0, 1.0)
-    check_integer("linear_lr", "total_iters", total_iters, 0)
+    total_iters = check_integer("linear_lr", "total_iters", total_iters, 0)
 
     def factor(done: jax.Array) -> jax.Array:
         return anneal(linear, as_float64(start_factor), as_float64(end_factor), done, _length(total_iters))
@@ -113,7 +113,7 @@ def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -
     by 9e-12 of the rate when `total_iters` is 100,000 and `power` 2.
     """
     check_number("polynomial_lr", "lr", lr)
-    check_integer("polynomial_lr", "total_iters", total_iters, 0)
+    total_iters = check_integer("polynomial_lr", "total_iters", total_iters, 0)
     check_number("polynomial_lr", "power", power)
 
     def factor(done: jax.Array) -> jax.Array:

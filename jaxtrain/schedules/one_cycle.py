@@ -1,5 +1,6 @@
 """The one-cycle policy: the rate rises once and falls far below its start, and the momentum moves against it."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from jaxtrain._ground.checks import check_choice, check_integer
+from jaxtrain._ground.checks import check_choice, check_flag, check_integer
 from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._anneal import WEIGHTS, anneal
 from jaxtrain.schedules._schedule import Schedule, check_number, setting
@@ -142,10 +143,10 @@ def _ends(
                 f"{where}: expected total_steps, or both epochs and steps_per_epoch, got epochs={epochs} and "
                 f"steps_per_epoch={steps_per_epoch}"
             )
-        check_integer(where, "epochs", epochs, 1)
-        check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
-        total_steps = epochs * steps_per_epoch
-    check_integer(where, "total_steps", total_steps, 1)
+        epochs = check_integer(where, "epochs", epochs, 1)
+        total_steps = epochs * check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
+    total_steps = check_integer(where, "total_steps", total_steps, 1)
+    check_flag(where, "three_phase", three_phase)
     if not isinstance(pct_start, float):
         raise ValueError(f"{where}: pct_start must be a float, the fraction of the rise, got {pct_start!r}")
     check_number(where, "pct_start", pct_start, 0.0, 1.0)
@@ -162,7 +163,7 @@ def _ends(
 
 def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array], strategy: Strategy) -> jax.Array:
     """Anneal through `values` as the count goes through `ends`, and for one more count."""
-    result = jnp.asarray(jnp.nan)
+    result: jax.Array | float = math.nan
     reach = ends[-1] + 1
     for (begin, end), (start, stop) in reversed(list(zip(pairwise(ends), pairwise(values), strict=True))):
         # PyTorch enters a phase of length zero only after the end, and divides by zero there.
@@ -170,4 +171,4 @@ def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array]
             phase = anneal(WEIGHTS[strategy], start, stop, count - begin, end - begin)
             result = jnp.where(count <= reach, phase, result)
         reach = begin
-    return result
+    return as_float64(result)

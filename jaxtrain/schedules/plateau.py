@@ -5,13 +5,16 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.checks import check_choice, check_integer
 from jaxtrain._ground.dtypes import default_float
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.schedules._schedule import check_number
+from jaxtrain.schedules._schedule import check_number, refuse_optimizer
+
+_LARGEST = np.iinfo(np.int32).max
 
 
 class PlateauState(NamedTuple):
@@ -97,9 +100,10 @@ def reduce_lr_on_plateau(
         >>> round(float(state.lr), 6), int(state.num_reductions)
         (0.05, 1)
 
-        An optimizer gets the rate through its state:
+        An optimizer gets the rate through its state. Without `hyperparam_dtype`, Optax would round all
+        hyper-parameters to the dtype of the parameters, which takes 0.99 to 0.988 in bfloat16:
 
-        >>> optimizer = optax.inject_hyperparams(optim.sgd)(lr=0.1)
+        >>> optimizer = optax.inject_hyperparams(optim.sgd, hyperparam_dtype=jnp.float32)(lr=0.1)
         >>> parameter, gradient = jnp.ones(2), jnp.array([1.0, -2.0])
         >>> optimizer_state = optimizer.init(parameter)
         >>> optimizer_state.hyperparams["lr"] = state.lr
@@ -111,13 +115,14 @@ def reduce_lr_on_plateau(
     the default float type, float32 unless x64 is on.
     """
     where = "reduce_lr_on_plateau"
+    refuse_optimizer(where, "lr", lr, "optax.inject_hyperparams(optim.sgd)(lr=0.1), whose state takes that of this one")
     check_number(where, "lr", lr)
     check_choice(where, "mode", mode, ("min", "max"))
     check_number(where, "factor", factor, 0.0, 1.0, open_high=True)
-    check_integer(where, "patience", patience, 0)
+    patience = min(check_integer(where, "patience", patience, 0), _LARGEST - 1)
     check_number(where, "threshold", threshold)
     check_choice(where, "threshold_mode", threshold_mode, ("rel", "abs"))
-    check_integer(where, "cooldown", cooldown, 0)
+    cooldown = min(check_integer(where, "cooldown", cooldown, 0), _LARGEST)
     check_number(where, "min_lr", min_lr)
     check_number(where, "eps", eps)
 
@@ -146,12 +151,12 @@ def reduce_lr_on_plateau(
         tired = bad_epochs > patience
         reductions = state.num_reductions
         matters = reduced(reductions) - reduced(reductions + 1) > as_float64(eps)
-        reductions = reductions + (tired & matters)
+        reductions = reductions + (tired & matters).astype(jnp.int32)
         return PlateauState(
             lr=reduced(reductions),
             best=jnp.where(better, metric, best),
             num_bad_epochs=jnp.where(tired, 0, bad_epochs),
-            cooldown_counter=jnp.where(tired, cooldown, state.cooldown_counter - cooling),
+            cooldown_counter=jnp.where(tired, cooldown, state.cooldown_counter - cooling.astype(jnp.int32)),
             num_reductions=reductions,
         )
 
@@ -163,6 +168,10 @@ def reduce_lr_on_plateau(
         return PlateauState(in_float64(reduced, 0, dtype=dtype), worst, *zeros)
 
     def update(state: PlateauState, metrics: ArrayLike) -> PlateauState:
+        if not isinstance(state, PlateauState):
+            raise TypeError(f"{where}: expected the PlateauState that its init returns, got {type(state).__name__}")
+        if not hasattr(metrics, "dtype") and not isinstance(metrics, int | float):
+            raise TypeError(f"{where}: the metric must be a number, got {metrics!r}; skip the update without one")
         if jnp.ndim(metrics):
             raise ValueError(f"{where}: the metric must be a scalar, got shape {jnp.shape(metrics)}; average it first")
         dtype = default_float()

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.float64 import as_float64
-from jaxtrain.schedules._schedule import Schedule, check_number, scaling
+from jaxtrain.schedules._schedule import Schedule, check_list, check_number, scaling
 
 
 def step_lr(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> Schedule:
@@ -37,7 +37,7 @@ def step_lr(lr: ArrayLike, step_size: int, gamma: ArrayLike = 0.1) -> Schedule:
     PyTorch: `torch.optim.lr_scheduler.StepLR`.
     """
     check_number("step_lr", "lr", lr)
-    check_integer("step_lr", "step_size", step_size, 1)
+    step_size = check_integer("step_lr", "step_size", step_size, 1)
     check_number("step_lr", "gamma", gamma)
     return _decaying(lr, gamma, lambda count: count // step_size)
 
@@ -67,10 +67,9 @@ def multi_step_lr(lr: ArrayLike, milestones: Iterable[int], gamma: ArrayLike = 0
 
     PyTorch: `torch.optim.lr_scheduler.MultiStepLR`.
     """
-    milestones = sorted(milestones)
     check_number("multi_step_lr", "lr", lr)
-    for milestone in milestones:
-        check_integer("multi_step_lr", "every milestone", milestone, 0)
+    given = check_list("multi_step_lr", "milestones", milestones, "counts")
+    milestones = sorted(check_integer("multi_step_lr", "every milestone", milestone, 0) for milestone in given)
     check_number("multi_step_lr", "gamma", gamma)
     return _decaying(lr, gamma, lambda count: jnp.sum(count >= jnp.asarray(milestones, jnp.float64), dtype=jnp.float64))
 

@@ -58,7 +58,7 @@ def swa_lr(
     """
     check_number("swa_lr", "lr", lr)
     check_number("swa_lr", "swa_lr", swa_lr)
-    check_integer("swa_lr", "anneal_epochs", anneal_epochs, 0)
+    anneal_epochs = check_integer("swa_lr", "anneal_epochs", anneal_epochs, 0)
     check_choice("swa_lr", "anneal_strategy", anneal_strategy, WEIGHTS)
     weight = WEIGHTS[anneal_strategy]
 

@@ -31,22 +31,6 @@ def narrowed(leaf: Leaf) -> Leaf:
     return replace(leaf, gradients=np.sign(leaf.gradients) * np.clip(np.abs(leaf.gradients), 0.1, 10))
 
 
-ROUNDED_BEFORE_THE_LOSS = (
-    "the log-probabilities are rounded between softmax and loss, and PyTorch has no kernel to compare"
-)
-NOT_IN_TORCH = {"reason": "PyTorch has no kernel in this precision, and is taken to be exact"}
-USUAL: dict[str, Any] = {"precision_factor": PRECISION_FACTOR, "reason": ""}
-PARTICULAR: dict[tuple[str, str], dict[str, Any]] = {
-    **{
-        (component, precision): NOT_IN_TORCH
-        for component in ("losses.multi_margin_loss", "losses.multilabel_margin_loss", "nn.LocalResponseNorm")
-        for precision in ("bfloat16", "float16")
-    },
-    ("losses.ctc_loss", "bfloat16"): {"precision_factor": 3.0, "reason": ROUNDED_BEFORE_THE_LOSS},
-    ("losses.ctc_loss", "float16"): {"precision_factor": 3.0, "reason": ROUNDED_BEFORE_THE_LOSS},
-}
-"""What is particular about a component in a precision."""
-
 SETS = {"losses.rmse_loss": 2}
 """How many sets of inputs count: float16 rounds the others' errors to zero, where PyTorch's gradient is NaN."""
 
@@ -76,8 +60,9 @@ def in_half_precision(case: Case, precision: str) -> Case:
         configuration=f"{case.configuration}, {precision}",
         precision=precision,
         defects={planted: case.defects[planted]},
+        precision_factor=PRECISION_FACTOR,  # A wider limit in float32 has its reason there.
+        reason="",
         **changes,
-        **(USUAL | PARTICULAR.get((case.component, precision), {})),
     )
 
 

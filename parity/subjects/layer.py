@@ -1,6 +1,6 @@
 """Layers: outputs, gradients and running statistics over several forward passes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Self
@@ -114,7 +114,7 @@ class LayerCase(Case):
     def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Trace:
         layer = _compiled(ours, dtype)
         known = {name: value.detach().numpy() for name, value in self._module("float32").state_dict().items()}
-        values = self.variables(known)
+        values = self._mapped(known, {*_flat(layer.parameters), *_flat(layer.rest)})
         parameters, rest = (_filled(state, values, dtype) for state in (layer.parameters, layer.rest))
         results: dict[Quantity, jax.Array] = {}
         arrays = [to_jax(array, dtype) for array in self.inputs]
@@ -127,6 +127,27 @@ class LayerCase(Case):
             results |= {Quantity(f"buffer {number}", path): value for path, value in _flat(rest).items()}
         results[Quantity("output in evaluation")] = layer.evaluate(parameters, rest, arrays[-1])
         return {quantity: np.asarray(array, np.float64)[None] for quantity, array in results.items()}
+
+    def _mapped(self, known: Variables, wanted: Set[str]) -> Variables:
+        """PyTorch's variables under our names.
+
+        Raises:
+            ValueError: if one of ours has no value; it lists the names of both sides.
+        """
+        advice = (
+            f"PyTorch has {sorted(known)}, ours has {sorted(wanted)}; give `variables`, a function from a dict of "
+            "PyTorch's variables by name to a dict of ours by path, such as "
+            "lambda variables: {name.replace('weight', 'scale'): values for name, values in variables.items()}"
+        )
+        try:
+            values = self.variables(known)
+        except KeyError as error:
+            raise ValueError(
+                f"expected `variables` to map PyTorch's variables, got KeyError: {error}; {advice}"
+            ) from error
+        if missing := sorted(wanted - values.keys()):
+            raise ValueError(f"expected values for our variables {missing}, got values for {sorted(values)}; {advice}")
+        return values
 
     def units(self, truth: Trace) -> Trace:
         """The largest finite magnitude of each array; of a gradient that cancels, that of all gradients of its step.
@@ -191,11 +212,6 @@ def _filled(state: nnx.State, values: Variables, dtype: str) -> nnx.State:
         if isinstance(variable, nnx.RngState):
             return variable
         name = ".".join(map(str, path))
-        if name not in values:
-            raise ValueError(
-                f"expected a value for our variable {name!r}, got PyTorch's {sorted(values)}; "
-                "give `variables`, a function from PyTorch's variables by name to ours by path"
-            )
         return variable.replace(to_jax(values[name], dtype))
 
     flat = nnx.to_flat_state(state)

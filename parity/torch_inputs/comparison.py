@@ -3,15 +3,16 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 
+from parity import draws
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
 from parity.counterparts import left_out
@@ -63,14 +64,17 @@ class Comparison(ABC):
         """The input: PyTorch's arguments, under the names of ours."""
 
     @abstractmethod
+    def redrawn(self, number: int) -> Self:
+        """The same call on another draw of its arrays; number 0 is the input itself."""
+
+    @abstractmethod
     def trace(self) -> None:
         """Call ours without computing anything, which raises the errors of its checks."""
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
         with jax.enable_x64(dtype == "float64"):
-            # With little optimization in either dtype: there are a thousand programs.
-            results = compiled(_results, "float64", (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
+            results = compiled(_results, dtype, (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
     def units(self, truth: Arrays) -> Arrays:
@@ -106,6 +110,9 @@ class FunctionComparison(Comparison):
     def given(self) -> Values:
         return self._by_name(self.inputs)
 
+    def redrawn(self, number: int) -> Self:
+        return replace(self, inputs=_redrawn(self.inputs, number))
+
     def trace(self) -> None:
         constants, *arrays = self.arguments("float32")
         jax.eval_shape(partial(_results, self.call, self.ours, constants), *arrays)
@@ -136,9 +143,17 @@ class FunctionComparison(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class LayerComparison(Comparison):
-    """A layer of `nn` and a `torch.nn` module with the same parameters and statistics, in one of the two modes."""
+    """A layer of `nn` and a `torch.nn` module with the same parameters and statistics, in one of the two modes.
+
+    `seed` is that of these.
+    """
 
     inputs: ModuleInput
+    seed: int = 0
+
+    def redrawn(self, number: int) -> Self:
+        inputs = replace(self.inputs, forward=_redrawn(self.inputs.forward, number))
+        return replace(self, inputs=inputs, seed=number)
 
     def run_torch(self, dtype: str) -> Arrays:
         module = self._module().to(getattr(torch, dtype))
@@ -189,7 +204,7 @@ class LayerComparison(Comparison):
     def _module(self) -> torch.nn.Module:
         """The module with random numbers in it, so that ones and zeros hide nothing."""
         module = self.theirs(*self.inputs.constructor.args, **self.inputs.constructor.kwargs)
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(self.seed)
         with torch.no_grad():
             for tensor in module.state_dict().values():
                 if tensor.is_floating_point():
@@ -221,6 +236,18 @@ def _bound(function: Callable, args: tuple[Any, ...], kwargs: Values) -> Values:
 def _hashable(constants: Values) -> Constants:
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in constants.items()}
     return tuple(sorted(plain.items()))
+
+
+def _redrawn(inputs: Call, number: int) -> Call:
+    """The arguments with other numbers in the floating tensors."""
+
+    def drawn(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        array = value.detach().numpy()
+        return torch.tensor(draws.redrawn(array, number, "float32")).requires_grad_(value.requires_grad)
+
+    return Call(tuple(map(drawn, inputs.args)), {name: drawn(value) for name, value in inputs.kwargs.items()})
 
 
 def _in_dtype(inputs: Call, dtype: str) -> Call:

@@ -1,13 +1,14 @@
 """Every configuration of an optimizer that PyTorch's own tests run on a CPU, as a case."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from parity.case import Case
-from parity.cases import optim as own_cases
 from parity.counterparts import component_of, public
 from parity.references import objectives
 from parity.references.muon import TorchMuon, matrices, muon
@@ -19,33 +20,17 @@ from parity.subjects.optimizer import OptimizerCase, live_leaves
 from parity.torch_inputs import rejections, torch_databases
 from parity.torch_inputs.outcome import Kind, Outcome
 from parity.torch_inputs.torch_databases import OptimizerInput
+from parity.verdicts import FORMULA_LIMIT, formula_verdict
 
-CHAOTIC = {
-    "precision_factor": 3.0,
-    "reason": "weight decay added to tiny gradients amplifies rounding: over twelve other sets of gradients ours is "
-    "off by 0.4 to 1.4 times as much as PyTorch at the steps between, so the largest error of one set is chance",
-}
-INHERITED = {
-    "formula_limit": 4e-12,
-    "reason": "weight decay adds a parameter's rounding, 1.4e-14 of its way, to gradients that are tiny themselves",
-}
-SHORT = {
-    "formula_limit": 2e-11,
-    "reason": "steps of a thousandth: the differences of gradients that make the direction lose four digits; and an "
-    "iteration multiplies every rounding, so that the largest float32 error is one of few",
-}
 LEAVES = {"optim.muon": matrices, "optim.sparse_adam": tables}
 """The parameters and gradients of optimizers that cannot take the usual ones."""
 
-WIDER: dict[tuple[str, str], dict[str, Any]] = {
-    ("optim.nadam", "weight_decay"): CHAOTIC,
-    ("optim.nadam", "weight_decay, momentum_decay"): CHAOTIC,
-    ("optim.nadam", "maximize"): CHAOTIC,
-    ("optim.radam", "nonzero weight_decay"): INHERITED,
-    ("optim.radam", "maximize"): INHERITED,
-    ("optim.lbfgs", "Tensor lr"): SHORT,
-}
-"""Configurations with wider limits, and why."""
+SENSITIVE = {("optim.lbfgs", "Tensor lr")}
+"""Configurations in which rounding moves PyTorch's results by more than the usual limit: of gradients that differ by a
+small step, few digits differ."""
+
+ROUNDINGS = 6
+"""How many runs with other roundings tell by how much."""
 
 
 def components() -> dict[str, str]:
@@ -83,26 +68,42 @@ def configured(component: str, torch_name: str, found: OptimizerInput) -> Case:
         "ours": partial(ours, **arguments),
         "reference": lambda parameters: reference(parameters, **arguments),
         "defects": defects,
-        **_limits(component, found.description),
     }
     if component == "optim.lbfgs":
-        return ClosureCase(
-            objective=objectives.steep if "line_search_fn" in arguments else objectives.smooth,
+        searches = "line_search_fn" in arguments
+        case = ClosureCase(
+            objective=objectives.steep if searches else objectives.smooth,
             start=objectives.start(6),
             problems=objectives.problems(6),
-            updates=3,
+            updates=2 if searches else 3,  # A third search starts where the loss is flat in float32.
             states=("d", "prev_flat_grad", "prev_loss"),
             **common,
         )
+        return as_rounding_goes(case) if (component, found.description) in SENSITIVE else case
     leaves = LEAVES.get(component, live_leaves)
     return OptimizerCase(leaves=leaves(), **common)
 
 
-def _limits(component: str, description: str) -> dict[str, Any]:
-    """The limits of a configuration: as in `WIDER`, or like the component's first case."""
-    own = next(case for case in own_cases.CASES if case.component == component)
-    usual = {key: getattr(own, key) for key in ("formula_limit", "precision_factor", "reason")}
-    return usual | WIDER.get((component, description), {})
+def as_rounding_goes(case: ClosureCase) -> ClosureCase:
+    """A quarter of the case, with a formula limit that is executed: how far PyTorch's own results move, in units, when
+    every gradient is rounded once more, up or down.
+    """
+    rng = np.random.default_rng(0)
+
+    def rounding(gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * (1 + torch.as_tensor(rng.choice([-1, 1], tuple(gradient.shape)) * np.finfo(np.float64).eps))
+
+    def reference(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+        for parameter in parameters:
+            parameter.register_hook(rounding)
+        return case.reference(parameters)
+
+    case = replace(case, problems=case.problems[: len(case.problems) // 4])
+    units = case.units(case.truth)
+    moved = (replace(case, reference=reference).run_torch("float64") for _ in range(ROUNDINGS))
+    limit = max(formula_verdict(trace, case.truth, units, np.inf)[0] for trace in moved)
+    reason = f"PyTorch's own results move by {limit:.0e} when every gradient is rounded once more"
+    return replace(case, formula_limit=max(limit, FORMULA_LIMIT), reason=reason)
 
 
 def plain(value: Any) -> Any:

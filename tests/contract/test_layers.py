@@ -117,3 +117,29 @@ def test_norms_lose_no_digits(name, bend):
     expected = textbook(name, x.astype(np.float64))
     error = np.abs(np.asarray(jax.jit(NORMS[name])(x)) - expected).max()
     assert error <= 1e-6 * np.abs(expected).max()
+
+
+def test_layers_refuse_what_would_be_misread():
+    for make in (nn.BatchNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm):
+        with pytest.raises(TypeError, match=f"{make.__name__}: param_dtype must be floating-point, got int32"):
+            make(4, param_dtype=jnp.int32)
+    for make in (nn.Linear, nn.Embedding):
+        with pytest.raises(TypeError, match=f"{make.__name__}: param_dtype must be floating-point, got bool"):
+            make(4, 3, param_dtype=bool, rngs=RNGS)
+        with pytest.raises(TypeError, match=f"{make.__name__}: rngs must be random streams, got 0"):
+            make(4, 3, rngs=0)
+    with pytest.raises(TypeError, match="Linear: bias must be True or False, got 'False'"):
+        nn.Linear(4, 3, bias="False", rngs=RNGS)
+    with pytest.raises(TypeError, match="BatchNorm: affine must be True or False, got 'False'"):
+        nn.BatchNorm(4, affine="False")
+    for momentum in (-1, float("nan")):
+        with pytest.raises(ValueError, match=r"BatchNorm: momentum must lie in \[0, 1\]"):
+            nn.BatchNorm(4, momentum=momentum)
+    for size in (4.0, None, "4"):
+        with pytest.raises(TypeError, match=f"LayerNorm: normalized_shape must be an integer, got {size!r}"):
+            nn.LayerNorm(size)
+    assert nn.LayerNorm(np.int64(4)).normalized_shape == (4,)
+    with pytest.raises(ValueError, match=r"Dropout: p must be one number, got an array of shape \(3, 1\)"):
+        nn.Dropout(np.full((3, 1), 0.5), rngs=RNGS)
+    with pytest.raises(TypeError, match=r"Dropout: p must be a number, got .*; layers take no schedules"):
+        nn.Dropout(lambda count: 0.5, rngs=RNGS)

@@ -139,12 +139,26 @@ def test_learning_rate_schedule_is_called_with_the_count():
     np.testing.assert_array_equal(rates, np.float32([0.5, 0.25, 0.5 / 3]))
 
 
-def test_sharded_parameters_give_the_same_numbers(plain):
-    # With explicitly sharded axes JAX leaves to the caller how to flatten the parameters into one vector.
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_sharded_parameters_give_the_same_numbers(plain, kind):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
     trained = run(make(), jax.device_put(parameters(), NamedSharding(mesh, PartitionSpec("data"))), TARGETS)
     # The sums over all parameters are taken in another order.
     assert_same(trained, plain, 64)
+
+
+def test_a_state_can_be_donated():
+    optimizer, params = make(), parameters()
+    step = jax.jit(lambda state: update(optimizer, params, state, TARGETS[0]), donate_argnums=0)
+    _, state = step(optimizer.init(params))
+    assert step(state)[1].count == 2
+
+
+def test_map_params_finds_nothing_that_is_like_a_parameter():
+    optimizer = make()
+    state = optimizer.init(parameters())
+    mapped = optax.tree.map_params(optimizer, lambda leaf: leaf + 1, state)
+    jax.tree.map(np.testing.assert_array_equal, mapped, state)
 
 
 @pytest.mark.parametrize("line_search_fn", SEARCHES)

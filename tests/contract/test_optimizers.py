@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,8 +33,6 @@ OPTIMIZERS = {
 STEPS = 4
 # What shapes the program, and looks like a number or a schedule to Optax.
 STATIC = {"muon": ("ns_steps", "axis", "dtype")}
-# With explicitly sharded axes JAX leaves to the caller how to multiply matrices along one, and how to sort one.
-SHARDED_BY_XLA = ("muon", "sparse_adam")
 
 
 def parameters(name, dtype=jnp.float32):
@@ -274,16 +273,61 @@ def test_float64_work_does_not_grow_with_the_number_of_parameters(name, init):
     assert 0 < float64_values(2) == float64_values(12)
 
 
-def test_sharded_state_gives_the_same_numbers(name, plain):
-    kind = AxisType.Auto if name in SHARDED_BY_XLA else AxisType.Explicit
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
-    sharded = NamedSharding(mesh, PartitionSpec("data"))
-    params = jax.device_put(parameters(name), sharded)
-    steps = jax.device_put(gradients(name), NamedSharding(mesh, PartitionSpec(None, "data")))
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("axes", [("data",), ("data", "model")])
+def test_sharded_state_gives_the_same_numbers(name, plain, kind, axes):
+    sizes = {("data",): (8,), ("data", "model"): (4, 2)}[axes]
+    mesh = jax.make_mesh(sizes, axes, axis_types=(kind,) * len(axes))
+
+    def put(array, *before):
+        spec = (None, *axes) if array.shape[-1] == 2 else (None, "data")
+        return jax.device_put(array, NamedSharding(mesh, PartitionSpec(*spec[1 - len(before) :][: array.ndim])))
+
+    params = jax.tree.map(put, parameters(name))
+    steps = gradients(name)
+    if name != "sparse_adam":
+        steps = jax.tree.map(lambda array: put(array, "steps"), steps)
     trained = jax.jit(train, static_argnums=0)(OPTIMIZERS[name](0.1), params, steps)
     if kind is AxisType.Explicit:
-        assert trained["kernel"].sharding.is_equivalent_to(sharded, 2)
-    assert_same(trained, plain[name])
+        for key, before in params.items():
+            assert trained[key].sharding.is_equivalent_to(before.sharding, before.ndim)
+    assert_same(trained, plain[name], 16)
+
+
+def test_a_state_can_be_donated(name):
+    optimizer, params, given = OPTIMIZERS[name](0.1), parameters(name), first(gradients(name))
+    step = jax.jit(lambda state: optimizer.update(given, state, params), donate_argnums=0)
+    _, state = step(optimizer.init(params))
+    updates, _ = step(state)
+    expected, _ = optimizer.update(given, optimizer.update(given, optimizer.init(params), params)[1], params)
+    assert_same(updates, expected)
+
+
+def test_map_params_finds_the_buffers(name):
+    """Optax's way to cast, shard or freeze what a state holds for each parameter."""
+    optimizer, params = OPTIMIZERS[name](0.1), parameters(name)
+    state = optimizer.init(params)
+    shapes = [(8, 2), (8,)] if name != "muon" else [(8, 2), (8, 1)]
+    mapped = optax.tree.map_params(optimizer, lambda leaf: leaf.astype(jnp.bfloat16), state)
+    for field, before in state._asdict().items():
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves(getattr(mapped, field))}
+        if isinstance(before, dict):
+            assert dtypes == {jnp.dtype(jnp.bfloat16)}
+        else:
+            assert getattr(mapped, field) is before
+    if name != "adafactor":
+        summed: Any = optax.tree.map_params(optimizer, lambda leaf, parameter: leaf + parameter, state, params)
+        buffers = [buffer for buffer in summed if isinstance(buffer, dict)]
+        assert {leaf.shape for buffer in buffers for leaf in buffer.values()} == set(shapes)
+
+
+def test_map_params_of_groups():
+    groups = optim.param_groups(optim.adam, {"kernel": {"lr": 0.1}, None: {}})
+    state = groups.init(parameters("adam"))
+    mapped = optax.tree.map_params(groups, lambda leaf: leaf.astype(jnp.bfloat16), state)
+    kernels, others = mapped.inner_states["kernel"].inner_state, mapped.inner_states["*"].inner_state
+    assert kernels.exp_avg["kernel"].dtype == others.exp_avg["bias"].dtype == jnp.bfloat16
+    assert kernels.lr.dtype == jnp.float32
 
 
 def test_lowers_for_accelerators(name):

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxtrain import schedules
+from jaxtrain import optim, schedules
 from jaxtrain._ground.float64 import in_float64
 
 COUNTS = (0, 1, 2, 7, 30, 99)
@@ -170,6 +170,36 @@ def test_every_schedule_lowers_for_accelerators():
     assert {aval.dtype for aval in exported.out_avals} == {np.dtype("float32")}
 
 
+NOT_A_NUMBER = {
+    "lambda_lr: the factor": lambda s, value: s.lambda_lr(0.1, lambda count: value),
+    "multiplicative_lr: the factor": lambda s, value: s.multiplicative_lr(0.1, lambda count: value),
+    "cyclic_lr: the scale": lambda s, value: s.cyclic_lr(0.1, 0.2, scale_fn=lambda cycle: value),
+    "cyclic_momentum: the scale": lambda s, value: s.cyclic_momentum(scale_fn=lambda cycle: value),
+    "sequential_lr: the rate": lambda s, value: s.sequential_lr([lambda count: value], []),
+    "per_epoch: the rate": lambda s, value: s.per_epoch(lambda count: value, 2),
+}
+
+
+@pytest.mark.parametrize("name", NOT_A_NUMBER)
+@pytest.mark.parametrize("value", [None, "0.1", 0.1j, [0.1, 0.2], np.ones(2), np.ones((1, 1))], ids=repr)
+def test_functions_that_do_not_return_a_number(name, value):
+    with pytest.raises((TypeError, ValueError), match=rf"{name} must be one number, but [\w ]+ returned "):
+        NOT_A_NUMBER[name](schedules, value)(3)
+
+
+def test_whole_numbers_may_be_arrays():
+    assert schedules.multi_step_lr(1.0, jnp.array([2, 4]))(3) == np.float32(0.1)
+    assert schedules.step_lr(1.0, jnp.array(2))(3) == np.float32(0.1)
+    assert schedules.sequential_lr([schedules.step_lr(1.0, 9), schedules.step_lr(0.5, 9)], np.array([2]))(3) == 0.5
+
+
+def test_one_cycle_under_debug_nans():
+    with jax.debug_nans(True):
+        assert float(schedules.one_cycle_lr(0.1, 10)(2)) == np.float32(0.1)
+        assert float(schedules.one_cycle_momentum(total_steps=10)(9)) == np.float32(0.95)
+        assert float(optim.sgd(schedules.one_cycle_lr(0.1, 10)).init(jnp.ones(2)).lr) == np.float32(0.004)
+
+
 def test_optax_takes_them():
     optimizer = optax.chain(optax.scale_by_schedule(schedules.step_lr(0.1, 2)), optax.scale(-1.0))
     state = optimizer.init(jnp.zeros(()))
@@ -186,6 +216,29 @@ BAD_INPUT: list[tuple[Callable, type[Exception], str]] = [
     (lambda s: s.step_lr("0.1", 5), TypeError, "lr must be a number"),
     (lambda s: s.step_lr(np.ones(3), 5), ValueError, r"lr must be a scalar, got shape \(3,\); jax.vmap"),
     (lambda s: s.step_lr(s.step_lr(0.1, 5), 5), TypeError, "combined by sequential_lr"),
+    (lambda s: s.step_lr(optax.sgd(0.1), 5), TypeError, r"got an optimizer; .*: optim.sgd\(schedules.step_lr\(0.1, "),
+    (lambda s: s.one_cycle_lr(optax.sgd(0.1), 5), TypeError, "one_cycle_lr: max_lr must be a number, got an optimizer"),
+    (lambda s: s.reduce_lr_on_plateau(optax.sgd(0.1)), TypeError, "got an optimizer; .*: optax.inject_hyperparams"),
+    (lambda s: s.step_lr(None, 5), TypeError, "lr must be a number, got None"),
+    (lambda s: s.multi_step_lr(0.1, 30), TypeError, "milestones must be a list of counts, got 30; put it in brackets"),
+    (
+        lambda s: s.sequential_lr(abs, []),
+        TypeError,
+        "schedulers must be a list of schedules, got <built-in function abs>",
+    ),
+    (lambda s: s.sequential_lr([abs, abs], 5), TypeError, "milestones must be a list of counts, got 5"),
+    (lambda s: s.chained_scheduler(s.step_lr(0.1, 5)), TypeError, "schedulers must be a list of schedules, got <"),
+    (
+        lambda s: s.one_cycle_lr(0.1, 10, three_phase="False"),
+        TypeError,
+        "three_phase must be True or False, got 'False'",
+    ),
+    (
+        lambda s: s.one_cycle_momentum(total_steps=10, three_phase=0),
+        TypeError,
+        "three_phase must be True or False, got 0",
+    ),
+    (lambda s: s.per_epoch(abs, 10, fractional="no"), TypeError, "fractional must be True or False, got 'no'"),
     (lambda s: s.step_lr(0.1, 0), ValueError, "step_size must be at least 1, got 0"),
     (lambda s: s.step_lr(0.1, 2.5), TypeError, "step_size must be an integer, got 2.5"),
     (lambda s: s.step_lr(0.1, 5, -0.1), ValueError, "gamma must lie in"),

@@ -31,6 +31,18 @@ def test_far_mean_costs_no_digits(groups):
     assert np.abs(np.asarray(jax.jit(function)(x)) - expected).max() < 2e-6
 
 
+@pytest.mark.parametrize("norm", [nn.batch_norm, nn.instance_norm])
+def test_running_mean_of_centred_positions_is_rounded_once(norm):
+    """One float32 sum over so many positions errs by ten times as much."""
+    x = np.random.default_rng(0).normal(size=(4, 16, 16, 16, 8)).astype(np.float32)
+    options = {"training": True} if norm is nn.batch_norm else {}
+    _, mean, _ = jax.jit(lambda x: norm(x, jnp.zeros(8), jnp.ones(8), momentum=1.0, **options))(x)
+    expected = x.mean((0, 1, 2, 3), dtype=np.float64)
+    # Instance norm averages the four means of the examples in float32.
+    largest = np.abs(expected) if norm is nn.batch_norm else np.abs(x.mean((1, 2, 3), dtype=np.float64)).max(0)
+    assert (np.abs(mean - expected) <= 2.0**-23 * largest).all()
+
+
 def test_instance_norm_tracks_the_average_over_the_examples():
     layer = nn.InstanceNorm(1, momentum=0.5, track_running_stats=True)
     layer(jnp.array([[[0.0], [4.0]], [[3.0], [7.0]]]))

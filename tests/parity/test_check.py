@@ -1,6 +1,8 @@
 """`check_*` on other implementations: agreement passes, and each error names where and by how much."""
 
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +96,32 @@ def test_check_layer_passes_right_code_for_any_input():
         parity.check_layer(LinearThenNorm, TorchLinearThenNorm, inputs, variables=kernels)
 
 
-def test_check_layer_names_the_variables_that_it_cannot_map():
-    with pytest.raises(ValueError, match=r"variable 'scale', got PyTorch's \['bias', 'weight'\]"):
+def test_check_layer_names_the_variables_of_both_sides():
+    with pytest.raises(
+        ValueError, match=r"values for our variables \['scale'\], got values for \['bias', 'weight'\]"
+    ) as error:
         parity.check_layer(lambda rngs: nnx.LayerNorm(3, rngs=rngs), lambda: torch.nn.LayerNorm(3), np.ones((2, 3)))
+    assert "PyTorch has ['bias', 'weight'], ours has ['bias', 'scale']; give `variables`" in str(error.value)
+
+
+def test_check_layer_explains_a_mapping_that_fails():
+    with pytest.raises(ValueError, match=r"got KeyError: 'kernel'; PyTorch has \['bias', 'weight'\], ours has"):
+        parity.check_layer(
+            lambda rngs: nnx.Linear(3, 2, rngs=rngs),
+            lambda: torch.nn.Linear(3, 2),
+            np.ones((2, 3)),
+            variables=lambda variables: {"kernel": variables["kernel"]},
+        )
+
+
+@pytest.mark.parametrize(
+    "program", ["import parity; parity.check_loss", "from parity.__main__ import main; main(['run'])"]
+)
+def test_without_torch_the_error_names_the_extra(program):
+    hidden = "import sys; sys.modules['torch'] = None; "
+    done = subprocess.run([sys.executable, "-c", hidden + program], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(
+        r"expected \w+ to be installed, found none; install it with: pip install '.\[parity\]'", done.stderr
+    )
+    assert ("Traceback" in done.stderr) == ("check_loss" in program)

@@ -1,13 +1,17 @@
 """`python -m parity`: its commands, names, files and exit status."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxtrain import optim
-from parity import command
+from parity import command, draws, seeds
 from parity.__main__ import COMMANDS, main
+from parity.cases import all_cases
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import case
 from parity.markdown import begin_marker, end_marker, write_markdown
@@ -62,6 +66,68 @@ def test_fewer_than_one_process_is_refused(name, capsys):
         main([name, "--processes", "0"])
     assert refused.value.code == 2
     assert "argument --processes: expected a number of at least 1, got 0" in capsys.readouterr().err
+
+
+def test_a_seed_and_a_number_of_draws_reach_the_cases(monkeypatch):
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing())
+    monkeypatch.setattr(draws.sys, "modules", {})  # As at the start of a process.
+    assert main(["run", "schedules.constant_lr[defaults]", "--seed", "3", "--draws", "2"]) == 0
+    assert draws.in_use() == draws.Drawing(3, 2)
+    assert draws.generator(1).random() == np.random.default_rng(4).random()
+    case = next(case for case in all_cases() if case.name == "losses.mse_loss[plain]")
+    drawn = []
+    monkeypatch.setattr(type(case), "redrawn", lambda self, number: drawn.append(number) or self)
+    assert case.measure(case.ours).passed
+    assert drawn == [1]
+
+
+def entries(*failed, missed=()):
+    """What a run of two cases writes."""
+    return [
+        {
+            "component": "optim.sgd",
+            "configuration": name,
+            "passed": name not in failed and name not in missed,
+            "defects": ["a", "b"],
+            "missed": ["a"] if name in missed else [],
+            "failure": "an error" if name in failed else "",
+        }
+        for name in ("first", "second")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "line"),
+    [
+        (entries(), 0, "0 of 8 cases failed, 0 of 16 planted defects missed"),
+        (entries("second"), 1, "4 of 8 cases failed, 0 of 16 planted defects missed\n  optim.sgd[second]: failed in 4"),
+        (entries(missed=["first"]), 1, "4 of 8 cases failed, 4 of 16 planted defects missed\n  optim.sgd[first]"),
+    ],
+)
+def test_a_table_of_seeds_counts_what_fails_in_any(found, status, line, monkeypatch, capsys, tmp_path):
+    runs = []
+
+    def run(command, env, **_):
+        runs.append((command[command.index("--seed") + 1], env["XLA_FLAGS"].endswith("AVX2"), env["OMP_NUM_THREADS"]))
+        Path(command[command.index("--json") + 1]).write_text(json.dumps(found))
+
+    monkeypatch.setattr(seeds.subprocess, "run", run)
+    monkeypatch.setattr(seeds.os, "sched_getaffinity", lambda process: {4, 5})
+    assert main(["run", "--seeds", "1", "optim.sgd", "--json", str(tmp_path / "found.json")]) == status
+    assert runs == [("0", avx2, threads) for threads in "12" for avx2 in (False, True)]
+    assert f"4 settings: {line}" in capsys.readouterr().out
+    assert list(json.loads((tmp_path / "found.json").read_text())) == [
+        f"seed 0, {threads}, {instructions}"
+        for threads in ("1 core", "2 cores")
+        for instructions in ("all instructions", "AVX2")
+    ]
+
+
+def test_a_run_that_ends_early_is_not_a_run_without_failures(monkeypatch):
+    done = subprocess.CompletedProcess([], 1, stderr="Killed")
+    monkeypatch.setattr(seeds.subprocess, "run", lambda *_, **__: done)
+    with pytest.raises(RuntimeError, match="1 core, all instructions: expected a run of the cases, got\nKilled"):
+        main(["run", "--seeds", "1"])
 
 
 def test_help_lists_the_commands(capsys, monkeypatch):

@@ -52,7 +52,7 @@ def test_another_draw_of_a_case_has_other_results_of_the_same_shapes():
 
 def test_a_seed_shifts_the_inputs_of_the_tables():
     program = (
-        "from parity import draws; draws.start_at({}); from parity.cases import all_cases;"
+        "from parity import draws; draws.use(draws.Drawing({})); from parity.cases import all_cases;"
         "print(next(case for case in all_cases() if case.name == 'losses.mse_loss[plain]').inputs[1][0][:2].tolist())"
     )
     shown = {
@@ -67,4 +67,4 @@ def test_a_seed_after_the_tables_is_refused():
 
     all_cases()
     with pytest.raises(RuntimeError, match="expected no tables of cases yet"):
-        draws.start_at(1000)
+        draws.use(draws.Drawing(1000))

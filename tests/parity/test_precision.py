@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parity.precision import Draw, PrecisionVerdict, within_range
+from parity.precision import Draw, precision_verdict, within_range
 from parity.trace import Quantity
 
 P = Quantity("parameter", "p")
@@ -13,12 +13,13 @@ SIZE = 100_000
 
 def judged(ours, torch, truth, unit=ONE, factor=1.5, dtype="float32", draws=1):
     """The verdict on arrays of one quantity, or on several draws of them along the first axis."""
-    verdict = PrecisionVerdict(factor, dtype)
     if draws == 1:
         ours, torch, truth = (np.asarray(array)[None] for array in (ours, torch, truth))
-    for each in zip(ours, torch, truth, strict=True):
-        verdict.add(Draw(*({P: array} for array in (*each, unit))))
-    return verdict.result()
+    runs = [
+        Draw(ours={P: mine}, torch={P: theirs}, truth={P: true}, units={P: unit}, source=f"draw {number}")
+        for number, (mine, theirs, true) in enumerate(zip(ours, torch, truth, strict=True))
+    ]
+    return precision_verdict(runs, factor, dtype)
 
 
 def noise(size, seed, count=SIZE):
@@ -73,6 +74,14 @@ def test_draws_are_judged_together():
     ours_mean, theirs, difference = judged(ours, torch, truth, draws=4)
     assert difference is None
     assert theirs / ours_mean == pytest.approx(0.75**0.5, rel=1e-3)
+
+
+def test_the_draw_with_the_worst_element_is_named():
+    truth = np.ones((3, 1, 2))
+    ours = truth.copy()
+    ours[2, 0, 1] = 1.5
+    *_, difference = judged(ours, truth, truth, draws=3)
+    assert str(difference).startswith("draw 2: parameter 'p'[1]: ours 1.5, torch 1.0,")
 
 
 def test_draws_of_different_shapes_are_judged_together():

@@ -5,6 +5,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, wraps
+from itertools import combinations
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from parity.torch_inputs.comparison import FunctionComparison, LayerComparison
 from parity.torch_inputs.outcome import Kind
 from parity.torch_inputs.refusals import REFUSALS, flaw, reason_to_refuse
 from parity.torch_inputs.torch_databases import Call, ModuleInput
+from parity.verdicts import FORMULA_LIMIT
 
 SPREAD = 2
 """About how many inputs of a component run here; `python -m parity inputs` runs all."""
@@ -110,20 +112,55 @@ def test_errors_count_against_the_largest_result_of_the_input():
     assert {name: unit.tolist() for name, unit in units.items()} == {"value": [4.0], "gradient": [4.0]}
 
 
-def test_the_precision_verdict_has_its_limit():
-    """Twice PyTorch's largest error in any of the inputs."""
+def in_float32(change):
+    """A loss whose float32 result is changed, while its float64 result is right."""
 
-    def runs(ours, theirs):
-        truth, unit = {"value": np.ones((1, 2))}, {"value": np.ones(1)}
-        return judging.Runs(
-            truth, {"value": np.array([[1.0, ours]])}, truth, {"value": np.array([[theirs, 1.0]])}, unit
-        )
+    @wraps(losses.l1_loss)
+    def changed(**arguments):
+        loss = losses.l1_loss(**arguments)
+        return loss if loss.dtype == jnp.float64 else change(loss)
 
-    exact, rough = runs(1 + 1.9e-5, 1.0), runs(1.0, 1 + 1e-5)
-    assert judging.judge([exact, rough], 2.0) == ["", ""]
-    assert judging.judge([exact], 2.0) == ["value: float32 error 1.9e-05, limit 2.4e-07"]
-    assert judging.judge([runs(1 + 2.1e-5, 1.0), rough], 2.0) == ["value: float32 error 2.1e-05, limit 2.0e-05", ""]
-    assert judging.judge([runs(np.nan, 1.0)], 2.0) == ["value: float32 error inf, limit 2.4e-07"]
+    return changed
+
+
+LONG = {"input": np.random.default_rng(0).normal(size=1000).tolist(), "target": [0.0] * 1000}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        (lambda loss: loss, Kind.MATCHED),
+        (lambda loss: loss * (1 + 1e-6), Kind.DIFFERENT),
+        (lambda loss: loss.astype(jnp.bfloat16).astype(jnp.float32), Kind.DIFFERENT),
+        (lambda loss: loss * jnp.nan, Kind.DIFFERENT),
+    ],
+)
+def test_the_precision_verdict_can_fail(change, kind):
+    [outcome] = judging.outcomes([on_l1_loss(in_float32(change), **LONG)])
+    assert outcome.kind == kind
+    assert ("float32 ulp apart" in outcome.reason) == (kind == Kind.DIFFERENT)
+
+
+def test_each_input_has_limits_of_its_own():
+    """An input on which PyTorch errs does not excuse another."""
+    rough = on_l1_loss(losses.l1_loss, **LONG)
+    found = judging.outcomes([rough, on_l1_loss(in_float32(lambda loss: loss * (1 + 1e-6)), **LONG), rough])
+    assert kinds(found) == [Kind.MATCHED, Kind.DIFFERENT, Kind.MATCHED]
+
+
+def test_a_draw_has_other_numbers_and_the_same_call():
+    comparison = on_l1_loss(losses.l1_loss, (0.3, -2.7, 3.1))
+    other = comparison.redrawn(1)
+    assert (other.inputs.args[0].abs() < comparison.inputs.args[0].abs()).all()
+    assert other.inputs.args[0].requires_grad
+    assert not other.inputs.args[1].requires_grad
+    assert (other.inputs.args[1] == comparison.inputs.args[1]).all()  # Integers in a float type stay.
+    assert other.inputs.kwargs == comparison.inputs.kwargs
+    layer = batch_norm_of(torch.randn(3, 5, requires_grad=True))
+    results = [found.run_torch("float64") for found in (layer, replace(layer, seed=1), layer.redrawn(1))]
+    for first, second in combinations(results, 2):
+        assert (first["running_mean"] != second["running_mean"]).all()
+    assert (results[0]["value"] == results[1]["value"]).all()
 
 
 def test_a_wrong_gradient_of_a_right_value_is_noticed():
@@ -138,10 +175,13 @@ def test_a_wrong_gradient_of_a_right_value_is_noticed():
 
 
 def test_a_result_that_ours_lacks_is_noticed():
-    truth = {"value": np.ones((1, 2)), "running_mean": np.ones((1, 2))}
-    value = {"value": truth["value"]}
-    [wrong] = judging.judge([judging.Runs(value, value, truth, truth, dict.fromkeys(truth, np.ones(1)))], 2.0)
-    assert wrong == "expected ours to have PyTorch's ['running_mean'], got ['value']"
+    class Forgetting(FunctionComparison):
+        def run_ours(self, dtype):
+            return {"value": super().run_ours(dtype)["value"]}
+
+    [outcome] = judging.outcomes([Forgetting(**vars(on_l1_loss(losses.l1_loss)))])
+    assert outcome.kind == Kind.DIFFERENT
+    assert outcome.reason == "expected ours to have PyTorch's ['gradient of input'], got ['value']"
 
 
 def test_refusing_everything_is_noticed():
@@ -178,16 +218,16 @@ def test_only_an_error_that_names_the_component_is_a_rejection(error, wrong):
     assert kinds(judging.error_outcomes([comparison])) == [Kind.NOT_REJECTED if wrong else Kind.REJECTED]
 
 
-def batch_norm_of(examples):
+def batch_norm_of(input):
     constructor = Call((5,), {"affine": False})
-    inputs = ModuleInput(constructor, Call((torch.ones(examples, 5),), {}), training=True)
+    inputs = ModuleInput(constructor, Call((input,), {}), training=True)
     return LayerComparison(
         component="nn.BatchNorm", source="nn.BatchNorm1d", ours=nn.BatchNorm, theirs=torch.nn.BatchNorm1d, inputs=inputs
     )
 
 
 def test_the_input_alone_decides_what_is_refused(monkeypatch):
-    empty, full = batch_norm_of(0), batch_norm_of(3)
+    empty, full = batch_norm_of(torch.ones(0, 5)), batch_norm_of(torch.ones(3, 5))
     assert reason_to_refuse(empty) == "an empty batch, which has no statistics"
     assert reason_to_refuse(full) == ""
     assert kinds(judging.outcomes([empty])) == [Kind.REFUSED]
@@ -241,6 +281,18 @@ def test_an_optimizer_that_ignores_its_arguments_is_noticed(monkeypatch):
     [outcome, *_] = optimizers.outcomes("optim.sgd", "SGD")
     assert outcome.kind == Kind.DIFFERENT
     assert "optim.sgd[optim_db: maximize]" in outcome.input
+
+
+def test_the_limit_of_a_sensitive_configuration_is_what_rounding_does_to_torch():
+    [found] = [found for found in torch_databases.optimizer_inputs("LBFGS") if found.description == "Tensor lr"]
+    case = optimizers.configured("optim.lbfgs", "LBFGS", replace(found, description="another"))
+    case = replace(case, problems=case.problems[:8])
+    sensitive = optimizers.as_rounding_goes(case)
+    assert case.formula_limit == FORMULA_LIMIT < sensitive.formula_limit < 1e-9
+    assert "when every gradient is rounded once more" in sensitive.reason
+    assert len(sensitive.problems) == 2
+    steady = replace(case, reference=lambda parameters: torch.optim.LBFGS(parameters, lr=1))
+    assert optimizers.as_rounding_goes(steady).formula_limit == FORMULA_LIMIT
 
 
 def test_every_configuration_is_accepted():

@@ -117,3 +117,21 @@ def test_metrics_are_scalars():
     plateau = reduce_lr_on_plateau(0.1)
     with pytest.raises(ValueError, match=r"the metric must be a scalar, got shape \(3,\)"):
         plateau.update(plateau.init(), jnp.ones(3))
+
+
+def test_a_fresh_state_can_be_donated():
+    plateau = reduce_lr_on_plateau(0.1)
+    assert jax.jit(plateau.update, donate_argnums=0)(plateau.init(), 1.0).best == 1.0
+
+
+@pytest.mark.parametrize("metric", [None, "1.0", 1j, {"val_loss": 1.0}], ids=repr)
+def test_a_metric_that_is_not_a_number(metric):
+    plateau = reduce_lr_on_plateau(0.1)
+    with pytest.raises(TypeError, match=r"reduce_lr_on_plateau: the metric must be a number, got .*; skip the update"):
+        plateau.update(plateau.init(), metric)
+    with pytest.raises(TypeError, match="expected the PlateauState that its init returns, got tuple"):
+        plateau.update((), 1.0)  # pyright: ignore[reportArgumentType] the mistake
+
+
+def test_patience_beyond_every_counter():
+    assert reductions([1.0, 2.0, 2.0, 2.0], patience=2**40, cooldown=2**40) == [0, 0, 0, 0]

@@ -87,8 +87,9 @@ CASES: list[Case] = [
             "statistics over the channels": OverTheChannels,
             "eps=1e-6": partial(nn.InstanceNorm, eps=1e-6),
         },
-        precision_factor=2.5,
-        reason="float32 sums over the positions; over 4 positions instead of 15 ours errs less than PyTorch",
+        precision_factor=2.0,
+        reason="the input's gradient takes float32 sums over the positions; over 4 positions instead of 15 ours errs "
+        "less than PyTorch",
         inputs=normal((4, 5, 3, CHANNELS)),
         to_torch=channels_second,
         from_torch=channels_last,
@@ -105,8 +106,6 @@ CASES: list[Case] = [
         inputs=normal((4, 16, CHANNELS)),
         to_torch=channels_second,
         from_torch=channels_last,
-        precision_factor=2.0,
-        reason="float32 sums over 16 positions, float64 ones in PyTorch; over 4 ours errs 1.2 times as much as PyTorch",
     ),
     case(
         "axis=1, momentum=None, no bias",

@@ -4,11 +4,10 @@ from functools import partial
 
 import numpy as np
 import optax
-import torch
 
 from jaxtrain import optim
 from parity.case import Case, OfTheseInputs
-from parity.cases.optim._table import case, halving, torch_halving
+from parity.cases.optim._table import case, halving
 from parity.draws import generator
 from parity.subjects.optimizer import STEPS, Leaf
 
@@ -30,10 +29,7 @@ def falling_and_rising() -> Leaf:
 
 ADAM = [
     case(
-        "adam",
-        "defaults",
         optim.adam,
-        lambda p: torch.optim.Adam(p),
         defects={
             "bias corrections in float32": OfTheseInputs(float32_bias_corrections),
             "eps in the root": epsilon_in_root,
@@ -41,28 +37,25 @@ ADAM = [
         },
     ),
     case(
-        "adam",
-        "betas=(0.8, 0.99999)",
-        partial(optim.adam, 0.01, (0.8, 0.99999), 1e-6),
-        lambda p: torch.optim.Adam(p, 0.01, (0.8, 0.99999), 1e-6),
+        optim.adam,
+        0.01,
+        (0.8, 0.99999),
+        1e-6,
         defects={
             "bias corrections in float32": lambda: optax.adam(0.01, 0.8, 0.99999, 1e-6),
             "betas swapped": partial(optim.adam, 0.01, (0.99999, 0.8), 1e-6),
         },
     ),
     case(
-        "adam",
-        "betas=(0, 0), gradients of 1e10 before those of 1e-8",
-        partial(optim.adam, betas=(0.0, 0.0)),
-        lambda p: torch.optim.Adam(p, betas=(0.0, 0.0)),
+        optim.adam,
+        betas=(0.0, 0.0),
+        configuration="betas=(0, 0), gradients of 1e10 before those of 1e-8",
         leaves={"vector": falling_and_rising()},
         defects={"a memory of 1e-9": partial(optim.adam, betas=(1e-9, 0.0))},
     ),
     case(
-        "adam",
-        "weight decay",
-        partial(optim.adam, weight_decay=0.1),
-        lambda p: torch.optim.Adam(p, weight_decay=0.1),
+        optim.adam,
+        weight_decay=0.1,
         defects={
             "decay decoupled": partial(optim.adamw, weight_decay=0.1),
             "decay after the moments": lambda: optax.chain(
@@ -71,10 +64,10 @@ ADAM = [
         },
     ),
     case(
-        "adam",
-        "amsgrad, weight decay, maximize",
-        partial(optim.adam, amsgrad=True, weight_decay=0.1, maximize=True),
-        lambda p: torch.optim.Adam(p, amsgrad=True, weight_decay=0.1, maximize=True),
+        optim.adam,
+        amsgrad=True,
+        weight_decay=0.1,
+        maximize=True,
         defects={
             "maximum after the bias correction": lambda: optax.chain(
                 optax.scale(-1.0), optax.add_decayed_weights(0.1), optax.amsgrad(1e-3)
@@ -84,11 +77,8 @@ ADAM = [
         },
     ),
     case(
-        "adam",
-        "schedule",
-        partial(optim.adam, halving),
-        lambda p: torch.optim.Adam(p, 0.01),
-        scheduler=torch_halving,
+        optim.adam,
+        halving,
         defects={
             "schedule one step early": partial(optim.adam, lambda count: halving(count + 1)),
             "schedule ignored": partial(optim.adam, 0.01),
@@ -98,10 +88,7 @@ ADAM = [
 
 ADAMW = [
     case(
-        "adamw",
-        "defaults",
         optim.adamw,
-        lambda p: torch.optim.AdamW(p),
         defects={
             "the decay of optax, 1e-4": lambda: optax.adamw(1e-3),
             "decay in the gradient": partial(optim.adam, weight_decay=1e-2),
@@ -109,10 +96,11 @@ ADAMW = [
         },
     ),
     case(
-        "adamw",
-        "amsgrad, weight decay, maximize",
-        partial(optim.adamw, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
-        lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.3, amsgrad=True, maximize=True),
+        optim.adamw,
+        0.01,
+        weight_decay=0.3,
+        amsgrad=True,
+        maximize=True,
         defects={
             "decay negated with the gradient": lambda: optax.chain(
                 optim.adamw(0.01, weight_decay=0.3, amsgrad=True), optax.scale(-1.0)
@@ -121,11 +109,9 @@ ADAMW = [
         },
     ),
     case(
-        "adamw",
-        "schedule",
-        partial(optim.adamw, halving, weight_decay=0.1),
-        lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
-        scheduler=torch_halving,
+        optim.adamw,
+        halving,
+        weight_decay=0.1,
         defects={
             "decay not scheduled": lambda: optax.chain(optim.adam(halving), optax.add_decayed_weights(-0.001)),
         },

@@ -3,18 +3,14 @@
 from functools import partial
 
 import optax
-import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import case, halving, torch_halving
+from parity.cases.optim._table import case, halving
 
 ADAMAX = [
     case(
-        "adamax",
-        "defaults",
         optim.adamax,
-        lambda p: torch.optim.Adamax(p),
         defects={
             "the maximum does not decay": partial(optim.adamax, betas=(0.9, 1 - 1e-9)),
             "no bias correction": lambda: _without_bias_correction(),
@@ -22,10 +18,12 @@ ADAMAX = [
         },
     ),
     case(
-        "adamax",
-        "betas=(0.8, 0.99), weight decay, maximize",
-        partial(optim.adamax, 0.01, (0.8, 0.99), 1e-3, weight_decay=0.1, maximize=True),
-        lambda p: torch.optim.Adamax(p, 0.01, (0.8, 0.99), 1e-3, weight_decay=0.1, maximize=True),
+        optim.adamax,
+        0.01,
+        (0.8, 0.99),
+        1e-3,
+        weight_decay=0.1,
+        maximize=True,
         defects={
             "betas swapped": partial(optim.adamax, 0.01, (0.99, 0.8), 1e-3, weight_decay=0.1, maximize=True),
             "minimizes": partial(optim.adamax, 0.01, (0.8, 0.99), 1e-3, weight_decay=0.1),
@@ -38,10 +36,7 @@ ADAMAX = [
 
 NADAM = [
     case(
-        "nadam",
-        "defaults",
         optim.nadam,
-        lambda p: torch.optim.NAdam(p),
         defects={
             "optax": lambda: optax.nadam(2e-3),
             "no look ahead": partial(optim.adam, 2e-3),
@@ -49,10 +44,10 @@ NADAM = [
         },
     ),
     case(
-        "nadam",
-        "weight decay, momentum_decay, maximize",
-        partial(optim.nadam, weight_decay=0.1, momentum_decay=6e-3, maximize=True),
-        lambda p: torch.optim.NAdam(p, weight_decay=0.1, momentum_decay=6e-3, maximize=True),
+        optim.nadam,
+        weight_decay=0.1,
+        momentum_decay=6e-3,
+        maximize=True,
         defects={
             "decay decoupled": partial(
                 optim.nadam, weight_decay=0.1, momentum_decay=6e-3, decoupled_weight_decay=True, maximize=True
@@ -61,10 +56,12 @@ NADAM = [
         },
     ),
     case(
-        "nadam",
-        "decoupled weight decay, betas=(0.8, 0.99)",
-        partial(optim.nadam, 0.01, (0.8, 0.99), 1e-6, weight_decay=0.1, decoupled_weight_decay=True),
-        lambda p: torch.optim.NAdam(p, 0.01, (0.8, 0.99), 1e-6, weight_decay=0.1, decoupled_weight_decay=True),
+        optim.nadam,
+        0.01,
+        (0.8, 0.99),
+        1e-6,
+        weight_decay=0.1,
+        decoupled_weight_decay=True,
         defects={
             "decay in the gradient": partial(optim.nadam, 0.01, (0.8, 0.99), 1e-6, weight_decay=0.1),
             "decay without the learning rate": lambda: optax.chain(
@@ -73,11 +70,8 @@ NADAM = [
         },
     ),
     case(
-        "nadam",
-        "schedule",
-        partial(optim.nadam, halving),
-        lambda p: torch.optim.NAdam(p, 0.01),
-        scheduler=torch_halving,
+        optim.nadam,
+        halving,
         defects={"schedule one step early": partial(optim.nadam, lambda count: halving(count + 1))},
     ),
 ]
@@ -87,10 +81,7 @@ TWO_THIRDS = 0.6666666666666667
 
 RADAM = [
     case(
-        "radam",
-        "defaults",
         optim.radam,
-        lambda p: torch.optim.RAdam(p),
         defects={
             "optax": lambda: optax.radam(1e-3),
             "always rectified": optim.adam,
@@ -98,10 +89,10 @@ RADAM = [
         },
     ),
     case(
-        "radam",
-        "weight decay, maximize, eps=1e-6",
-        partial(optim.radam, eps=1e-6, weight_decay=0.1, maximize=True),
-        lambda p: torch.optim.RAdam(p, eps=1e-6, weight_decay=0.1, maximize=True),
+        optim.radam,
+        eps=1e-6,
+        weight_decay=0.1,
+        maximize=True,
         defects={
             "decay decoupled": partial(
                 optim.radam, eps=1e-6, weight_decay=0.1, decoupled_weight_decay=True, maximize=True
@@ -110,27 +101,25 @@ RADAM = [
         },
     ),
     case(
-        "radam",
-        "decoupled weight decay, betas=(0.8, 0.6)",
-        partial(optim.radam, 0.01, (0.8, 0.6), weight_decay=0.1, decoupled_weight_decay=True),
-        lambda p: torch.optim.RAdam(p, 0.01, (0.8, 0.6), weight_decay=0.1, decoupled_weight_decay=True),
+        optim.radam,
+        0.01,
+        (0.8, 0.6),
+        weight_decay=0.1,
+        decoupled_weight_decay=True,
         defects={
             "decay in the gradient": partial(optim.radam, 0.01, (0.8, 0.6), weight_decay=0.1),
             "rectified where that never sets in": partial(optim.adamw, 0.01, (0.8, 0.6), weight_decay=0.1),
         },
     ),
     case(
-        "radam",
-        "betas=(0.9, 0.95)",
-        partial(optim.radam, betas=(0.9, 0.95)),
-        lambda p: torch.optim.RAdam(p, betas=(0.9, 0.95)),
+        optim.radam,
+        betas=(0.9, 0.95),
         defects={"optax": lambda: optax.radam(1e-3, 0.9, 0.95)},
     ),
     case(
-        "radam",
-        "a length of 5 in one step, where it must be more",
-        partial(optim.radam, betas=(0.9, TWO_THIRDS)),
-        lambda p: torch.optim.RAdam(p, betas=(0.9, TWO_THIRDS)),
+        optim.radam,
+        betas=(0.9, TWO_THIRDS),
+        configuration="a length of 5 in one step, where it must be more",
         states=False,
         defects={"always rectified": partial(optim.adam, betas=(0.9, TWO_THIRDS))},
     ),

@@ -11,14 +11,11 @@ from torch.optim import lr_scheduler
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import case, decoupled_instead_of_l2, halving, torch_halving
+from parity.cases.optim._table import case, decoupled_instead_of_l2, halving, special_case
 
 ADAGRAD = [
     case(
-        "adagrad",
-        "defaults",
         optim.adagrad,
-        lambda p: torch.optim.Adagrad(p),
         defects={
             "optax": lambda: optax.adagrad(1e-2),
             "eps in the root": lambda: optax.adagrad(1e-2, 0.0, 1e-10),
@@ -26,10 +23,10 @@ ADAGRAD = [
         },
     ),
     case(
-        "adagrad",
-        "lr_decay, weight decay",
-        partial(optim.adagrad, 0.1, lr_decay=0.5, weight_decay=0.1),
-        lambda p: torch.optim.Adagrad(p, 0.1, lr_decay=0.5, weight_decay=0.1),
+        optim.adagrad,
+        0.1,
+        lr_decay=0.5,
+        weight_decay=0.1,
         defects={
             "lr decays from the first step": partial(
                 optim.adagrad, lambda count: 0.1 / (1 + 0.5 * (count + 1)), weight_decay=0.1
@@ -39,10 +36,9 @@ ADAGRAD = [
         },
     ),
     case(
-        "adagrad",
-        "initial_accumulator_value, maximize",
-        partial(optim.adagrad, initial_accumulator_value=0.1, maximize=True),
-        lambda p: torch.optim.Adagrad(p, initial_accumulator_value=0.1, maximize=True),
+        optim.adagrad,
+        initial_accumulator_value=0.1,
+        maximize=True,
         defects={
             "starts at zero": partial(optim.adagrad, maximize=True),
             "starts at the root": partial(optim.adagrad, initial_accumulator_value=0.1**0.5, maximize=True),
@@ -50,10 +46,8 @@ ADAGRAD = [
         },
     ),
     case(
-        "adagrad",
-        "bfloat16, weight decay",
-        partial(optim.adagrad, weight_decay=0.1),
-        lambda p: torch.optim.Adagrad(p, weight_decay=0.1),
+        optim.adagrad,
+        weight_decay=0.1,
         precision="bfloat16",
         defects={"no decay": optim.adagrad},
     ),
@@ -61,10 +55,7 @@ ADAGRAD = [
 
 ADADELTA = [
     case(
-        "adadelta",
-        "defaults",
         optim.adadelta,
-        lambda p: torch.optim.Adadelta(p),
         defects={
             "eps outside the root": lambda: _adadelta_with_epsilon_outside(),
             "eps of 1e-8": partial(optim.adadelta, eps=1e-8),
@@ -72,10 +63,11 @@ ADADELTA = [
         },
     ),
     case(
-        "adadelta",
-        "rho=0.95, weight decay, maximize",
-        partial(optim.adadelta, 0.3, rho=0.95, weight_decay=0.9, maximize=True),
-        lambda p: torch.optim.Adadelta(p, 0.3, rho=0.95, weight_decay=0.9, maximize=True),
+        optim.adadelta,
+        0.3,
+        rho=0.95,
+        weight_decay=0.9,
+        maximize=True,
         defects={
             "decay negated with the gradient": lambda: optax.chain(
                 optim.adadelta(0.3, 0.95, weight_decay=0.9), optax.scale(-1.0)
@@ -84,11 +76,8 @@ ADADELTA = [
         },
     ),
     case(
-        "adadelta",
-        "schedule",
-        partial(optim.adadelta, halving),
-        lambda p: torch.optim.Adadelta(p, 0.01),
-        scheduler=torch_halving,
+        optim.adadelta,
+        halving,
         defects={
             "lr in the mean of steps": lambda: optax.chain(
                 optax.scale_by_learning_rate(halving, flip_sign=False), optim.adadelta()
@@ -100,10 +89,7 @@ ADADELTA = [
 
 RMSPROP = [
     case(
-        "rmsprop",
-        "defaults",
         optim.rmsprop,
-        lambda p: torch.optim.RMSprop(p),
         defects={
             "eps in the root": lambda: optax.rmsprop(1e-2, 0.99, 1e-8),
             "the decay of optax, 0.9": lambda: optax.rmsprop(1e-2, eps_in_sqrt=False),
@@ -111,10 +97,11 @@ RMSPROP = [
         },
     ),
     case(
-        "rmsprop",
-        "centered, weight decay",
-        partial(optim.rmsprop, alpha=0.9, eps=1e-4, weight_decay=0.1, centered=True),
-        lambda p: torch.optim.RMSprop(p, alpha=0.9, eps=1e-4, weight_decay=0.1, centered=True),
+        optim.rmsprop,
+        alpha=0.9,
+        eps=1e-4,
+        weight_decay=0.1,
+        centered=True,
         defects={
             "not centered": partial(optim.rmsprop, alpha=0.9, eps=1e-4, weight_decay=0.1),
             "decay decoupled": decoupled_instead_of_l2(
@@ -123,10 +110,10 @@ RMSPROP = [
         },
     ),
     case(
-        "rmsprop",
-        "centered, momentum, maximize",
-        partial(optim.rmsprop, momentum=0.9, centered=True, maximize=True),
-        lambda p: torch.optim.RMSprop(p, momentum=0.9, centered=True, maximize=True),
+        optim.rmsprop,
+        momentum=0.9,
+        centered=True,
+        maximize=True,
         defects={
             "no momentum": partial(optim.rmsprop, centered=True, maximize=True),
             "nesterov": lambda: optax.chain(
@@ -136,11 +123,9 @@ RMSPROP = [
         },
     ),
     case(
-        "rmsprop",
-        "schedule, momentum",
-        partial(optim.rmsprop, halving, momentum=0.9),
-        lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9),
-        scheduler=torch_halving,
+        optim.rmsprop,
+        halving,
+        momentum=0.9,
         defects={
             "lr before the momentum": lambda: optax.rmsprop(halving, 0.99, 1e-8, eps_in_sqrt=False, momentum=0.9),
         },
@@ -149,10 +134,7 @@ RMSPROP = [
 
 RPROP = [
     case(
-        "rprop",
-        "defaults",
         optim.rprop,
-        lambda p: torch.optim.Rprop(p),
         defects={
             "optax": lambda: optax.rprop(1e-2),
             "signs alone": lambda: optax.sign_sgd(1e-2),
@@ -160,10 +142,11 @@ RPROP = [
         },
     ),
     case(
-        "rprop",
-        "etas=(0.4, 1.5), step_sizes=(1e-3, 0.1), maximize",
-        partial(optim.rprop, 0.05, (0.4, 1.5), (1e-3, 0.1), maximize=True),
-        lambda p: torch.optim.Rprop(p, 0.05, (0.4, 1.5), (1e-3, 0.1), maximize=True),
+        optim.rprop,
+        0.05,
+        (0.4, 1.5),
+        (1e-3, 0.1),
+        maximize=True,
         defects={
             "minimizes": partial(optim.rprop, 0.05, (0.4, 1.5), (1e-3, 0.1)),
             "no limits": partial(optim.rprop, 0.05, (0.4, 1.5), maximize=True),
@@ -171,13 +154,12 @@ RPROP = [
         },
     ),
     case(
-        "rprop",
-        "a first step size over the limit",
-        partial(optim.rprop, 100.0),
-        lambda p: torch.optim.Rprop(p, 100.0),
+        optim.rprop,
+        100.0,
+        configuration="a first step size over the limit",
         defects={"first step not limited": lambda: _rprop_with_free_first_step(100.0)},
     ),
-    case(
+    special_case(
         "rprop",
         "schedule",
         partial(optim.rprop, lambda count: 0.01 * 0.5**count),
@@ -186,10 +168,7 @@ RPROP = [
         defects={"the schedule scales the steps": lambda: _rprop_with_scaled_steps(lambda count: 0.5**count)},
     ),
     case(
-        "rprop",
-        "bfloat16",
         optim.rprop,
-        lambda p: torch.optim.Rprop(p),
         precision="bfloat16",
         defects={"optax": lambda: optax.rprop(1e-2)},
     ),

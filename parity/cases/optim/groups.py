@@ -10,7 +10,7 @@ import torch
 from jaxtrain import optim
 from jaxtrain.regularization import label_parameters
 from parity.case import Case
-from parity.cases.optim._table import Factory, case
+from parity.cases.optim._table import case, special_case
 from parity.draws import generator
 from parity.references.muon import TorchMuon, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
@@ -46,7 +46,7 @@ def muon_and_adamw(for_matrices: str = "kernel$", **options) -> optax.GradientTr
 
 
 GROUPS = [
-    case(
+    special_case(
         "param_groups",
         "learning rate and decay by group",
         lambda: optim.param_groups(
@@ -69,7 +69,7 @@ GROUPS = [
             ),
         },
     ),
-    case(
+    special_case(
         "param_groups",
         "Muon on matrices, AdamW on the rest",
         muon_and_adamw,
@@ -90,16 +90,14 @@ def skipping(start: int, stop: int) -> dict[str, Leaf]:
     return leaves | {"rows": replace(leaves["rows"], present=lambda step: not start <= step < stop)}
 
 
-def skipping_case(component: str, ours: Factory, reference: Callable[[Parameters], torch.optim.Optimizer]) -> Case:
+def skipping_case(optimizer: Callable[..., optax.GradientTransformation], **arguments: float) -> Case:
     """The parameter neither moves nor decays, its moments stand still, and its own count goes on where it stopped."""
-    leaves = skipping(100, 130)
     return case(
-        component,
-        "steps without a gradient",
-        ours,
-        reference,
-        leaves=leaves,
-        defects={"a gradient of zero": lambda: zeros_for_none(ours())},
+        optimizer,
+        **arguments,
+        configuration="steps without a gradient",
+        leaves=skipping(100, 130),
+        defects={"a gradient of zero": lambda: zeros_for_none(optimizer(**arguments))},
     )
 
 
@@ -112,10 +110,10 @@ def zeros_for_none(optimizer: optax.GradientTransformation) -> optax.GradientTra
 
 
 SKIPPING = [
-    skipping_case("adamw", optim.adamw, lambda p: torch.optim.AdamW(p)),
-    skipping_case("nadam", optim.nadam, lambda p: torch.optim.NAdam(p)),
-    skipping_case("asgd", partial(optim.asgd, t0=50.0), lambda p: torch.optim.ASGD(p, t0=50)),
-    case(
+    skipping_case(optim.adamw),
+    skipping_case(optim.nadam),
+    skipping_case(optim.asgd, t0=50.0),
+    special_case(
         "rprop",
         "no gradient at first, schedule",
         partial(optim.rprop, lambda count: 0.01 * 0.9**count),

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import Factory, case, halving, torch_halving
+from parity.cases.optim._table import Factory, case, halving, special_case, torch_halving
 from parity.draws import generator
 from parity.references.muon import TorchMuon, matrices, muon
 from parity.subjects.optimizer import STEPS, Leaf, live_leaves
@@ -43,10 +42,7 @@ def transposed(make: Factory) -> Factory:
 
 ADAFACTOR = [
     case(
-        "adafactor",
-        "defaults",
         optim.adafactor,
-        lambda p: torch.optim.Adafactor(p),
         leaves=stacked_leaves(),
         defects={
             "optax": lambda: optax.adafactor(1e-2, min_dim_size_to_factor=1),
@@ -56,10 +52,12 @@ ADAFACTOR = [
         },
     ),
     case(
-        "adafactor",
-        "weight decay, maximize, d=1.5, beta2_decay=-1",
-        partial(optim.adafactor, 0.1, beta2_decay=-1.0, d=1.5, weight_decay=0.1, maximize=True),
-        lambda p: torch.optim.Adafactor(p, 0.1, beta2_decay=-1.0, d=1.5, weight_decay=0.1, maximize=True),
+        optim.adafactor,
+        0.1,
+        beta2_decay=-1.0,
+        d=1.5,
+        weight_decay=0.1,
+        maximize=True,
         leaves=stacked_leaves(),
         defects={
             "minimizes": partial(optim.adafactor, 0.1, beta2_decay=-1.0, d=1.5, weight_decay=0.1),
@@ -70,29 +68,24 @@ ADAFACTOR = [
         },
     ),
     case(
-        "adafactor",
-        "eps=(1e-3, 0.1)",
-        partial(optim.adafactor, eps=(1e-3, 0.1)),
-        lambda p: torch.optim.Adafactor(p, eps=(1e-3, 0.1)),
+        optim.adafactor,
+        eps=(1e-3, 0.1),
         defects={
             "floor of the dtype": partial(optim.adafactor, eps=(None, 0.1)),
             "floor not squared": partial(optim.adafactor, eps=(1e-3**0.5, 0.1)),
         },
     ),
     case(
-        "adafactor",
-        "schedule, transposed matrices",
-        transposed(partial(optim.adafactor, halving, eps=(1e-12, 1e-3))),
-        lambda p: torch.optim.Adafactor(p, 0.01, eps=(1e-12, 1e-3)),
-        scheduler=torch_halving,
+        optim.adafactor,
+        halving,
+        eps=(1e-12, 1e-3),
+        wrapped=transposed,
+        configuration="schedule, transposed matrices",
         states=False,
         defects={"no schedule": transposed(partial(optim.adafactor, eps=(1e-12, 1e-3)))},
     ),
     case(
-        "adafactor",
-        "bfloat16",
         optim.adafactor,
-        lambda p: torch.optim.Adafactor(p),
         leaves=stacked_leaves(),
         precision="bfloat16",
         defects={"floor of float32": partial(optim.adafactor, eps=(float(np.finfo(np.float32).eps), 1e-3))},
@@ -101,7 +94,7 @@ ADAFACTOR = [
 
 
 def muon_case(configuration: str, ours: Factory, reference: Callable, **options) -> Case:
-    return case(
+    return special_case(
         "muon",
         configuration,
         ours,

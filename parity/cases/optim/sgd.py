@@ -4,11 +4,10 @@ from functools import partial
 
 import jax.numpy as jnp
 import optax
-import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import Factory, case, decoupled_instead_of_l2, halving, torch_halving
+from parity.cases.optim._table import Factory, case, decoupled_instead_of_l2, halving
 
 
 def without_parameters(make: Factory) -> Factory:
@@ -25,20 +24,16 @@ def without_parameters(make: Factory) -> Factory:
 
 SGD = [
     case(
-        "sgd",
-        "defaults",
         optim.sgd,
-        lambda p: torch.optim.SGD(p),
         defects={
             "ascends": partial(optim.sgd, maximize=True),
             "lr of the previous default": partial(optim.sgd, 1e-2),
         },
     ),
     case(
-        "sgd",
-        "momentum",
-        partial(optim.sgd, 0.01, momentum=0.9),
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+        optim.sgd,
+        0.01,
+        momentum=0.9,
         defects={
             "no momentum": partial(optim.sgd, 0.01),
             "averages instead of sums": lambda: optax.chain(optax.ema(0.9, debias=False), optax.scale(-0.01)),
@@ -46,17 +41,19 @@ SGD = [
         },
     ),
     case(
-        "sgd",
-        "momentum, without the parameters",
-        without_parameters(partial(optim.sgd, 0.01, momentum=0.9)),
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
+        optim.sgd,
+        0.01,
+        momentum=0.9,
+        wrapped=without_parameters,
+        configuration="momentum, without the parameters",
         defects={"no momentum": without_parameters(partial(optim.sgd, 0.01))},
     ),
     case(
-        "sgd",
-        "momentum, dampening, weight decay",
-        partial(optim.sgd, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1),
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, dampening=0.5, weight_decay=0.1),
+        optim.sgd,
+        0.01,
+        momentum=0.9,
+        dampening=0.5,
+        weight_decay=0.1,
         defects={
             "no dampening": partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1),
             "first step dampened": lambda: optax.chain(
@@ -68,10 +65,12 @@ SGD = [
         },
     ),
     case(
-        "sgd",
-        "nesterov, weight decay, maximize",
-        partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
+        optim.sgd,
+        0.01,
+        momentum=0.9,
+        weight_decay=0.1,
+        nesterov=True,
+        maximize=True,
         defects={
             "nesterov off": partial(optim.sgd, 0.01, momentum=0.9, weight_decay=0.1, maximize=True),
             "decay negated with the gradient": lambda: optax.chain(
@@ -80,11 +79,9 @@ SGD = [
         },
     ),
     case(
-        "sgd",
-        "schedule, momentum",
-        partial(optim.sgd, halving, momentum=0.9),
-        lambda p: torch.optim.SGD(p, 0.01, momentum=0.9),
-        scheduler=torch_halving,
+        optim.sgd,
+        halving,
+        momentum=0.9,
         defects={
             "schedule one step late": partial(
                 optim.sgd, lambda count: halving(jnp.maximum(count - 1, 0)), momentum=0.9
@@ -97,10 +94,7 @@ SGD = [
 
 ASGD = [
     case(
-        "asgd",
-        "defaults",
         optim.asgd,
-        lambda p: torch.optim.ASGD(p),
         defects={
             "no decay": partial(optim.sgd, 1e-2),
             "constant learning rate": partial(optim.asgd, alpha=0.0),
@@ -108,10 +102,13 @@ ASGD = [
         },
     ),
     case(
-        "asgd",
-        "lambd=0.1, t0=100, weight decay, maximize",
-        partial(optim.asgd, 0.02, lambd=0.1, alpha=0.6, t0=100.0, weight_decay=0.1, maximize=True),
-        lambda p: torch.optim.ASGD(p, 0.02, lambd=0.1, alpha=0.6, t0=100, weight_decay=0.1, maximize=True),
+        optim.asgd,
+        0.02,
+        lambd=0.1,
+        alpha=0.6,
+        t0=100.0,
+        weight_decay=0.1,
+        maximize=True,
         defects={
             "averages one step late": partial(
                 optim.asgd, 0.02, lambd=0.1, alpha=0.6, t0=101.0, weight_decay=0.1, maximize=True
@@ -124,20 +121,16 @@ ASGD = [
         },
     ),
     case(
-        "asgd",
-        "schedule",
-        partial(optim.asgd, halving, t0=50.0),
-        lambda p: torch.optim.ASGD(p, 0.01, t0=50),
-        scheduler=torch_halving,
+        optim.asgd,
+        halving,
+        t0=50.0,
         defects={
             "the schedule acts at once": partial(optim.asgd, lambda count: halving(count + 1), t0=50.0),
         },
     ),
     case(
-        "asgd",
-        "bfloat16",
-        partial(optim.asgd, t0=100.0),
-        lambda p: torch.optim.ASGD(p, t0=100),
+        optim.asgd,
+        t0=100.0,
         precision="bfloat16",
         defects={"averages from a later step": partial(optim.asgd, t0=150.0)},
     ),

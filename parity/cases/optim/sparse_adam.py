@@ -4,11 +4,10 @@ from functools import partial
 
 import jax.numpy as jnp
 import optax
-import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import Factory, case, halving, torch_halving
+from parity.cases.optim._table import Factory, case, halving
 from parity.references.sparse_tables import tables
 
 
@@ -59,10 +58,7 @@ def empty_steps_uncounted() -> optax.GradientTransformation:
 
 CASES: list[Case] = [
     case(
-        "sparse_adam",
-        "defaults",
         optim.sparse_adam,
-        lambda p: torch.optim.SparseAdam(p),
         leaves=tables(),
         defects={
             "moments of untouched rows decay": dense(optim.adam),
@@ -71,10 +67,11 @@ CASES: list[Case] = [
         },
     ),
     case(
-        "sparse_adam",
-        "betas=(0.5, 0.9), eps=1e-3, maximize",
-        partial(optim.sparse_adam, 0.01, (0.5, 0.9), 1e-3, maximize=True),
-        lambda p: torch.optim.SparseAdam(p, 0.01, (0.5, 0.9), 1e-3, maximize=True),
+        optim.sparse_adam,
+        0.01,
+        (0.5, 0.9),
+        1e-3,
+        maximize=True,
         leaves=tables(),
         defects={
             "minimizes": partial(optim.sparse_adam, 0.01, (0.5, 0.9), 1e-3),
@@ -82,19 +79,14 @@ CASES: list[Case] = [
         },
     ),
     case(
-        "sparse_adam",
-        "schedule",
-        partial(optim.sparse_adam, halving),
-        lambda p: torch.optim.SparseAdam(p, 0.01),
-        scheduler=torch_halving,
+        optim.sparse_adam,
+        halving,
         leaves=tables(),
         defects={"schedule ignored": partial(optim.sparse_adam, 0.01)},
     ),
     case(
-        "sparse_adam",
-        "bfloat16",
-        partial(optim.sparse_adam, 0.05),
-        lambda p: torch.optim.SparseAdam(p, 0.05),
+        optim.sparse_adam,
+        0.05,
         leaves=tables(),
         precision="bfloat16",
         defects={"moments of untouched rows decay": dense(partial(optim.adam, 0.05))},

@@ -1,0 +1,92 @@
+"""An optimizer of this package with the hyper-parameters of PyTorch's."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optax
+
+from jaxtrain import optim
+
+NOT_HYPERPARAMETERS = ("params", "param_names", "foreach", "fused", "capturable", "differentiable", "swa_lr")
+"""What groups hold besides: parameters, choices between PyTorch's kernels, and the target of `SWALR`."""
+OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr")
+"""What schedulers of the learning rate write into groups."""
+OF_MOMENTUM_CYCLES = ("base_momentum", "max_momentum")
+"""What `OneCycleLR` and `CyclicLR` write into groups whose momentum they change."""
+
+
+def optimizer_from_torch(
+    optimizer: Any, groups: Sequence[str | None] | None = None, **changes: Any
+) -> optax.GradientTransformation:
+    """Build the optimizer that a PyTorch optimizer is, with the same hyper-parameters.
+
+    Args:
+        optimizer: an optimizer of `torch.optim`.
+        groups: for an optimizer with several parameter groups, a regular expression for each of them, in order, as
+            `optim.param_groups` takes them; None for the group of all other parameters. Default None: one group.
+        **changes: hyper-parameters to use instead. Where a scheduler drives the learning rate, or a cycle the
+            momentum, they must be here: `lr=interop.schedule_from_torch(scheduler)`.
+
+    Returns:
+        The optimizer. Its state is empty, see `load_optimizer`.
+
+    Raises:
+        TypeError: if `optimizer` is not an optimizer of `torch.optim`.
+        ValueError: if the groups do not fit, or a hyper-parameter cannot be carried over. The message names it.
+
+    Example:
+        >>> import torch
+        >>> from jaxtrain import interop
+        >>> adam = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))], lr=0.1, weight_decay=0.05)
+        >>> optimizer = interop.optimizer_from_torch(adam)
+
+    PyTorch: none.
+    """
+    where = "optimizer_from_torch"
+    kind = type(optimizer).__name__
+    theirs: Sequence[Mapping[str, Any]] = getattr(optimizer, "param_groups", ())
+    ours = next((name for name in dir(optim) if name.replace("_", "") == kind.lower()), None)
+    if ours is None or not theirs:
+        raise TypeError(f"{where}: expected an optimizer of torch.optim, got {kind}")
+    make = getattr(optim, ours)
+    if groups is None and len(theirs) == 1:
+        return make(**_arguments(where, kind, make, theirs[0], changes))
+    if groups is None or len(groups) != len(theirs):
+        given = "none" if groups is None else len(groups)
+        raise ValueError(f"{where}: {kind} has {len(theirs)} groups; pass `groups`, a pattern for each, got {given}")
+    options = {
+        pattern: _arguments(where, kind, make, group, changes) for pattern, group in zip(groups, theirs, strict=True)
+    }
+    if len(options) != len(theirs):
+        raise ValueError(f"{where}: expected different patterns in `groups`, got {list(groups)}")
+    return optim.param_groups(make, options)
+
+
+def _arguments(
+    where: str, kind: str, make: Any, group: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of our optimizer from one of PyTorch's groups."""
+    own = inspect.signature(make).parameters
+    if "initial_lr" in group and "lr" not in changes:
+        raise ValueError(
+            f"{where}: a scheduler drives the learning rate of this {kind}; pass it as "
+            "lr=interop.schedule_from_torch(scheduler), or pass a number"
+        )
+    cycled = "betas" if "betas" in group else "momentum"
+    if any(name in group for name in OF_MOMENTUM_CYCLES) and cycled not in changes:
+        raise ValueError(f"{where}: a scheduler cycles the momentum of this {kind}; pass {cycled}")
+    known = (*NOT_HYPERPARAMETERS, *OF_SCHEDULERS, *OF_MOMENTUM_CYCLES)
+    given = {name: value for name, value in group.items() if name not in known}
+    if kind == "AdamW":
+        del given["decoupled_weight_decay"]  # What AdamW is.
+    given |= changes
+    strange = [name for name in given if name not in own]
+    if strange:
+        raise ValueError(f"{where}: {make.__name__} does not have the arguments {strange}")
+    return {name: _number(value) for name, value in given.items()}
+
+
+def _number(value: Any) -> Any:
+    """A tensor of one element, in which PyTorch may keep a learning rate, as a number."""
+    return value.item() if hasattr(value, "detach") else value

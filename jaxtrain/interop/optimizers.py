@@ -1,0 +1,176 @@
+"""The states of optimizers, from and to the `state_dict` of PyTorch's."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrain._ground.checks import check_integer
+from jaxtrain.interop import _buffers
+from jaxtrain.interop._entries import Entry, entries
+from jaxtrain.interop._nodes import filled, leaves_of, nodes_of, paths_of
+from jaxtrain.interop._saved import Saved, saved_by_name
+from jaxtrain.optim._state import buffer_names, is_ours, scalar_names
+from jaxtrain.train.state import TrainState
+
+WITHOUT_STEP = ("SGDState", "MuonState")
+"""States whose optimizers keep no number of steps in PyTorch."""
+WHOLE_STEP = ("SparseAdamState",)
+"""States whose optimizers keep it as a Python int there."""
+
+
+def load_optimizer(
+    state: TrainState,
+    optimizer_state_dict: Mapping[str, Any],
+    parameters: Iterable[str] | None = None,
+    *,
+    count: int | None = None,
+    names: Mapping[str, str] | None = None,
+    as_is: Collection[str] = (),
+) -> TrainState:
+    """Load the state of PyTorch's optimizer into a train state whose optimizer is the same one of this package.
+
+    Momentum buffers, moments and step numbers are found wherever the optimizer's state lies: in a chain, behind
+    `optim.param_groups`, in `optax.partition`. Hyper-parameters are not in a state here: give the optimizer the same
+    ones. The count, which schedules see, becomes the largest step number, and so does `state.step`.
+
+    Args:
+        state: a train state made with the optimizer to fill.
+        optimizer_state_dict: what `state_dict()` of PyTorch's optimizer returned.
+        parameters: PyTorch's names of the parameters in the order in which the optimizer received them, or the
+            model's `state_dict`, which lists them in the order of `model.parameters()`. Default None: the names that
+            PyTorch saved, if its optimizer was given named parameters.
+        count: number of updates so far. Default None: the largest step number; SGD and Muon save none.
+        names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
+        as_is: names of arrays that have our order of axes, see `load_state_dict`. Default (): none.
+
+    Returns:
+        A new train state with PyTorch's optimizer state, `count` and `step`. Parameters do not change.
+
+    Raises:
+        TypeError: if the optimizer is not one of this package, or an argument has the wrong type.
+        ValueError: if parameters, buffers or shapes do not fit, for instance because one side has `amsgrad`. The
+            message lists all that do not.
+
+    Example:
+        >>> import numpy as np
+        >>> from flax import nnx
+        >>> from jaxtrain import interop, nn, optim, train
+        >>> state = train.TrainState.create(nn.Linear(2, 1, bias=False, rngs=nnx.Rngs(0)), optim.adam(1e-3))
+        >>> moments = {"step": 7, "exp_avg": np.ones((1, 2)), "exp_avg_sq": np.ones((1, 2))}
+        >>> saved = {"state": {0: moments}, "param_groups": [{"lr": 1e-3, "params": [0]}]}
+        >>> state = interop.load_optimizer(state, saved, ["weight"])
+        >>> int(state.step), state.opt_state.exp_avg["kernel"].tolist()
+        (7, [[1.0], [1.0]])
+
+    PyTorch: `Optimizer.load_state_dict`, which also replaces the hyper-parameters.
+    """
+    where = "load_optimizer"
+    known = _by_path(where, state, names, as_is)
+    saved = saved_by_name(where, optimizer_state_dict, parameters)
+    count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
+    nodes, problems = nodes_of(state.opt_state), []
+    if not nodes:
+        got = type(state.opt_state).__name__
+        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim other than lbfgs, got a state of {got}")
+    opt_state = jax.tree.map(
+        lambda node: filled(node, known, saved, count, problems) if is_ours(node) else node,
+        state.opt_state,
+        is_leaf=is_ours,
+    )
+    places = {known[path].name for node in nodes for path in paths_of(node)}
+    if places:
+        problems += [f"{name}: has no place in the optimizer's state" for name in saved.rates if name not in places]
+    elif saved.fields:
+        problems.append(f"the optimizer has no buffers here, PyTorch's has {saved.fields}: give it the same options")
+    if problems:
+        lines = dict.fromkeys(problems)
+        raise ValueError("\n  ".join([f"{where}: the state_dict does not fit the optimizer:", *lines]))
+    return dataclasses.replace(state, opt_state=opt_state, step=jnp.asarray(count, jnp.int32))
+
+
+def optimizer_state_dict(
+    state: TrainState,
+    like: Mapping[str, Any],
+    parameters: Iterable[str] | None = None,
+    *,
+    names: Mapping[str, str] | None = None,
+    as_is: Collection[str] = (),
+) -> dict[str, Any]:
+    """The state of the optimizer in PyTorch's form, to go on there.
+
+    Args:
+        state: the train state.
+        like: the `state_dict()` of the optimizer in PyTorch that will go on, fresh or not. Its parameter groups, with
+            their hyper-parameters, are returned as they are.
+        parameters: PyTorch's names of its parameters in order, see `load_optimizer`.
+        names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
+        as_is: names of arrays that keep our order of axes, see `load_state_dict`. Default (): none.
+
+    Returns:
+        A dict with "state", NumPy arrays by the number of the parameter, and "param_groups". For PyTorch's
+        `load_state_dict`, convert the first with `jax.tree.map(torch.as_tensor, ...)`.
+
+    Raises:
+        TypeError: if the optimizer is not one of this package, or an argument has the wrong type.
+        ValueError: if a parameter is not among PyTorch's.
+
+    Example:
+        >>> from flax import nnx
+        >>> from jaxtrain import interop, nn, optim, train
+        >>> state = train.TrainState.create(nn.Linear(2, 1, bias=False, rngs=nnx.Rngs(0)), optim.adagrad(0.1))
+        >>> like = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+        >>> interop.optimizer_state_dict(state, like, ["weight"])["param_groups"]
+        [{'lr': 0.1, 'params': [0]}]
+
+    PyTorch: `Optimizer.state_dict`.
+    """
+    where = "optimizer_state_dict"
+    known = _by_path(where, state, names, as_is)
+    numbers = saved_by_name(where, like, parameters).numbers
+    buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
+    states: dict[str, dict[str, Any]] = {}
+    for node in nodes_of(state.opt_state):
+        paths, kind = paths_of(node), type(node).__name__
+        for field in buffer_names(type(node)):
+            for path, leaf in leaves_of(getattr(node, field)).items():
+                if leaf is not None:
+                    parts = buffers.setdefault(known[path].name, {}).setdefault(field, [])
+                    parts.append((known[path], np.asarray(leaf)))
+        scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in _numbers(node)}
+        for index, path in enumerate(paths):
+            if scalars["step"][index]:
+                own = {name: values[index].copy() for name, values in scalars.items()}
+                if kind in WITHOUT_STEP:
+                    del own["step"]
+                else:
+                    own["step"] = int(own["step"]) if kind in WHOLE_STEP else own["step"].astype(np.float32)
+                states[known[path].name] = own
+    missing = states.keys() - numbers.keys()
+    if missing:
+        raise ValueError(f"{where}: expected {sorted(missing)} among PyTorch's parameters, got {list(numbers)}")
+    found = {numbers[name]: own | _buffers.to_torch(where, name, buffers[name]) for name, own in states.items()}
+    return {"state": dict(sorted(found.items())), "param_groups": like["param_groups"]}
+
+
+def _by_path(where: str, state: Any, names: Mapping[str, str] | None, as_is: Collection[str]) -> dict[str, Entry]:
+    if not isinstance(state, TrainState):
+        raise TypeError(f"{where}: state must be a TrainState, got {type(state).__name__}")
+    return {entry.path: entry for entry in entries(where, state.model(), names, as_is)}
+
+
+def _largest_step(where: str, saved: Saved) -> int:
+    steps = [int(own["step"]) for own in saved.states.values() if "step" in own]
+    if not steps:
+        raise ValueError(
+            f"{where}: the state has no step numbers, which SGD and Muon do not save; give `count`, the number of "
+            "updates so far"
+        )
+    return max(steps)
+
+
+def _numbers(node: Any) -> tuple[str, ...]:
+    return ("step", *scalar_names(type(node)))
