@@ -13,7 +13,8 @@ from flax import nnx
 
 from jaxtrain.interop._arrays import as_numpy, check_mapping
 from jaxtrain.interop._entries import Entry, entries, packed
-from jaxtrain.train.state import TrainState, variables
+from jaxtrain.train.blueprint import variables
+from jaxtrain.train.state import TrainState
 
 COUNTER = "num_batches_tracked"
 """Of batch norms: Flax's do not have it, and states saved by PyTorch before 0.4.1 do not either."""
