@@ -13,7 +13,6 @@ from flax import nnx
 
 from jaxtrain.interop._arrays import as_numpy, check_mapping
 from jaxtrain.interop._entries import Entry, entries, packed
-from jaxtrain.train.blueprint import variables
 from jaxtrain.train.state import TrainState
 
 COUNTER = "num_batches_tracked"
@@ -91,8 +90,8 @@ def load_state_dict(
     for variable, value in values:
         variable.set_value(value)
     if isinstance(target, TrainState):
-        _, params, _, model_state = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        return dataclasses.replace(target, params=variables(params), model_state=variables(model_state))
+        params, model_state = target.blueprint.values(module)
+        return dataclasses.replace(target, params=params, model_state=model_state)
     return target
 
 
