@@ -120,3 +120,8 @@ def check_trailing_shape(
         if parameter is not None and parameter.shape != shape:
             raise ValueError(f"{where}: {name} must have the shape {shape} of normalized_shape, got {parameter.shape}")
     return shape
+
+
+def trailing(values: jax.Array, like: jax.Array) -> jax.Array:
+    """The values of the last axes, with as many axes and the dtype of `like`: strict promotion takes nothing else."""
+    return values.astype(like.dtype).reshape(*(1,) * (like.ndim - values.ndim), *values.shape)

@@ -144,7 +144,7 @@ def _average(values: Arrays, over: Over) -> Arrays:
             return means
         # Channels are averaged last: each long sum has fewer numbers and rounds less, and no large array is reshaped.
         axis, groups = over.groups
-        grouped = means.reshape(*means.shape[:axis], groups, -1, *means.shape[axis + 1 :])
+        grouped = means.reshape(*means.shape[:axis], groups, array.shape[axis] // groups, *means.shape[axis + 1 :])
         shared = jnp.broadcast_to(jnp.mean(grouped, axis=axis + 1, keepdims=True), grouped.shape)
         return shared.reshape(means.shape)
 

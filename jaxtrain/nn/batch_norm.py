@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -127,6 +128,7 @@ class BatchNorm(RunningNorm):
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         axis_name: mapped axes (of `shard_map` or `vmap`) over which the batch is sharded. Not needed under `jit`.
         param_dtype: dtype of parameters and running statistics. Default float32.
+        rngs: accepted as in Flax, whose norms require them; nothing is drawn. Default None.
 
     Attributes:
         weight: parameter of shape (num_features,), or None.
@@ -173,6 +175,7 @@ class BatchNorm(RunningNorm):
         axis: int = -1,
         axis_name: str | tuple[str, ...] | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ):
         super().__init__(
             num_features, eps, momentum, affine, track_running_stats, bias=bias, axis=axis, param_dtype=param_dtype

@@ -101,6 +101,7 @@ class GroupNorm(nnx.Module):
         bias: whether an affine layer has a bias. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         param_dtype: dtype of the parameters. Default float32.
+        rngs: accepted as in Flax, whose norms require them; nothing is drawn. Default None.
 
     Attributes:
         weight: parameter of shape (num_channels,), or None.
@@ -139,6 +140,7 @@ class GroupNorm(nnx.Module):
         bias: bool = True,
         axis: int = -1,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ):
         check_integer("GroupNorm", "num_groups", num_groups, 1)
         check_integer("GroupNorm", "num_channels", num_channels, 1)

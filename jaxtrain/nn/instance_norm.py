@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -116,6 +117,7 @@ class InstanceNorm(RunningNorm):
         bias: whether an affine layer has a bias. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
         param_dtype: dtype of parameters and running statistics. Default float32.
+        rngs: accepted as in Flax, whose norms require them; nothing is drawn. Default None.
 
     Attributes:
         weight: parameter of shape (num_features,), or None.
@@ -158,6 +160,7 @@ class InstanceNorm(RunningNorm):
         bias: bool = True,
         axis: int = -1,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ):
         super().__init__(
             num_features, eps, momentum, affine, track_running_stats, bias=bias, axis=axis, param_dtype=param_dtype

@@ -9,7 +9,15 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, as_shape, check_flags, check_param_dtype, check_trailing_shape, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    as_shape,
+    check_flags,
+    check_param_dtype,
+    check_trailing_shape,
+    trailing,
+    value,
+)
 from jaxtrain.nn._named import named
 from jaxtrain.nn._standardize import Over, standardize
 
@@ -57,9 +65,9 @@ def layer_norm(
     x = input.astype(at_least_float32(input.dtype))
     output = standardize(x, Over(tuple(range(x.ndim - len(shape), x.ndim))), eps).output
     if weight is not None:
-        output *= weight
+        output *= trailing(weight, output)
     if bias is not None:
-        output += bias
+        output += trailing(bias, output)
     return output.astype(input.dtype)
 
 
@@ -76,6 +84,7 @@ class LayerNorm(nnx.Module):
         elementwise_affine: whether to train a weight, starting at 1, and a bias, starting at 0. Default True.
         bias: whether an affine layer has a bias. Default True.
         param_dtype: dtype of the parameters. Default float32.
+        rngs: accepted as in Flax, whose norms require them; nothing is drawn. Default None.
 
     Attributes:
         weight: parameter of shape `normalized_shape`, or None.
@@ -107,6 +116,7 @@ class LayerNorm(nnx.Module):
         bias: bool = True,
         *,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ):
         check_range("LayerNorm", "eps", eps, 0.0)
         check_flags("LayerNorm", elementwise_affine=elementwise_affine, bias=bias)

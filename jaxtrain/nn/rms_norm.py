@@ -10,7 +10,15 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, as_shape, check_flags, check_param_dtype, check_trailing_shape, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    as_shape,
+    check_flags,
+    check_param_dtype,
+    check_trailing_shape,
+    trailing,
+    value,
+)
 from jaxtrain.nn._named import named
 
 
@@ -57,7 +65,7 @@ def rms_norm(
     mean_square = jnp.mean(jnp.square(x), axis=tuple(range(-len(shape), 0)), keepdims=True)
     output = x * lax.rsqrt(mean_square + eps)
     if weight is not None:
-        output *= weight
+        output *= trailing(weight, output)
     return output.astype(input.dtype)
 
 
@@ -72,6 +80,7 @@ class RMSNorm(nnx.Module):
             for float32, float16 and bfloat16, 2.2e-16 for float64.
         elementwise_affine: whether to train a weight, starting at 1. Default True.
         param_dtype: dtype of the weight. Default float32.
+        rngs: accepted as in Flax, whose norms require them; nothing is drawn. Default None.
 
     Attributes:
         weight: parameter of shape `normalized_shape`, or None.
@@ -101,6 +110,7 @@ class RMSNorm(nnx.Module):
         elementwise_affine: bool = True,
         *,
         param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs | None = None,
     ):
         if eps is not None:
             check_range("RMSNorm", "eps", eps, 0.0)

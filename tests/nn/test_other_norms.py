@@ -139,3 +139,37 @@ def test_parameters():
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+NORMS = {
+    "BatchNorm": lambda **options: nn.BatchNorm(4, **options),
+    "InstanceNorm": lambda **options: nn.InstanceNorm(4, affine=True, **options),
+    "GroupNorm": lambda **options: nn.GroupNorm(2, 4, **options),
+    "LayerNorm": lambda **options: nn.LayerNorm(4, **options),
+    "RMSNorm": lambda **options: nn.RMSNorm(4, **options),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_norms_become_linen_modules(name: str) -> None:
+    """Flax passes random streams to every layer that it wraps."""
+    linen = nnx.bridge.ToLinen(NORMS[name])
+    x = jnp.arange(24.0).reshape(2, 3, 4)
+    variables = linen.init(jax.random.key(0), x)
+    output = linen.apply(variables, x, mutable=list(variables))[0]
+    assert jnp.array_equal(output, NORMS[name]()(x))
+
+
+@pytest.mark.parametrize("name", sorted(NORMS.keys() - {"BatchNorm"}))
+def test_an_empty_batch_stays_empty(name: str) -> None:
+    layer = NORMS[name]()
+    assert layer(jnp.zeros((0, 3, 4))).shape == (0, 3, 4)
+
+
+@pytest.mark.parametrize("name", NORMS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_norms_under_strict_promotion(name: str, dtype: str) -> None:
+    x = jnp.arange(24.0).reshape(2, 3, 4).astype(dtype)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        output = NORMS[name](param_dtype=dtype)(x)
+    assert jnp.array_equal(output, NORMS[name](param_dtype=dtype)(x))
