@@ -4,20 +4,18 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.interop import _buffers
-from jaxtrain.interop._entries import Entry, entries
-from jaxtrain.interop._nodes import filled, leaves_of, nodes_of, paths_of
+from jaxtrain.interop._entries import Entry, entries, module_of
+from jaxtrain.interop._nodes import WITHOUT_STEP, filled, leaves_of, nodes_of, paths_of, replaced
 from jaxtrain.interop._saved import Saved, saved_by_name
-from jaxtrain.optim._state import buffer_names, is_ours, scalar_names
+from jaxtrain.optim._state import buffer_names, scalar_names
 from jaxtrain.train.state import TrainState
 
-WITHOUT_STEP = ("SGDState", "MuonState")
-"""States whose optimizers keep no number of steps in PyTorch."""
 WHOLE_STEP = ("SparseAdamState",)
 """States whose optimizers keep it as a Python int there."""
 
@@ -69,21 +67,21 @@ def load_optimizer(
     PyTorch: `Optimizer.load_state_dict`, which also replaces the hyper-parameters.
     """
     where = "load_optimizer"
-    known = _by_path(where, state, names, as_is)
-    saved = saved_by_name(where, optimizer_state_dict, parameters)
-    count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
+    own = _parameters(where, state, names, as_is)
     nodes, problems = nodes_of(state.opt_state), []
     if not nodes:
         got = type(state.opt_state).__name__
         raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim other than lbfgs, got a state of {got}")
-    opt_state = jax.tree.map(
-        lambda node: filled(node, known, saved, count, problems) if is_ours(node) else node,
-        state.opt_state,
-        is_leaf=is_ours,
-    )
+    saved = saved_by_name(where, optimizer_state_dict, parameters, own)
+    known = _by_path(own, saved)
+    count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
+    opt_state = replaced(state.opt_state, count, lambda node: filled(node, known, saved, count, problems))
     places = {known[path].name for node in nodes for path in paths_of(node)}
+    begun = [name for name, own in saved.states.items() if own]
     if places:
-        problems += [f"{name}: has no place in the optimizer's state" for name in saved.rates if name not in places]
+        problems += [f"{name}: has no place in the optimizer's state" for name in begun if name not in places]
+        if count and not begun:
+            problems.append("the optimizer has buffers here, PyTorch's has none: give it the same options")
     elif saved.fields:
         problems.append(f"the optimizer has no buffers here, PyTorch's has {saved.fields}: give it the same options")
     if problems:
@@ -129,8 +127,9 @@ def optimizer_state_dict(
     PyTorch: `Optimizer.state_dict`.
     """
     where = "optimizer_state_dict"
-    known = _by_path(where, state, names, as_is)
-    numbers = saved_by_name(where, like, parameters).numbers
+    own = _parameters(where, state, names, as_is)
+    saved = saved_by_name(where, like, parameters, own)
+    numbers, known = saved.numbers, _by_path(own, saved)
     buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
     states: dict[str, dict[str, Any]] = {}
     for node in nodes_of(state.opt_state):
@@ -142,7 +141,8 @@ def optimizer_state_dict(
                     parts.append((known[path], np.asarray(leaf)))
         scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in _numbers(node)}
         for index, path in enumerate(paths):
-            if scalars["step"][index]:
+            # PyTorch fills the state of Adagrad before the first step.
+            if scalars["step"][index] or (kind == "AdagradState" and known[path].name in numbers):
                 own = {name: values[index].copy() for name, values in scalars.items()}
                 if kind in WITHOUT_STEP:
                     del own["step"]
@@ -156,14 +156,21 @@ def optimizer_state_dict(
     return {"state": dict(sorted(found.items())), "param_groups": like["param_groups"]}
 
 
-def _by_path(where: str, state: Any, names: Mapping[str, str] | None, as_is: Collection[str]) -> dict[str, Entry]:
+def _parameters(where: str, state: Any, names: Mapping[str, str] | None, as_is: Collection[str]) -> list[Entry]:
     if not isinstance(state, TrainState):
         raise TypeError(f"{where}: state must be a TrainState, got {type(state).__name__}")
-    return {entry.path: entry for entry in entries(where, state.model(), names, as_is)}
+    found = entries(where, module_of(where, state), names, as_is)
+    return [entry for entry in found if isinstance(entry.variable, nnx.Param)]
+
+
+def _by_path(own: list[Entry], saved: Saved) -> dict[str, Entry]:
+    """The parameters by path; a shared one under that of its names by which PyTorch's optimizer knows it."""
+    theirs = {id(entry.variable): entry for entry in own if entry.name in saved.numbers}
+    return {entry.path: theirs.get(id(entry.variable), entry) for entry in own}
 
 
 def _largest_step(where: str, saved: Saved) -> int:
-    steps = [int(own["step"]) for own in saved.states.values() if "step" in own]
+    steps = [int(np.max(own["step"])) for own in saved.states.values() if "step" in own]
     if not steps:
         raise ValueError(
             f"{where}: the state has no step numbers, which SGD and Muon do not save; give `count`, the number of "

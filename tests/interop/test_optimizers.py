@@ -252,7 +252,7 @@ def test_refusals() -> None:
     assert "the optimizer has no buffers here, PyTorch's has ['exp_avg', 'exp_avg_sq']" in refusal(
         "sgd", saved, names(model)
     )
-    assert "got ['model', 'optimizer']" in refusal("adam", {"model": {}, "optimizer": saved}, names(model))
+    assert "got a dict of ['model', 'optimizer']" in refusal("adam", {"model": {}, "optimizer": saved}, names(model))
     assert "0.weight: is not among the optimizer's parameters" in refusal(
         "adam", saved, ["a", "b", "2.weight", "2.bias"]
     )

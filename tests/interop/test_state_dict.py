@@ -219,5 +219,5 @@ def test_not_strict() -> None:
 
 
 def test_two_variables_of_one_name() -> None:
-    with pytest.raises(ValueError, match=r"have the same name 'blocks.weight'; mend `names`"):
+    with pytest.raises(ValueError, match=r"have the same name 'blocks.weight'; correct `names`"):
         interop.state_dict(Net(nnx.Rngs(0)), names={r"blocks\.\d": "blocks"})
