@@ -72,6 +72,29 @@ def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Ent
     return Saved(dict(zip(names, numbers, strict=True)), dict(zip(names, rates, strict=True)), states)
 
 
+def merged(where: str, saved: Any, parameters: Any) -> tuple[Any, Any]:
+    """The state_dicts of several optimizers, each with some of the parameters, as that of one, and all names."""
+    if not isinstance(saved, list | tuple):
+        return saved, parameters
+    for own in saved:
+        _groups(where, own)
+    if parameters is not None and (
+        not isinstance(parameters, list | tuple)
+        or len(parameters) != len(saved)
+        or not all(isinstance(names, list | tuple) for names in parameters)
+    ):
+        raise TypeError(f"{where}: expected a list of names for each of the {len(saved)} optimizers, got {parameters}")
+    whole = {
+        "state": {(index, number): own for index, one in enumerate(saved) for number, own in one["state"].items()},
+        "param_groups": [
+            {**group, "params": [(index, number) for number in group["params"]]}
+            for index, one in enumerate(saved)
+            for group in one["param_groups"]
+        ],
+    }
+    return whole, parameters and [name for names in parameters for name in names]
+
+
 def _groups(where: str, saved: Any) -> Sequence[Mapping[str, Any]]:
     expected = f"{where}: expected an optimizer's state_dict with 'state' and 'param_groups', got"
     if hasattr(saved, "state_dict"):

@@ -1,7 +1,7 @@
 """The states of optimizers, from and to the `state_dict` of PyTorch's."""
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_integer
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry, entries, module_of
 from jaxtrain.interop._nodes import WITHOUT_STEP, filled, leaves_of, nodes_of, paths_of, replaced
-from jaxtrain.interop._saved import Saved, saved_by_name
+from jaxtrain.interop._saved import Saved, merged, saved_by_name
 from jaxtrain.optim._state import buffer_names, scalar_names
 from jaxtrain.train.state import TrainState
 
@@ -22,8 +22,8 @@ WHOLE_STEP = ("SparseAdamState",)
 
 def load_optimizer(
     state: TrainState,
-    optimizer_state_dict: Mapping[str, Any],
-    parameters: Iterable[str] | None = None,
+    optimizer_state_dict: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    parameters: Iterable[str] | Sequence[Sequence[str]] | None = None,
     *,
     count: int | None = None,
     names: Mapping[str, str] | None = None,
@@ -31,16 +31,18 @@ def load_optimizer(
 ) -> TrainState:
     """Load the state of PyTorch's optimizer into a train state whose optimizer is the same one of this package.
 
-    Momentum buffers, moments and step numbers are found wherever the optimizer's state lies: in a chain, behind
-    `optim.param_groups`, in `optax.partition`. Hyper-parameters are not in a state here: give the optimizer the same
-    ones. The count, which schedules see, becomes the largest step number, and so does `state.step`.
+    Momentum buffers, moments and step numbers are found wherever the optimizer's state lies: behind
+    `optim.param_groups`, in `optax.chain`, `optax.masked`, `optax.partition`, `optax.inject_hyperparams` or
+    `optax.MultiSteps`. Hyper-parameters are not loaded: give the optimizer the same ones. All counts that schedules see
+    become the largest step number, and so does `state.step`.
 
     Args:
         state: a train state made with the optimizer to fill.
-        optimizer_state_dict: what `state_dict()` of PyTorch's optimizer returned.
+        optimizer_state_dict: what `state_dict()` of PyTorch's optimizer returned. A list of them, if several optimizers
+            share the parameters, as Muon and AdamW do; `parameters` is then a list of lists.
         parameters: PyTorch's names of the parameters in the order in which the optimizer received them, or the
-            model's `state_dict`, which lists them in the order of `model.parameters()`. Default None: the names that
-            PyTorch saved, if its optimizer was given named parameters.
+            model's `state_dict` as PyTorch made it, which lists them in the order of `model.parameters()`. Default
+            None: the names that PyTorch saved, if its optimizer was given named parameters.
         count: number of updates so far. Default None: the largest step number; SGD and Muon save none.
         names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
         as_is: names of arrays that have our order of axes, see `load_state_dict`. Default (): none.
@@ -50,8 +52,8 @@ def load_optimizer(
 
     Raises:
         TypeError: if the optimizer is not one of this package, or an argument has the wrong type.
-        ValueError: if parameters, buffers or shapes do not fit, for instance because one side has `amsgrad`. The
-            message lists all that do not.
+        ValueError: if parameters, buffers or shapes do not fit, for instance because one side has `amsgrad`: the
+            message lists all that do not. Also if the names are sorted, or the state was consumed by a step.
 
     Example:
         >>> import numpy as np
@@ -68,11 +70,8 @@ def load_optimizer(
     """
     where = "load_optimizer"
     own = _parameters(where, state, names, as_is)
-    nodes, problems = nodes_of(state.opt_state), []
-    if not nodes:
-        got = type(state.opt_state).__name__
-        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim other than lbfgs, got a state of {got}")
-    saved = saved_by_name(where, optimizer_state_dict, parameters, own)
+    nodes, problems = _nodes(where, state), []
+    saved = saved_by_name(where, *merged(where, optimizer_state_dict, parameters), own)
     known = _by_path(own, saved)
     count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
     opt_state = replaced(state.opt_state, count, lambda node: filled(node, known, saved, count, problems))
@@ -92,25 +91,25 @@ def load_optimizer(
 
 def optimizer_state_dict(
     state: TrainState,
-    like: Mapping[str, Any],
-    parameters: Iterable[str] | None = None,
+    like: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    parameters: Iterable[str] | Sequence[Sequence[str]] | None = None,
     *,
     names: Mapping[str, str] | None = None,
     as_is: Collection[str] = (),
-) -> dict[str, Any]:
+) -> Any:
     """The state of the optimizer in PyTorch's form, to go on there.
 
     Args:
         state: the train state.
         like: the `state_dict()` of the optimizer in PyTorch that will go on, fresh or not. Its parameter groups, with
-            their hyper-parameters, are returned as they are.
+            their hyper-parameters, are returned as they are. A list of them for several optimizers.
         parameters: PyTorch's names of its parameters in order, see `load_optimizer`.
         names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
         as_is: names of arrays that keep our order of axes, see `load_state_dict`. Default (): none.
 
     Returns:
         A dict with "state", NumPy arrays by the number of the parameter, and "param_groups". For PyTorch's
-        `load_state_dict`, convert the first with `jax.tree.map(torch.as_tensor, ...)`.
+        `load_state_dict`, convert the first with `jax.tree.map(torch.as_tensor, ...)`. A list for a list.
 
     Raises:
         TypeError: if the optimizer is not one of this package, or an argument has the wrong type.
@@ -127,12 +126,12 @@ def optimizer_state_dict(
     PyTorch: `Optimizer.state_dict`.
     """
     where = "optimizer_state_dict"
-    own = _parameters(where, state, names, as_is)
-    saved = saved_by_name(where, like, parameters, own)
-    numbers, known = saved.numbers, _by_path(own, saved)
+    trained, nodes = _parameters(where, state, names, as_is), _nodes(where, state)
+    saved = saved_by_name(where, *merged(where, like, parameters), trained)
+    numbers, known = saved.numbers, _by_path(trained, saved)
     buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
     states: dict[str, dict[str, Any]] = {}
-    for node in nodes_of(state.opt_state):
+    for node in nodes:
         paths, kind = paths_of(node), type(node).__name__
         for field in buffer_names(type(node)):
             for path, leaf in leaves_of(getattr(node, field)).items():
@@ -153,7 +152,24 @@ def optimizer_state_dict(
     if missing:
         raise ValueError(f"{where}: expected {sorted(missing)} among PyTorch's parameters, got {list(numbers)}")
     found = {numbers[name]: own | _buffers.to_torch(where, name, buffers[name]) for name, own in states.items()}
-    return {"state": dict(sorted(found.items())), "param_groups": like["param_groups"]}
+    found = dict(sorted(found.items()))
+    if isinstance(like, Mapping):
+        return {"state": found, "param_groups": like["param_groups"]}
+    return [
+        {
+            "state": {number: own for (place, number), own in found.items() if place == index},
+            "param_groups": one["param_groups"],
+        }
+        for index, one in enumerate(like)
+    ]
+
+
+def _nodes(where: str, state: TrainState) -> list[Any]:
+    nodes = nodes_of(state.opt_state)
+    if not nodes:
+        got = type(state.opt_state).__name__
+        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim other than lbfgs, got a state of {got}")
+    return nodes
 
 
 def _parameters(where: str, state: Any, names: Mapping[str, str] | None, as_is: Collection[str]) -> list[Entry]:

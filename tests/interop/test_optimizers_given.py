@@ -256,7 +256,9 @@ def test_what_is_not_an_optimizers_state_dict() -> None:
     adam = optim.adam()
     assert f"{expected} Adam; pass its .state_dict()" in refusal(adam, trained(torch.optim.Adam))
     assert f"{expected} a dict of ['0.weight'" in refusal(adam, dict.fromkeys(NAMES))
-    assert f"{expected} list" in refusal(adam, [])
+    assert f"{expected} str" in refusal(adam, "run.pt")
+    assert f"{expected} list" in refusal(adam, [[]])
+    assert "expected a list of names for each of the 2 optimizers, got ['0.weight'" in refusal(adam, [ADAM, ADAM])
     assert "expected groups with parameters, got []" in refusal(adam, {"state": {}, "param_groups": []}, [], count=0)
     with pytest.raises(TypeError, match="state must be a TrainState, got dict"):
         interop.load_optimizer(ADAM, state_of(adam), NAMES)
@@ -287,3 +289,38 @@ def test_cycles_of_momentum_and_groups_of_older_versions() -> None:
     torch.optim.swa_utils.SWALR(adamw, swa_lr=0.05)
     ours = interop.optimizer_from_torch(adamw, lr=0.2)
     assert float(ours.init(jnp.ones(2)).lr) == pytest.approx(0.2)
+
+
+def test_two_optimizers_that_share_the_parameters() -> None:
+    """Muon for the matrices, AdamW for the rest, there and back."""
+    torch.manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(shape)) for shape in ((3, 2), (3,), (2, 3), (2,))]
+    theirs = [torch.optim.Muon(parameters[::2], lr=0.1), torch.optim.AdamW(parameters[1::2], lr=0.01)]
+    for parameter in parameters:
+        parameter.grad = torch.randn(parameter.shape)
+    for optimizer in theirs:
+        optimizer.step()
+    saved, names = [optimizer.state_dict() for optimizer in theirs], [NAMES[::2], NAMES[1::2]]
+
+    def labels(params: Any) -> Any:
+        return jax.tree.map(lambda leaf: "muon" if leaf.ndim == 2 else "adamw", params)
+
+    ours = optax.partition({"muon": optim.muon(0.1), "adamw": optim.adamw(0.01)}, labels)
+    state = interop.load_optimizer(state_of(ours), saved, names)
+    inner = {name: masked.inner_state for name, masked in state.opt_state.inner_states.items()}
+    assert np.array_equal(inner["muon"].momentum_buffer[1]["kernel"].T, saved[0]["state"][1]["momentum_buffer"])
+    assert np.array_equal(inner["adamw"].exp_avg[1]["bias"], saved[1]["state"][1]["exp_avg"])
+    assert {name: float(own.lr) for name, own in inner.items()} == pytest.approx({"muon": 0.1, "adamw": 0.01})
+
+    back = interop.optimizer_state_dict(state, saved, names)
+    assert [own["param_groups"] for own in back] == [own["param_groups"] for own in saved]
+    for own, truth in zip(back, saved, strict=True):
+        assert jax.tree.structure(own["state"]) == jax.tree.structure(truth["state"])
+        assert all(map(np.array_equal, jax.tree.leaves(own["state"]), jax.tree.leaves(truth["state"])))
+
+
+def test_a_state_of_optax_is_not_given_back_empty() -> None:
+    with pytest.raises(
+        TypeError, match=r"optimizer_state_dict: expected an optimizer of jaxtrain\.optim other than lbfgs"
+    ):
+        interop.optimizer_state_dict(state_of(optax.adam(0.1)), ADAM, NAMES)
