@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.interop import _buffers
+from jaxtrain.interop import _buffers, _lbfgs
 from jaxtrain.interop._entries import Entry, entries, module_of
 from jaxtrain.interop._nodes import WITHOUT_STEP, filled, leaves_of, nodes_of, paths_of, replaced
 from jaxtrain.interop._saved import Saved, merged, saved_by_name
@@ -43,7 +44,7 @@ def load_optimizer(
         parameters: PyTorch's names of the parameters in the order in which the optimizer received them, or the
             model's `state_dict` as PyTorch made it, which lists them in the order of `model.parameters()`. Default
             None: the names that PyTorch saved, if its optimizer was given named parameters.
-        count: number of updates so far. Default None: the largest step number; SGD and Muon save none.
+        count: number of updates so far. Default None: the largest step number; SGD, Muon and LBFGS save none.
         names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
         as_is: names of arrays that have our order of axes, see `load_state_dict`. Default (): none.
 
@@ -70,6 +71,8 @@ def load_optimizer(
     """
     where = "load_optimizer"
     own = _parameters(where, state, names, as_is)
+    if any(map(_lbfgs.is_state, jax.tree.leaves(state.opt_state, is_leaf=_lbfgs.is_state))):
+        return _with_lbfgs(where, state, optimizer_state_dict, parameters, own, count)
     nodes, problems = _nodes(where, state), []
     saved = saved_by_name(where, *merged(where, optimizer_state_dict, parameters), own)
     known = _by_path(own, saved)
@@ -126,7 +129,11 @@ def optimizer_state_dict(
     PyTorch: `Optimizer.state_dict`.
     """
     where = "optimizer_state_dict"
-    trained, nodes = _parameters(where, state, names, as_is), _nodes(where, state)
+    trained = _parameters(where, state, names, as_is)
+    lbfgs = [node for node in jax.tree.leaves(state.opt_state, is_leaf=_lbfgs.is_state) if _lbfgs.is_state(node)]
+    if lbfgs:
+        return _of_lbfgs(where, state, lbfgs[0], like, parameters, trained)
+    nodes = _nodes(where, state)
     saved = saved_by_name(where, *merged(where, like, parameters), trained)
     numbers, known = saved.numbers, _by_path(trained, saved)
     buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
@@ -164,11 +171,52 @@ def optimizer_state_dict(
     ]
 
 
+def _with_lbfgs(
+    where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry], count: int | None
+) -> TrainState:
+    numbers, ours = _whole(where, state, saved, parameters, own)
+    if count is None:
+        raise ValueError(f"{where}: L-BFGS does not save the number of updates; give `count`")
+    steps = jnp.asarray(check_integer(where, "count", count, 0), jnp.int32)
+    theirs = saved["state"].get(next(iter(numbers.values())), {})
+    missing = [name for name in ("d", *_lbfgs.NUMBERS) if theirs.get(name) is None]
+    if theirs and missing:
+        raise ValueError(f"{where}: expected the state of LBFGS, got {sorted(theirs)} without {missing}")
+
+    def new(node: Any) -> Any:
+        if not _lbfgs.is_state(node):
+            return node
+        full = _lbfgs.from_torch(where, theirs, list(numbers), ours, node) if theirs else node
+        return full._replace(count=steps, lr=jnp.asarray(saved["param_groups"][0]["lr"], node.lr.dtype))
+
+    return dataclasses.replace(state, opt_state=jax.tree.map(new, state.opt_state, is_leaf=_lbfgs.is_state), step=steps)
+
+
+def _of_lbfgs(
+    where: str, state: TrainState, own: Any, like: Any, parameters: Any, trained: list[Entry]
+) -> dict[str, Any]:
+    numbers, ours = _whole(where, state, like, parameters, trained)
+    begun = {next(iter(numbers.values())): _lbfgs.to_torch(where, own, list(numbers), ours)} if int(own.n_iter) else {}
+    return {"state": begun, "param_groups": like["param_groups"]}
+
+
+def _whole(
+    where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry]
+) -> tuple[Mapping[str, Any], list[tuple[Entry, tuple[int, ...]]]]:
+    """The numbers of all parameters in PyTorch's order, and the variables with their shapes in ours."""
+    without = {**saved, "state": {}} if isinstance(saved, Mapping) and "state" in saved else saved
+    theirs = saved_by_name(where, without, parameters, own)
+    known = _by_path(own, theirs)
+    leaves = jax.tree.leaves_with_path(state.params)
+    paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape) for path, leaf in leaves]
+    return theirs.numbers, [(known[path], shape) for path, shape in paths]
+
+
 def _nodes(where: str, state: TrainState) -> list[Any]:
     nodes = nodes_of(state.opt_state)
     if not nodes:
         got = type(state.opt_state).__name__
-        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim other than lbfgs, got a state of {got}")
+        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim got a state of {got}")
     return nodes
 
 

@@ -263,5 +263,5 @@ def test_refusals() -> None:
 def test_an_optimizer_of_optax_is_refused() -> None:
     state = TrainState.create(our_side("adam").model(), optax.adam(1e-3))
     _, optimizer = torch_side("adam")
-    with pytest.raises(TypeError, match=r"expected an optimizer of jaxtrain.optim other than lbfgs, got a state of"):
+    with pytest.raises(TypeError, match=r"expected an optimizer of jaxtrain.optim, got a state of"):
         interop.load_optimizer(state, optimizer.state_dict(), names(torch_side("adam")[0]), count=0)

@@ -57,6 +57,12 @@ def test_step_numbers_of_all_versions(step: Any) -> None:
     assert (int(state.step), int(state.opt_state.step), int(state.opt_state.count)) == (5, 5, 5)
 
 
+def test_the_count_is_the_largest_step_number() -> None:
+    lagging = {number: own | {"step": torch.tensor(float(9 - number))} for number, own in ADAM["state"].items()}
+    state = interop.load_optimizer(state_of(optim.adam()), ADAM | {"state": lagging}, NAMES)
+    assert (int(state.step), int(state.opt_state.count), state.opt_state.step.tolist()) == (9, 9, [8, 9, 6, 7])
+
+
 def test_flags_of_kernels_and_a_bfloat16_state() -> None:
     for flags in ({"foreach": True}, {"fused": True}, {"capturable": False, "differentiable": False}):
         optimizer = trained(lambda own, flags=flags: torch.optim.AdamW(own, lr=0.1, amsgrad=True, **flags))
@@ -193,7 +199,7 @@ def test_factors_of_an_attentions_biases_are_refused() -> None:
     _, opt_state = state.blueprint.optimizer.update(gradients, state.opt_state, state.params)
     names = ["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"]
     like = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0, 1, 2, 3]}]}
-    with pytest.raises(ValueError, match=r"_var of in_proj_(weight|bias) cannot be carried over"):
+    with pytest.raises(ValueError, match=r"_var of in_proj_bias cannot be carried over"):
         interop.optimizer_state_dict(TrainState(**vars(state) | {"opt_state": opt_state}), like, names)
 
 
@@ -320,7 +326,5 @@ def test_two_optimizers_that_share_the_parameters() -> None:
 
 
 def test_a_state_of_optax_is_not_given_back_empty() -> None:
-    with pytest.raises(
-        TypeError, match=r"optimizer_state_dict: expected an optimizer of jaxtrain\.optim other than lbfgs"
-    ):
+    with pytest.raises(TypeError, match=r"optimizer_state_dict: expected an optimizer of jaxtrain\.optim"):
         interop.optimizer_state_dict(state_of(optax.adam(0.1)), ADAM, NAMES)
