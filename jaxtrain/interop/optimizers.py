@@ -216,7 +216,7 @@ def _nodes(where: str, state: TrainState) -> list[Any]:
     nodes = nodes_of(state.opt_state)
     if not nodes:
         got = type(state.opt_state).__name__
-        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim got a state of {got}")
+        raise TypeError(f"{where}: expected an optimizer of jaxtrain.optim, got a state of {got}")
     return nodes
 
 

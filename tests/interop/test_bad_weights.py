@@ -196,3 +196,11 @@ def test_shapes_are_errors_even_if_not_strict() -> None:
     assert re.search(
         r"bias: expected the shape \(2,\), got \(3,\)", refusal(WEIGHTS | {"bias": torch.ones(3)}, strict=False)
     )
+
+
+def test_two_attentions_of_one_name_are_not_loaded() -> None:
+    """Their parts come twice."""
+    layer = [nnx.MultiHeadAttention(2, 4, decode=False, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
+    given = torch.nn.MultiheadAttention(4, 2).state_dict()
+    message = refusal({f"0.{name}": value for name, value in given.items()}, nnx.List(layer), names={r"^\d": "0"})
+    assert "have the same name '0.in_proj_" in message
