@@ -10,6 +10,8 @@ import numpy as np
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+"""Ends of the names in a model's state_dict that are not parameters, also in a list of its names."""
 WAY_OUT = "[name for name, parameter in model.named_parameters()], without those that its optimizer does not have"
 
 
@@ -128,7 +130,7 @@ def _names(where: str, groups: Sequence[Mapping[str, Any]], parameters: Any, tra
         raise TypeError(f"{where}: parameters must be a list of names, got {got}; pass {WAY_OUT}")
     if known and names != saved and sorted(names) == sorted(saved):
         raise ValueError(f"{where}: PyTorch saved another order of the parameters, {saved}; leave out `parameters`")
-    return names
+    return [name for name in names if not name.endswith(STATISTICS)]
 
 
 def _parameters_of_model(where: str, groups: int, state_dict: Mapping[str, Any], trained: Sequence[Entry]) -> list[str]:

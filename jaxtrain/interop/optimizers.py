@@ -147,8 +147,7 @@ def optimizer_state_dict(
                     parts.append((known[path], np.asarray(leaf)))
         scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in _numbers(node)}
         for index, path in enumerate(paths):
-            # PyTorch fills the state of Adagrad before the first step.
-            if scalars["step"][index] or (kind == "AdagradState" and known[path].name in numbers):
+            if scalars["step"][index]:
                 own = {name: values[index].copy() for name, values in scalars.items()}
                 if kind in WITHOUT_STEP:
                     del own["step"]

@@ -80,8 +80,8 @@ def test_a_parameter_that_never_had_a_gradient() -> None:
     assert back["state"].keys() == {0, 2, 3}
 
 
-def test_adagrad_has_a_state_before_the_first_step() -> None:
-    """PyTorch's would fail at the first gradient of a parameter without it."""
+def test_adagrad_goes_on_from_no_steps() -> None:
+    """PyTorch's has a state before the first step, and makes it again where it finds none."""
     optimizer = trained(lambda own: torch.optim.Adagrad(own, initial_accumulator_value=0.5), used=[])
     like = optimizer.state_dict()
     state = state_of(optim.adagrad(initial_accumulator_value=0.5))
@@ -216,6 +216,11 @@ def test_names_of_the_parameters() -> None:
     assert "expected 4 different names of parameters, got 4" in refusal(adam, ADAM, [*NAMES[:3], NAMES[0]])
     swapped = dict.fromkeys(sorted(NAMES))
     assert "the names are sorted, as by safetensors or jax.tree.map" in refusal(adam, ADAM, swapped)
+
+
+def test_a_list_of_the_names_in_the_models_state_dict() -> None:
+    listed = [*NAMES[:2], "1.running_mean", "1.running_var", "1.num_batches_tracked", *NAMES[2:]]
+    assert int(interop.load_optimizer(state_of(optim.adam()), ADAM, listed).step) == 2
 
 
 def test_names_that_pytorch_saved_and_others() -> None:
