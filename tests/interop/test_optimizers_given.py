@@ -333,3 +333,18 @@ def test_two_optimizers_that_share_the_parameters() -> None:
 def test_a_state_of_optax_is_not_given_back_empty() -> None:
     with pytest.raises(TypeError, match=r"optimizer_state_dict: expected an optimizer of jaxtrain\.optim"):
         interop.optimizer_state_dict(state_of(optax.adam(0.1)), ADAM, NAMES)
+
+
+def test_sparse_adam_counts_in_python() -> None:
+    table = torch.nn.Embedding(4, 3, sparse=True)
+    theirs = torch.optim.SparseAdam(table.parameters(), lr=0.1)
+    for _ in range(2):
+        theirs.zero_grad()
+        table(torch.tensor([1, 3])).sum().backward()
+        theirs.step()
+    layer, saved = nn.Embedding(4, 3, rngs=nnx.Rngs(0)), theirs.state_dict()
+    state = interop.load_optimizer(state_of(optim.sparse_adam(0.1), layer), saved, ["weight"])
+    back = interop.optimizer_state_dict(state, saved, ["weight"])["state"][0]
+    assert back["step"] == 2
+    assert isinstance(back["step"], int)
+    assert np.array_equal(back["exp_avg"], saved["state"][0]["exp_avg"])
