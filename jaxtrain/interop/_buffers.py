@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
+from jaxtrain.interop._arrays import misfit, placed
 from jaxtrain.interop._entries import Entry, packed
 
 FACTORS = {"row_var": "col_var", "col_var": "row_var"}
@@ -16,9 +16,6 @@ def from_torch(
     entry: Entry, given: Mapping[str, np.ndarray], old: Mapping[str, Any], problems: list[str]
 ) -> Iterator[tuple[str, Any]]:
     """PyTorch's buffers of a parameter in our layout and dtype; what does not fit is added to `problems`."""
-    if given.keys() != old.keys():
-        problems.append(f"{entry.name}: expected the buffers {sorted(old)}, got {sorted(given)}: give the same options")
-        return
     for field, array in given.items():
         own = _field(entry, field, array.ndim)
         if own is None:
@@ -27,8 +24,10 @@ def from_torch(
         expected = entry.shape(old[own].shape)
         if array.shape != expected:
             problems.append(f"{entry.name}: expected {field} of shape {expected}, got {array.shape}")
+        elif wrong := misfit(array, old[own].dtype):
+            problems.append(f"{entry.name}: {field}: {wrong}")
         else:
-            yield own, jnp.asarray(np.asarray(entry.from_torch(array), old[own].dtype))
+            yield own, placed(entry.from_torch(array), old[own])
 
 
 def to_torch(where: str, name: str, buffers: Mapping[str, list[tuple[Entry, np.ndarray]]]) -> dict[str, np.ndarray]:

@@ -1,14 +1,17 @@
 """The variables of a module, and their names in PyTorch."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import numpy as np
 from flax import nnx
 
+from jaxtrain.interop._patterns import any_matches, check_used, patterns
 from jaxtrain.interop.layouts import Layout, layouts_of
+from jaxtrain.train.state import TrainState
 
 
 @dataclass(frozen=True)
@@ -42,16 +45,31 @@ class Entry:
 
 def entries(where: str, module: nnx.Module, names: Mapping[str, str] | None, as_is: Collection[str]) -> list[Entry]:
     """The variables of a module, without those of random streams; a shared one comes under each of its paths."""
-    rules = [(_pattern(where, "names", pattern), put) for pattern, put in (names or {}).items()]
-    kept = [_pattern(where, "as_is", pattern) for pattern in as_is]
-    found = []
-    for entry in _walk(module, "", ""):
-        name = entry.name
-        for pattern, replacement in rules:
-            name = pattern.sub(replacement, name)
-        layout = Layout(entry.layout.name) if any(pattern.search(name) for pattern in kept) else entry.layout
-        found.append(replace(entry, name=name, layout=layout))
+    walked = list(_walk(module, "", ""))
+    renamed = _renamed(where, [entry.name for entry in walked], {} if names is None else names)
+    kept = patterns(where, "as_is", as_is)
+    check_used(where, "as_is", kept, renamed)
+    found = [
+        replace(entry, name=name, layout=Layout(entry.layout.name) if any_matches(kept, name) else entry.layout)
+        for entry, name in zip(walked, renamed, strict=True)
+    ]
+    _check_different(where, found)
     return found
+
+
+def by_name(found: Iterable[Entry]) -> dict[str, list[Entry]]:
+    """The variables of each name: one, or the parts of an array. A shared variable comes once a name."""
+    groups: dict[str, dict[int, Entry]] = {}
+    for entry in found:
+        groups.setdefault(entry.name, {}).setdefault(id(entry.variable), entry)
+    return {name: list(group.values()) for name, group in groups.items()}
+
+
+def module_of(where: str, state: TrainState) -> nnx.Module:
+    """The module of a train state, with copies of its values."""
+    if any(leaf.is_deleted() for leaf in jax.tree.leaves(state) if isinstance(leaf, jax.Array)):
+        raise ValueError(f"{where}: the train state was consumed by a step; pass the state that the step returned")
+    return state.model()
 
 
 def packed(where: str, name: str, group: list[Entry], arrays: list[np.ndarray]) -> np.ndarray:
@@ -62,7 +80,8 @@ def packed(where: str, name: str, group: list[Entry], arrays: list[np.ndarray]) 
         return stored[0].copy(order="C")
     by_part = dict(zip(parts, stored, strict=True))
     if len(by_part) < len(parts) or by_part.keys() != {(index, len(parts)) for index in range(len(parts))}:
-        raise ValueError(f"{where}: {[entry.path for entry in group]} have the same name {name!r}; mend `names`")
+        paths = [entry.path for entry in group]
+        raise ValueError(f"{where}: expected all parts of {name!r}, which is one array in PyTorch, got only {paths}")
     return np.concatenate([by_part[index, len(parts)] for index in range(len(parts))])
 
 
@@ -97,8 +116,26 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
         yield from ((key, child) for key, child in vars(node).items() if not key.startswith("_pytree__"))
 
 
-def _pattern(where: str, argument: str, pattern: Any) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(f"{where}: {argument} must hold regular expressions, got {pattern!r}: {error}") from None
+def _renamed(where: str, own: list[str], rules: Any) -> list[str]:
+    """PyTorch's names from ours, by rule after rule."""
+    if not isinstance(rules, Mapping) or not all(isinstance(new, str) for new in rules.values()):
+        raise TypeError(f"{where}: names must be a dict from regular expressions to text, got {rules!r}")
+    for pattern, new in zip(patterns(where, "names", list(rules)), rules.values(), strict=True):
+        check_used(where, "names", [pattern], own)
+        try:
+            own = [pattern.sub(new, name) for name in own]
+        except (re.error, IndexError) as error:
+            raise ValueError(f"{where}: names cannot put {new!r} in place of {pattern.pattern!r}: {error}") from None
+    return own
+
+
+def _check_different(where: str, found: Iterable[Entry]) -> None:
+    """Raise if variables that are not parts of one array have one name."""
+    for name, group in by_name(found).items():
+        parts = [entry.layout.part for entry in group]
+        if len(parts) > 1 and (None in parts or len(set(parts)) < len(parts)):
+            paths = [entry.path for entry in group]
+            raise ValueError(
+                f"{where}: the variables {paths} have the same name {name!r}; correct `names`, or share one variable "
+                "where PyTorch's weights are tied"
+            )

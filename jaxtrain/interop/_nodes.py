@@ -1,16 +1,41 @@
 """The states of single optimizers inside the state of a chain or of groups, and how they are filled."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry
 from jaxtrain.interop._saved import Saved
 from jaxtrain.optim._state import buffer_names, is_ours, scalar_names
+
+WITHOUT_STEP = ("SGDState", "MuonState")
+"""States whose optimizers keep no number of steps in PyTorch."""
+
+
+def replaced(tree: Any, count: int, fill: Callable[[Any], Any]) -> Any:
+    """The state with every state of this package filled, and every count of updates that Optax keeps set."""
+
+    def new(node: Any) -> Any:
+        if is_ours(node):
+            return fill(node)
+        if _counts(node):
+            parts = {name: replaced(part, count, fill) for name, part in node._asdict().items()}
+            counted = {name: jnp.asarray(count, jnp.int32) for name in ("count", "gradient_step") if name in parts}
+            return node._replace(**parts | counted)
+        return node
+
+    return jax.tree.map(new, tree, is_leaf=lambda node: is_ours(node) or _counts(node))
+
+
+def _counts(node: Any) -> bool:
+    """Whether a node of a tree is a state of Optax that counts updates, for schedules, and keeps no moments."""
+    wrappers = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState, optax.MultiStepsState)
+    return isinstance(node, wrappers) or getattr(node, "_fields", ()) == ("count",)
 
 
 def nodes_of(opt_state: Any) -> list[Any]:
@@ -39,17 +64,18 @@ def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, prob
     for index, path in enumerate(paths):
         entry = known[path]
         if entry.name not in saved.rates:
-            problems.append(f"{entry.name}: is not among the optimizer's parameters")
+            problems.append(f"{entry.name}: is not among the optimizer's parameters; freeze it here, too")
         own = saved.states.get(entry.name, {})
-        moments = {field: value for field, value in own.items() if field not in numbers}
-        if moments:
-            old = {field: leaves[path] for field, leaves in trees.items() if leaves.get(path) is not None}
-            for field, value in _buffers.from_torch(entry, moments, old, problems):
+        old = {field: leaves[path] for field, leaves in trees.items() if leaves.get(path) is not None}
+        first = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths))[index] for name in names}
+        begun = own.keys() - numbers.keys() and _has_all(entry.name, own, {*old, *names}, node, count, problems)
+        if begun:
+            buffers = {field: own[field] for field in own if field not in numbers}
+            for field, value in _buffers.from_torch(entry, buffers, old, problems):
                 trees[field][path] = value
-        numbers["step"].append(int(own.get("step", count)) if moments else 0)
-        for name in names:
-            first = np.broadcast_to(np.asarray(getattr(node, name)), len(paths))[index]
-            numbers[name].append(float(own[name] if moments else first))
+        now = {"step": np.asarray(count), **own} if begun else {"step": np.asarray(0), **first}
+        for name, values in numbers.items():
+            values.append(_number(entry.name, name, now[name], problems))
     if not paths:
         numbers["step"].append(count)
     rate = next((saved.rates[known[path].name] for path in paths if known[path].name in saved.rates), saved.rate)
@@ -59,6 +85,28 @@ def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, prob
         **_shared_or_separate(node, numbers),
         **{field: _like(getattr(node, field), leaves) for field, leaves in trees.items()},
     )
+
+
+def _has_all(name: str, own: Mapping[str, Any], expected: set[str], node: Any, count: int, problems: list[str]) -> bool:
+    """Whether PyTorch saved of a parameter what the optimizer here needs."""
+    got = own.keys() - {"step"}
+    if got != expected:
+        problems.append(f"{name}: expected the buffers {sorted(expected)}, got {sorted(got)}: give the same options")
+    elif "step" not in own and type(node).__name__ not in WITHOUT_STEP:
+        problems.append(f"{name}: expected the number of its steps under 'step', got none")
+    elif "step" not in own and count == 0:
+        problems.append(f"{name}: has made steps, so `count` must be at least 1, got 0")
+    else:
+        return True
+    return False
+
+
+def _number(name: str, field: str, value: np.ndarray, problems: list[str]) -> float:
+    """A number that PyTorch may have saved as an array of one element."""
+    if value.size != 1:
+        problems.append(f"{name}: expected one number at {field}, got an array of shape {value.shape}")
+        return 0.0
+    return float(value.item())
 
 
 def _shared_or_separate(node: Any, numbers: Mapping[str, list[Any]]) -> dict[str, jax.Array]:

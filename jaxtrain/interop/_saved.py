@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxtrain.interop._arrays import as_numpy
+from jaxtrain.interop._entries import Entry
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-"""Entries of a model's state_dict that are not parameters."""
+"""Ends of the names in a model's state_dict that are not parameters, also in a list of its names."""
+WAY_OUT = "[name for name, parameter in model.named_parameters()], without those that its optimizer does not have"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Saved:
         states: its buffers and its step number; nothing that is None.
     """
 
-    numbers: Mapping[str, int]
+    numbers: Mapping[str, Any]
     rates: Mapping[str, float]
     states: Mapping[str, Mapping[str, np.ndarray]]
 
@@ -38,16 +40,28 @@ class Saved:
         return sorted({field for own in self.states.values() for field in own if field != "step"})
 
 
-def saved_by_name(where: str, saved: Mapping[str, Any], parameters: Iterable[str] | None) -> Saved:
-    """Read an optimizer's state_dict, whose parameters only have numbers."""
-    if not isinstance(saved, Mapping) or {"state", "param_groups"} - saved.keys():
-        got = list(saved) if isinstance(saved, Mapping) else type(saved).__name__
-        raise TypeError(f"{where}: expected an optimizer's state_dict with 'state' and 'param_groups', got {got}")
-    groups: Sequence[Mapping[str, Any]] = saved["param_groups"]
+def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Entry]) -> Saved:
+    """Read an optimizer's state_dict, whose parameters only have numbers.
+
+    Args:
+        where: the function, for messages.
+        saved: the state_dict.
+        parameters: names of its parameters in order, or the model's state_dict.
+        trained: our parameters, which tell the parameters in the model's state_dict.
+    """
+    groups = _groups(where, saved)
     numbers = [number for group in groups for number in group["params"]]
-    names = _names(where, groups, parameters)
+    names = _names(where, groups, parameters, list(trained))
     if len(names) != len(numbers) or len(set(names)) != len(names):
-        raise ValueError(f"{where}: expected {len(numbers)} different names of parameters, got {len(names)}: {names}")
+        raise ValueError(
+            f"{where}: expected {len(numbers)} different names of parameters, got {len(names)}: {names}; pass {WAY_OUT}"
+        )
+    strange = [number for number in saved["state"] if number not in numbers]
+    if strange:
+        raise ValueError(
+            f"{where}: expected the keys of 'state' among the parameters {numbers} of the groups, got {strange}; files "
+            "of JSON turn numbers into text"
+        )
     rates = [float(group["lr"]) for group in groups for _ in group["params"]]
     states = {
         name: {
@@ -60,18 +74,84 @@ def saved_by_name(where: str, saved: Mapping[str, Any], parameters: Iterable[str
     return Saved(dict(zip(names, numbers, strict=True)), dict(zip(names, rates, strict=True)), states)
 
 
-def _names(where: str, groups: Sequence[Mapping[str, Any]], parameters: Iterable[str] | None) -> list[str]:
+def merged(where: str, saved: Any, parameters: Any) -> tuple[Any, Any]:
+    """The state_dicts of several optimizers, each with some of the parameters, as that of one, and all names."""
+    if not isinstance(saved, list | tuple):
+        return saved, parameters
+    for own in saved:
+        _groups(where, own)
+    if parameters is not None and (
+        not isinstance(parameters, list | tuple)
+        or len(parameters) != len(saved)
+        or not all(isinstance(names, list | tuple) for names in parameters)
+    ):
+        raise TypeError(f"{where}: expected a list of names for each of the {len(saved)} optimizers, got {parameters}")
+    whole = {
+        "state": {(index, number): own for index, one in enumerate(saved) for number, own in one["state"].items()},
+        "param_groups": [
+            {**group, "params": [(index, number) for number in group["params"]]}
+            for index, one in enumerate(saved)
+            for group in one["param_groups"]
+        ],
+    }
+    return whole, parameters and [name for names in parameters for name in names]
+
+
+def _groups(where: str, saved: Any) -> Sequence[Mapping[str, Any]]:
+    expected = f"{where}: expected an optimizer's state_dict with 'state' and 'param_groups', got"
+    if hasattr(saved, "state_dict"):
+        raise TypeError(f"{expected} {type(saved).__name__}; pass its .state_dict()")
+    if not isinstance(saved, Mapping) or {"state", "param_groups"} - saved.keys():
+        got = f"a dict of {list(saved)[:5]}" if isinstance(saved, Mapping) else type(saved).__name__
+        raise TypeError(f"{expected} {got}")
+    groups = saved["param_groups"]
+    if not any(group["params"] for group in groups):
+        raise ValueError(f"{where}: expected groups with parameters, got {groups}")
+    return groups
+
+
+def _names(where: str, groups: Sequence[Mapping[str, Any]], parameters: Any, trained: Sequence[Entry]) -> list[str]:
     """The names of the parameters, group after group."""
-    if all("param_names" in group for group in groups):
-        return [name for group in groups for name in group["param_names"]]
+    saved = [name for group in groups for name in group.get("param_names", group["params"])]
+    known = all(isinstance(name, str) for name in saved)
+    if known and (parameters is None or isinstance(parameters, Mapping)):
+        return saved
     if parameters is None:
         raise TypeError(
             f"{where}: give `parameters`, the names of PyTorch's parameters in the order in which the optimizer "
-            "received them: [name for name, _ in model.named_parameters()], or the model's state_dict"
+            f"received them: {WAY_OUT}, or the model's state_dict"
         )
-    if isinstance(parameters, Mapping) and len(groups) > 1:
+    if isinstance(parameters, Mapping):
+        return _parameters_of_model(where, len(groups), parameters, trained)
+    names = [parameters] if isinstance(parameters, str) or not isinstance(parameters, Iterable) else list(parameters)
+    strange = [type(name).__name__ for name in names if not isinstance(name, str)]
+    if strange or isinstance(parameters, str):
+        got = strange[0] if strange else repr(parameters)
+        raise TypeError(f"{where}: parameters must be a list of names, got {got}; pass {WAY_OUT}")
+    if known and names != saved and sorted(names) == sorted(saved):
+        raise ValueError(f"{where}: PyTorch saved another order of the parameters, {saved}; leave out `parameters`")
+    return [name for name in names if not name.endswith(STATISTICS)]
+
+
+def _parameters_of_model(where: str, groups: int, state_dict: Mapping[str, Any], trained: Sequence[Entry]) -> list[str]:
+    """The names of the parameters in a model's state_dict, each once, in its order."""
+    if groups > 1:
         raise ValueError(
-            f"{where}: the optimizer has {len(groups)} groups, so a model's state_dict does not tell the order of its "
+            f"{where}: the optimizer has {groups} groups, so a model's state_dict does not tell the order of its "
             "parameters; give `parameters` as a list of their names, group after group"
         )
-    return [name for name in parameters if not name.endswith(STATISTICS)]
+    variables = {entry.name: id(entry.variable) for entry in trained}
+    first: dict[Any, str] = {}
+    for name in state_dict:
+        if name in variables:
+            # The parts of a packed projection are different variables of one name.
+            first.setdefault(variables[name], name)
+    order = {name: place for place, name in enumerate(first.values())}
+    pairs = [(name, f"{name.removesuffix('weight')}bias") for name in order if name.endswith("weight")]
+    both = [pair for pair in pairs if pair[1] in order]
+    if both and all(order[bias] < order[weight] for weight, bias in both):
+        raise ValueError(
+            f"{where}: the names are sorted, as by safetensors or jax.tree.map, not in the order of the model's "
+            "parameters; give `parameters` as a list of their names in that order"
+        )
+    return list(first.values())

@@ -26,7 +26,7 @@ def optimizer_from_torch(
         groups: for an optimizer with several parameter groups, a regular expression for each of them, in order, as
             `optim.param_groups` takes them; None for the group of all other parameters. Default None: one group.
         **changes: hyper-parameters to use instead. Where a scheduler drives the learning rate, or a cycle the
-            momentum, they must be here: `lr=interop.schedule_from_torch(scheduler)`.
+            momentum, they must be here: `lr=interop.schedule_from_torch(scheduler)`. A list gives each group its own.
 
     Returns:
         The optimizer. Its state is empty, see `load_optimizer`.
@@ -56,11 +56,31 @@ def optimizer_from_torch(
         given = "none" if groups is None else len(groups)
         raise ValueError(f"{where}: {kind} has {len(theirs)} groups; pass `groups`, a pattern for each, got {given}")
     options = {
-        pattern: _arguments(where, kind, make, group, changes) for pattern, group in zip(groups, theirs, strict=True)
+        pattern: _arguments(where, kind, make, group, own)
+        for pattern, group, own in zip(groups, theirs, _by_group(where, kind, theirs, changes), strict=True)
     }
     if len(options) != len(theirs):
         raise ValueError(f"{where}: expected different patterns in `groups`, got {list(groups)}")
     return optim.param_groups(make, options)
+
+
+def _by_group(
+    where: str, kind: str, groups: Sequence[Mapping[str, Any]], changes: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The changes for each group."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    if len(set(rates)) > 1 and "lr" in changes and not isinstance(changes["lr"], list):
+        raise ValueError(
+            f"{where}: the groups of this {kind} start with the learning rates {rates}; pass a list with an lr for "
+            "each of them, [schedule_from_torch(scheduler, 0), schedule_from_torch(scheduler, 1)] for instance"
+        )
+    wrong = [name for name, value in changes.items() if isinstance(value, list) and len(value) != len(groups)]
+    if wrong:
+        raise ValueError(f"{where}: {kind} has {len(groups)} groups; expected as many elements in {wrong}")
+    return [
+        {name: value[number] if isinstance(value, list) else value for name, value in changes.items()}
+        for number in range(len(groups))
+    ]
 
 
 def _arguments(
@@ -79,7 +99,7 @@ def _arguments(
     known = (*NOT_HYPERPARAMETERS, *OF_SCHEDULERS, *OF_MOMENTUM_CYCLES)
     given = {name: value for name, value in group.items() if name not in known}
     if kind == "AdamW":
-        del given["decoupled_weight_decay"]  # What AdamW is.
+        given.pop("decoupled_weight_decay", None)  # What AdamW is; older versions do not save it.
     given |= changes
     strange = [name for name in given if name not in own]
     if strange:

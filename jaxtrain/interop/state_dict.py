@@ -1,18 +1,17 @@
 """The weights and statistics of a module, from and to PyTorch's `state_dict`."""
 
 import dataclasses
-import re
 import warnings
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxtrain.interop._arrays import as_numpy, check_mapping
-from jaxtrain.interop._entries import Entry, entries, packed
+from jaxtrain.interop._arrays import as_numpy, check_mapping, misfit, placed
+from jaxtrain.interop._entries import Entry, by_name, entries, module_of, packed
+from jaxtrain.interop._patterns import any_matches, check_used, patterns
 from jaxtrain.train.state import TrainState
 
 COUNTER = "num_batches_tracked"
@@ -44,7 +43,8 @@ def load_state_dict(
             PyTorch's name from ours, such as `{r"^blocks\\.": "transformer.h."}`. Default None: no rules.
         as_is: regular expressions of PyTorch's names whose arrays have our order of axes already, such as the weights
             of the `Conv1D` layers in the GPT-2 of transformers. Default (): none.
-        ignore: regular expressions of names in `state_dict` that have no place in the module. Default (): none.
+        ignore: regular expressions of PyTorch's names to leave alone: arrays that have no place in the module, and
+            variables that keep their values, such as a new head. Default (): none.
         strict: whether a missing or unexpected name is an error. If False, it is a warning. Default True.
 
     Returns:
@@ -52,8 +52,8 @@ def load_state_dict(
 
     Raises:
         TypeError: if something is not a state_dict, or holds floats where the module has integers.
-        ValueError: if names are missing or unexpected, or shapes do not fit. The message lists all of them, with the
-            likely match.
+        ValueError: if names are missing or unexpected, or shapes do not fit: the message lists all of them, with the
+            likely match. Also if a regular expression matches nothing, or rules give two variables one name.
 
     Example:
         >>> import numpy as np
@@ -70,15 +70,18 @@ def load_state_dict(
     module = _module(where, target)
     check_mapping(where, state_dict)
     wanted = entries(where, module, names, as_is)
-    given = {name: as_numpy(where, name, value) for name, value in state_dict.items()}
     known = {entry.name: entry for entry in wanted}
-    missing = [name for name in known if name not in given and not name.endswith(COUNTER)]
-    unexpected = [
+    left = patterns(where, "ignore", ignore)
+    check_used(where, "ignore", left, [*known, *state_dict])
+    given = {name: as_numpy(where, name, value) for name, value in state_dict.items() if not any_matches(left, name)}
+    # PyTorch's file may hold a tied weight once.
+    present = {id(entry.variable) for entry in wanted if entry.name in given}
+    missing = [
         name
-        for name in given
-        if name not in known and not name.endswith(COUNTER) and not any(re.search(pattern, name) for pattern in ignore)
+        for name, entry in known.items()
+        if not (id(entry.variable) in present or name.endswith(COUNTER) or any_matches(left, name))
     ]
-
+    unexpected = [name for name in given if name not in known and not name.endswith(COUNTER)]
     values, problems = _fitted(wanted, given)
     lines = _explained(known, missing, unexpected, given)
     if problems or (strict and lines):
@@ -123,15 +126,13 @@ def state_dict(
     PyTorch: `Module.state_dict`.
     """
     where = "state_dict"
-    found: dict[str, list[Entry]] = {}
-    for entry in entries(where, _module(where, source), names, as_is):
-        found.setdefault(entry.name, []).append(entry)
+    found = by_name(entries(where, _module(where, source), names, as_is))
     return {name: packed(where, name, group, [_value(entry) for entry in group]) for name, group in found.items()}
 
 
 def _module(where: str, source: Any) -> nnx.Module:
     if isinstance(source, TrainState):
-        return source.model()
+        return module_of(where, source)
     if isinstance(source, nnx.Module):
         return source
     raise TypeError(f"{where}: expected an nnx.Module or a TrainState, got {type(source).__name__}")
@@ -151,14 +152,14 @@ def _fitted(wanted: list[Entry], given: Mapping[str, np.ndarray]) -> tuple[list[
         old, array = entry.variable.get_value(), given[entry.name]
         if array.shape != entry.shape(old.shape):
             problems.append(f"{entry.name}: expected the shape {entry.shape(old.shape)}, got {array.shape}")
-        elif jnp.issubdtype(array.dtype, jnp.inexact) != jnp.issubdtype(old.dtype, jnp.inexact):
-            problems.append(f"{entry.name}: expected the dtype {old.dtype}, got {array.dtype}")
+        elif wrong := misfit(array, old.dtype):
+            problems.append(f"{entry.name}: {wrong}")
         else:
-            value = np.asarray(entry.from_torch(array), old.dtype)
+            value = entry.from_torch(array)
             known = loaded.setdefault(id(entry.variable), (entry.name, value))
-            if not np.array_equal(known[1], value, equal_nan=value.dtype.kind == "f"):
+            if not np.array_equal(known[1], value, equal_nan=True):
                 problems.append(f"{entry.name}: expected the values of {known[0]!r}, as the module shares the variable")
-            values.append((entry.variable, jnp.asarray(value)))
+            values.append((entry.variable, placed(value, old)))
     return values, problems
 
 
@@ -166,9 +167,10 @@ def _explained(
     known: Mapping[str, Entry], missing: list[str], unexpected: list[str], given: Mapping[str, np.ndarray]
 ) -> list[str]:
     """A line for each missing or unexpected name, with the likely match."""
-    prefix = next((name.removesuffix(missing[0]) for name in unexpected if missing and name.endswith(missing[0])), "")
-    if prefix.endswith(".") and all(prefix + name in unexpected for name in missing):
-        return [f"the names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
+    prefixes = [name.removesuffix(missing[0]) for name in unexpected if missing and name.endswith(missing[0])]
+    for prefix in prefixes:
+        if prefix.endswith(".") and all(prefix + name in unexpected for name in missing):
+            return [f"the names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
     lines = []
     for name in missing:
         shape = known[name].shape(known[name].variable.get_value().shape)

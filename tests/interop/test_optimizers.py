@@ -252,7 +252,7 @@ def test_refusals() -> None:
     assert "the optimizer has no buffers here, PyTorch's has ['exp_avg', 'exp_avg_sq']" in refusal(
         "sgd", saved, names(model)
     )
-    assert "got ['model', 'optimizer']" in refusal("adam", {"model": {}, "optimizer": saved}, names(model))
+    assert "got a dict of ['model', 'optimizer']" in refusal("adam", {"model": {}, "optimizer": saved}, names(model))
     assert "0.weight: is not among the optimizer's parameters" in refusal(
         "adam", saved, ["a", "b", "2.weight", "2.bias"]
     )
@@ -263,5 +263,5 @@ def test_refusals() -> None:
 def test_an_optimizer_of_optax_is_refused() -> None:
     state = TrainState.create(our_side("adam").model(), optax.adam(1e-3))
     _, optimizer = torch_side("adam")
-    with pytest.raises(TypeError, match=r"expected an optimizer of jaxtrain.optim other than lbfgs, got a state of"):
+    with pytest.raises(TypeError, match=r"expected an optimizer of jaxtrain.optim, got a state of"):
         interop.load_optimizer(state, optimizer.state_dict(), names(torch_side("adam")[0]), count=0)

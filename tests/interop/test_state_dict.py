@@ -133,6 +133,16 @@ def test_a_train_state() -> None:
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, state.params, before)))
 
 
+def test_frozen_parameters_are_loaded_where_they_live() -> None:
+    state = TrainState.create(Net(nnx.Rngs(0)), optax.adam(0.1), trainable="^head/")
+    given = net_state_dict()
+    loaded = interop.load_state_dict(state, given)
+    assert jax.tree.structure(loaded) == jax.tree.structure(state)
+    assert loaded.params.keys() == {"head"}
+    assert np.array_equal(loaded.model_state["wte"]["embedding"], given["wte.weight"].numpy())
+    assert all(np.array_equal(array, given[name].numpy()) for name, array in interop.state_dict(loaded).items())
+
+
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
 def test_variables_keep_their_dtype(dtype: str) -> None:
     given = net_state_dict(getattr(torch, dtype))
@@ -219,5 +229,5 @@ def test_not_strict() -> None:
 
 
 def test_two_variables_of_one_name() -> None:
-    with pytest.raises(ValueError, match=r"have the same name 'blocks.weight'; mend `names`"):
+    with pytest.raises(ValueError, match=r"have the same name 'blocks.weight'; correct `names`"):
         interop.state_dict(Net(nnx.Rngs(0)), names={r"blocks\.\d": "blocks"})

@@ -1,0 +1,85 @@
+"""The state of L-BFGS: vectors of all parameters, cut, converted and joined in the other order."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtrain.interop._arrays import as_numpy
+from jaxtrain.interop._entries import Entry, packed
+from jaxtrain.optim.lbfgs import LBFGSState
+
+VECTORS = ("d", "prev_flat_grad")
+PAIRS = ("old_dirs", "old_stps")
+NUMBERS = ("func_evals", "n_iter", "t", "H_diag", "prev_loss")
+
+
+def is_state(node: Any) -> bool:
+    """Whether a node of a tree is the state of L-BFGS."""
+    return isinstance(node, LBFGSState)
+
+
+def from_torch(
+    where: str,
+    own: Mapping[str, Any],
+    names: Sequence[str],
+    ours: Sequence[tuple[Entry, tuple[int, ...]]],
+    old: LBFGSState,
+) -> LBFGSState:
+    """PyTorch's state here. `names` are in its order, `ours` with their shapes in the order of our leaves."""
+    shapes = {entry.name: entry.shape(shape) for entry, shape in ours}
+    if sorted(shapes) != sorted(names):
+        raise ValueError(f"{where}: expected the parameters {sorted(shapes)}, got {sorted(names)}")
+    ends = np.cumsum([np.prod(shapes[name], dtype=int) for name in names])
+
+    def vector(value: Any) -> np.ndarray:
+        array = as_numpy(where, "state", value)
+        if array.shape != old.d.shape:
+            raise ValueError(f"{where}: expected vectors of {len(old.d)} elements, got the shape {array.shape}")
+        parts = dict(zip(names, np.split(array, ends[:-1]), strict=True))
+        return np.concatenate(
+            [entry.from_torch(parts[entry.name].reshape(shapes[entry.name])).ravel() for entry, _ in ours]
+        )
+
+    number, size = len(own["ro"]), len(old.ro)
+    if number > size:
+        raise ValueError(f"{where}: expected at most history_size = {size} pairs, got {number}; give the same options")
+    found: dict[str, Any] = {name: vector(own[name]) for name in VECTORS}
+    for name in PAIRS:
+        found[name] = np.zeros(old.old_dirs.shape)
+        found[name][:number] = [vector(value) for value in own[name]] if number else 0.0
+    found["ro"] = np.zeros(size)
+    found["ro"][:number] = [float(value) for value in own["ro"]]
+    found |= {name: float(own[name]) for name in NUMBERS} | {"stored": number}
+    return old._replace(**{name: jnp.asarray(value, getattr(old, name).dtype) for name, value in found.items()})
+
+
+def to_torch(
+    where: str, state: LBFGSState, names: Sequence[str], ours: Sequence[tuple[Entry, tuple[int, ...]]]
+) -> dict[str, Any]:
+    """Our state in PyTorch's form, under the number of its first parameter there."""
+    ends = np.cumsum([np.prod(shape, dtype=int) for _, shape in ours])
+
+    def vector(value: np.ndarray) -> np.ndarray:
+        parts: dict[str, list[tuple[Entry, np.ndarray]]] = {}
+        for (entry, shape), part in zip(ours, np.split(value, ends[:-1]), strict=True):
+            parts.setdefault(entry.name, []).append((entry, part.reshape(shape)))
+        if sorted(parts) != sorted(names):
+            raise ValueError(f"{where}: expected the parameters {sorted(parts)}, got {sorted(names)}")
+        whole = {name: packed(where, name, [e for e, _ in own], [v for _, v in own]) for name, own in parts.items()}
+        return np.concatenate([whole[name].ravel() for name in names])
+
+    arrays = {name: np.asarray(getattr(state, name)) for name in (*VECTORS, *PAIRS, "ro")}
+    size, stored = len(state.ro), int(state.stored)
+    rows = [row % size for row in range(stored - min(stored, size), stored)]
+    return {
+        "func_evals": int(state.func_evals),
+        "n_iter": int(state.n_iter),
+        "t": float(state.t),
+        "H_diag": np.array(state.H_diag),
+        "prev_loss": float(state.prev_loss),
+        **{name: vector(arrays[name]) for name in VECTORS},
+        **{name: [vector(arrays[name][row]) for row in rows] for name in PAIRS},
+        "ro": [arrays["ro"][row].copy() for row in rows],
+    }
