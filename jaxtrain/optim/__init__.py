@@ -36,5 +36,5 @@ from jaxtrain.optim.rprop import rprop as rprop
 from jaxtrain.optim.sgd import SGDState as SGDState
 from jaxtrain.optim.sgd import sgd as sgd
 from jaxtrain.optim.sparse_adam import SparseAdamState as SparseAdamState
-from jaxtrain.optim.sparse_adam import SparseRows as SparseRows
 from jaxtrain.optim.sparse_adam import sparse_adam as sparse_adam
+from jaxtrain.optim.sparse_rows import SparseRows as SparseRows

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtrain._ground.checks import check_number
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.norms import norm
-from jaxtrain.optim.sparse_adam import SparseRows
+from jaxtrain.optim.sparse_rows import SparseRows
 
 
 def clip_grad_norm(max_norm: ArrayLike, norm_type: ArrayLike = 2.0) -> optax.GradientTransformation:

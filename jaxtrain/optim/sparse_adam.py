@@ -5,38 +5,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.ranges import DECAY_RATE, POSITIVE
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges, namespace
 from jaxtrain.optim._per_parameter import per_parameter
+from jaxtrain.optim.sparse_rows import SparseRows
 
 RANGES: Ranges = {"lr": POSITIVE, "betas": (DECAY_RATE, DECAY_RATE), "eps": POSITIVE}
-
-
-class SparseRows(NamedTuple):
-    """Gradient of an array in which only some rows have a gradient.
-
-    Attributes:
-        indices: places of the rows along the array's first axis, integers of any width; -1 marks an entry to ignore. An
-            index that occurs twice means the sum of its rows.
-        values: gradients of the rows, in the same order.
-    """
-
-    indices: Int[Array, " n"]
-    values: Float[Array, "n *row"]
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return jnp.result_type(self.values)
-
-    def astype(self, dtype: DTypeLike) -> "SparseRows":
-        return SparseRows(self.indices, self.values.astype(dtype))
-
-    def __neg__(self) -> "SparseRows":
-        return SparseRows(self.indices, -self.values)
 
 
 class SparseAdamState(NamedTuple):

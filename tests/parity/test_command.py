@@ -13,7 +13,7 @@ from parity import command, draws, seeds
 from parity.__main__ import COMMANDS, main
 from parity.cases import all_cases
 from parity.cases.optim import sgd as table
-from parity.cases.optim._table import case
+from parity.cases.optim._table import special_case
 from parity.markdown import begin_marker, end_marker, write_markdown
 from parity.runner import run_all
 
@@ -39,8 +39,8 @@ def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [[], ["run"]])
 def test_a_failing_case_fails_the_command(arguments, monkeypatch, capsys, tmp_path):
-    wrong = case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
-    blind = case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
+    wrong = special_case("sgd", "wrong", lambda: optim.sgd(0.2), table.SGD[0].reference, defects={})
+    blind = special_case("sgd", "blind", optim.sgd, table.SGD[0].reference, defects={"no bug at all": optim.sgd})
     monkeypatch.setattr(command, "all_cases", lambda: [wrong, blind])
     assert main([*arguments, "--json", str(tmp_path / "a.json")]) == 1
     entries = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)  # JSON has no NaN.
