@@ -95,9 +95,8 @@ class Case(ABC):
         """PyTorch's results in the case's precision."""
         try:
             return self.run_torch(self.precision)
-        except (
-            NotImplementedError
-        ):  # Only then: PyTorch's own overrides forget arguments, the weight of l1_loss for one.
+        except NotImplementedError:
+            # Only then: PyTorch's own overrides forget arguments, the weight of l1_loss for one.
             with Float32WhereMissing(self.precision):
                 return self.run_torch(self.precision)
 

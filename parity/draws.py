@@ -14,7 +14,7 @@ class Drawing:
     """How the cases of a process draw their inputs.
 
     Attributes:
-        seed: what is added to every seed.
+        seed: a number added to every seed.
         number: how many draws the precision verdict takes; None for as many as it needs.
     """
 

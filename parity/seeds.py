@@ -33,7 +33,7 @@ class Setting:
     """One run of all cases.
 
     Attributes:
-        seed: what is added to every seed.
+        seed: a number added to every seed.
         cores: to how many cores the process is limited, and so its threads.
         instructions: a key of `INSTRUCTIONS`.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +19,11 @@ NUMBERS = ("func_evals", "n_iter", "t", "H_diag", "prev_loss")
 def is_state(node: Any) -> bool:
     """Whether a node of a tree is the state of L-BFGS."""
     return isinstance(node, LBFGSState)
+
+
+def states(opt_state: Any) -> list[LBFGSState]:
+    """The states of L-BFGS in the state of an optimizer."""
+    return [node for node in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(node)]
 
 
 def from_torch(

@@ -25,7 +25,7 @@ def any_matches(compiled: Iterable[re.Pattern[str]], name: str) -> bool:
 
 def check_used(where: str, argument: str, compiled: Iterable[re.Pattern[str]], tried: Collection[str]) -> None:
     """Raise if a regular expression matches none of the names, which is a typing error more often than not."""
-    idle = [pattern.pattern for pattern in compiled if not any(pattern.search(name) for name in tried)]
+    idle = [pattern.pattern for pattern in compiled if not any(any_matches([pattern], name) for name in tried)]
     if idle:
         shown = [*list(tried)[:5], *(["..."] if len(tried) > 5 else [])]
         raise ValueError(f"{where}: {argument} has {idle}, which match none of {shown}; correct or remove them")

@@ -18,7 +18,7 @@ from jaxtrain.optim._state import buffer_names, scalar_names
 from jaxtrain.train.state import TrainState
 
 WHOLE_STEP = ("SparseAdamState",)
-"""States whose optimizers keep it as a Python int there."""
+"""States whose optimizers keep the number of steps as a Python int in PyTorch."""
 
 
 def load_optimizer(
@@ -71,7 +71,7 @@ def load_optimizer(
     """
     where = "load_optimizer"
     own = _parameters(where, state, names, as_is)
-    if any(map(_lbfgs.is_state, jax.tree.leaves(state.opt_state, is_leaf=_lbfgs.is_state))):
+    if _lbfgs.states(state.opt_state):
         return _with_lbfgs(where, state, optimizer_state_dict, parameters, own, count)
     nodes, problems = _nodes(where, state), []
     saved = saved_by_name(where, *merged(where, optimizer_state_dict, parameters), own)
@@ -130,8 +130,7 @@ def optimizer_state_dict(
     """
     where = "optimizer_state_dict"
     trained = _parameters(where, state, names, as_is)
-    lbfgs = [node for node in jax.tree.leaves(state.opt_state, is_leaf=_lbfgs.is_state) if _lbfgs.is_state(node)]
-    if lbfgs:
+    if lbfgs := _lbfgs.states(state.opt_state):
         return _of_lbfgs(where, state, lbfgs[0], like, parameters, trained)
     nodes = _nodes(where, state)
     saved = saved_by_name(where, *merged(where, like, parameters), trained)

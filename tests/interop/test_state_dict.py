@@ -106,7 +106,7 @@ def test_attention() -> None:
 
 
 class Net(nnx.Module):
-    """A tied table, a list of layers, and dropout, whose random streams are no weights."""
+    """A tied table, a list of layers, and dropout, whose random streams are not weights."""
 
     def __init__(self, rngs: nnx.Rngs):
         self.wte = nn.Embedding(7, 4, rngs=rngs)
