@@ -12,6 +12,7 @@ from parity.cases.nn import (
     layer_norm,
     linear,
     local_response_norm,
+    recurrent,
     rms_norm,
 )
 
@@ -27,4 +28,5 @@ CASES: list[Case] = [
     *instance_norm.CASES,
     *rms_norm.CASES,
     *local_response_norm.CASES,
+    *recurrent.CASES,
 ]
