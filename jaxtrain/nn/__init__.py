@@ -36,5 +36,9 @@ from jaxtrain.nn.recurrent_cells import LSTMCell as LSTMCell
 from jaxtrain.nn.recurrent_cells import RNNCell as RNNCell
 from jaxtrain.nn.rms_norm import RMSNorm as RMSNorm
 from jaxtrain.nn.rms_norm import rms_norm as rms_norm
+from jaxtrain.nn.transformer import TransformerDecoder as TransformerDecoder
+from jaxtrain.nn.transformer import TransformerEncoder as TransformerEncoder
+from jaxtrain.nn.transformer_layers import TransformerDecoderLayer as TransformerDecoderLayer
+from jaxtrain.nn.transformer_layers import TransformerEncoderLayer as TransformerEncoderLayer
 from jaxtrain.nn.transposed_convolution import ConvTranspose as ConvTranspose
 from jaxtrain.nn.transposed_convolution import conv_transpose as conv_transpose

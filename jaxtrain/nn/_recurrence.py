@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtrain.nn._arrays import with_bias
+from jaxtrain.nn._tanh import tanh
 
 State = tuple[jax.Array, ...]
 """What a recurrent layer remembers: the hidden state, and the cell state of an LSTM."""
@@ -34,7 +35,7 @@ class Weights(NamedTuple):
 Step = Callable[[jax.Array, State, Weights], State]
 """From the gates' share of the input, the state and the parameters to the next state."""
 
-ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
+ACTIVATIONS = {"tanh": tanh, "relu": jax.nn.relu}
 
 
 def rnn_step(nonlinearity: str) -> Step:
@@ -50,8 +51,8 @@ def rnn_step(nonlinearity: str) -> Step:
 def lstm_step(inputs: jax.Array, state: State, weights: Weights) -> State:
     """The step of an LSTM; the gates are input, forget, cell and output, in this order."""
     i, f, g, o = jnp.split(inputs + _of_hidden(state, weights), 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
-    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+    cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * tanh(g)
+    hidden = jax.nn.sigmoid(o) * tanh(cell)
     return hidden if weights.kernel_hr is None else jnp.matmul(hidden, weights.kernel_hr), cell
 
 
@@ -60,7 +61,7 @@ def gru_step(inputs: jax.Array, state: State, weights: Weights) -> State:
     input_r, input_z, input_n = jnp.split(inputs, 3, axis=-1)
     hidden_r, hidden_z, hidden_n = jnp.split(_of_hidden(state, weights), 3, axis=-1)
     r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)
-    new = jnp.tanh(input_n + r * hidden_n)
+    new = tanh(input_n + r * hidden_n)
     return (new + z * (state[0] - new),)
 
 

@@ -105,11 +105,11 @@ class RecurrentLayer(nnx.Module):
         is_inside = None if lengths is None else _inside(where, lengths, *input.shape[:2])
 
         names = [f"{name}_l{layer}{suffix}" for layer, suffix in self._places() for name in WEIGHTS]
-        input, *arrays = promote_dtype(
+        input, *promoted = promote_dtype(
             (input, *states, *(value(getattr(self, n, None)) for n in names)), dtype=self.dtype
         )
         dtype, wide = input.dtype, at_least_float32(input.dtype)
-        arrays = [None if array is None else array.astype(wide) for array in arrays]
+        arrays: list[Any] = [None if array is None else array.astype(wide) for array in promoted]
         states, parameters = arrays[: len(states)], arrays[len(states) :]
 
         sequence, finals = jnp.swapaxes(input, 0, 1).astype(wide), []

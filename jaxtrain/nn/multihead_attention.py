@@ -163,7 +163,8 @@ class MultiheadAttention(nnx.Module):
             key_padding_mask = None if key_padding_mask is None else jnp.asarray(key_padding_mask)[None]
         masks = self._masks(inputs, key_padding_mask, attn_mask, is_causal)
 
-        q, k, v = map(self._with_heads, self._with_additional_keys(*self._projected(inputs)))
+        projected = self._projected(inputs, is_one=query is key and key is value)
+        q, k, v = map(self._with_heads, self._with_additional_keys(*projected))
         allowed, bias = _merged([_extended(mask, k.shape[-2]) for mask in masks])
         weights = attention_weights(where, q, k, 1 / math.sqrt(q.shape[-1]), allowed, bias)
         if self.dropout is not None:
@@ -221,24 +222,19 @@ class MultiheadAttention(nnx.Module):
             masks.append(~causal_mask(queries, keys)[None, None])
         return masks
 
-    def _projected(self, inputs: list[jax.Array]) -> list[jax.Array]:
+    def _projected(self, inputs: list[jax.Array], *, is_one: bool) -> list[jax.Array]:
         """The linear maps of query, key and value; one product where these are one array."""
-        packed, bias = value(self.in_proj_kernel), value(self.in_proj_bias)
-        if packed is None:
-            own = [kernel[...] for kernel in (self.q_proj_kernel, self.k_proj_kernel, self.v_proj_kernel)]
-            *inputs, bias, q, k, v = promote_dtype((*inputs, bias, *own), dtype=self.dtype)
-            kernels = [q, k, v]
-        elif inputs[0] is inputs[1] is inputs[2]:
-            input, packed, bias = promote_dtype((inputs[0], packed, bias), dtype=self.dtype)
-            return jnp.split(with_bias(jnp.matmul(input, packed), bias), 3, axis=-1)
-        else:
-            *inputs, packed, bias = promote_dtype((*inputs, packed, bias), dtype=self.dtype)
+        separate = (self.q_proj_kernel, self.k_proj_kernel, self.v_proj_kernel)
+        given = (*inputs, value(self.in_proj_bias), value(self.in_proj_kernel), *map(value, separate))
+        promoted: list[Any] = list(promote_dtype(given, dtype=self.dtype))
+        inputs, bias, packed, kernels = promoted[:3], *promoted[3:5], promoted[5:]
+        if packed is not None and is_one:
+            return jnp.split(with_bias(jnp.matmul(inputs[0], packed), bias), 3, axis=-1)
+        if packed is not None:
             kernels = jnp.split(packed, 3, axis=-1)
         biases = [None] * 3 if bias is None else jnp.split(bias, 3)
-        return [
-            with_bias(jnp.matmul(input, kernel), own)
-            for input, kernel, own in zip(inputs, kernels, biases, strict=True)
-        ]
+        maps = zip(inputs, kernels, biases, strict=True)
+        return [with_bias(jnp.matmul(input, kernel), own) for input, kernel, own in maps]
 
     def _with_additional_keys(self, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Query, key and value with the trained key and the key of zeros at the end, if the layer has them."""

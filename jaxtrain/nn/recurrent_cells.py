@@ -1,6 +1,6 @@
 """Single steps of the recurrent layers, for loops of your own."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import nnx
@@ -68,9 +68,9 @@ class _Cell(nnx.Module):
                 f"{' and '.join(str(array.shape) for array in state)}"
             )
         parameters = [value(getattr(self, name)) for name in Weights._fields[:4]]
-        input, *arrays = promote_dtype((input, *state, *parameters), dtype=self.dtype)
+        input, *promoted = promote_dtype((input, *state, *parameters), dtype=self.dtype)
         wide = at_least_float32(input.dtype)
-        arrays = [None if array is None else array.astype(wide) for array in arrays]
+        arrays: list[Any] = [None if array is None else array.astype(wide) for array in promoted]
         weights = Weights(*arrays[states:])
         new = step(of_input(input.astype(wide), weights), tuple(arrays[:states]), weights)
         return tuple(array.astype(input.dtype) for array in new)

@@ -3,6 +3,7 @@
 from parity.case import Case
 from parity.cases.nn import (
     adaptive_softmax,
+    attention,
     batch_norm,
     convolution,
     dropout,
@@ -14,6 +15,7 @@ from parity.cases.nn import (
     local_response_norm,
     recurrent,
     rms_norm,
+    transformer,
 )
 
 CASES: list[Case] = [
@@ -29,4 +31,6 @@ CASES: list[Case] = [
     *rms_norm.CASES,
     *local_response_norm.CASES,
     *recurrent.CASES,
+    *attention.CASES,
+    *transformer.CASES,
 ]
