@@ -113,6 +113,8 @@ class RecurrentLayer(nnx.Module):
         states, parameters = arrays[: len(states)], arrays[len(states) :]
 
         sequence, finals = jnp.swapaxes(input, 0, 1).astype(wide), []
+        if is_inside is not None:
+            sequence = jnp.where(is_inside, sequence, 0)  # A NaN in the padding would reach the gradients.
         directions = len(self.suffixes)
         for layer in range(self.num_layers):
             if layer and self.dropout is not None:
