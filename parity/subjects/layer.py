@@ -61,7 +61,7 @@ class LayerCase(Case):
         to_torch: from our layout to PyTorch's, for inputs and gradients.
         from_torch: the way back, for outputs and gradients.
         seed: of the values of the parameters.
-        centre: their mean; their deviation is a half. Around 1 they hide no zero, around 0 they saturate no gate.
+        centre: the mean of matrices; of vectors it is 1, and the deviation is a half. Around 0 they saturate no gate.
     """
 
     reference: Callable[[], torch.nn.Module]
@@ -82,7 +82,8 @@ class LayerCase(Case):
         rng = draws.generator(self.seed)
         with torch.no_grad():
             for parameter in module.parameters():
-                values = (self.centre + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
+                mean = self.centre if parameter.ndim > 1 else 1.0
+                values = (mean + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
                 parameter.copy_(torch.tensor(values))
         return module
 
