@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 from jaxtrain._ground.checks import check_number, check_scalar, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, check_flags
+from jaxtrain.nn._softmax import softmax
 from jaxtrain.nn.dropout import drop
 
 
@@ -126,14 +127,14 @@ def attention_weights(
         if mask is not None:
             _check_broadcast(where, mask, scores)
     if allowed is None and bias is None:
-        return jax.nn.softmax(scores)
+        return softmax(scores)
     if bias is not None:
         scores += bias.astype(dtype)
     if allowed is not None:
         scores = jnp.where(allowed, scores, -jnp.inf)
     # Where no key is left, the softmax and its gradient would be NaN.
     is_left = jnp.any(scores != -jnp.inf, axis=-1, keepdims=True)
-    return jnp.where(is_left, jax.nn.softmax(jnp.where(is_left, scores, 0)), 0)
+    return jnp.where(is_left, softmax(jnp.where(is_left, scores, 0)), 0)
 
 
 def weighted_values(weights: jax.Array, value: jax.Array, groups: int = 1) -> jax.Array:
