@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, get_overloads
 
 from jaxtrain import losses, nn, optim, regularization, schedules, train
 
@@ -25,6 +25,8 @@ WITHOUT_CASE = {
     "schedules.Plateau": "the type of what `reduce_lr_on_plateau` returns",
     "regularization.label_parameters": "labels parameters; it computes nothing",
     "regularization.decay_mask": "masks parameters; it computes nothing",
+    "nn.TransformerEncoder": "repeats a layer that has cases; its own test compares it with PyTorch's",
+    "nn.TransformerDecoder": "repeats a layer that has cases; its own test compares it with PyTorch's",
 }
 """Public names that no case covers, and why."""
 
@@ -47,6 +49,7 @@ WITHOUT_COUNTERPART = {
     "regularization.unit_norm": "`F.normalize` after the step, which PyTorch users write",
     "regularization.non_negative": "`clamp_` after the step, which PyTorch users write",
     "nn.linear": "`F.linear` is a builtin without a signature",
+    "nn.scaled_dot_product_attention": "`F.scaled_dot_product_attention` is a builtin without a signature",
     "nn.conv": "`F.conv1d`, `2d` and `3d` are builtins without a signature",
     "nn.conv_transpose": "`F.conv_transpose1d`, `2d` and `3d` are builtins without a signature",
 }
@@ -85,6 +88,7 @@ NOT_OURS = {
     "differentiable": "every step here can be differentiated",
     "inplace": "JAX changes nothing in place",
     "dtype": "Flax calls it `param_dtype`",
+    "batch_first": "sequences are batch first here",
     "device": "JAX places arrays by `jax.default_device` and shardings",
     "sparse": "`optim.sparse_adam` takes the gradients of single rows",
     "_weight": "private in PyTorch",
@@ -112,6 +116,8 @@ OTHER_ARGUMENTS = {
     ("losses.linear_cross_entropy", "options"): "an object that holds PyTorch's chunk sizes",
     ("losses.linear_cross_entropy", "chunk_size"): "a size in PyTorch's `options`",
     ("nn.ConvTranspose", "padding_mode"): "PyTorch accepts only zeros there",
+    ("nn.TransformerEncoder", "enable_nested_tensor"): "chooses between kernels of PyTorch",
+    ("nn.TransformerEncoder", "mask_check"): "chooses between kernels of PyTorch",
     ("optim.averaged_model", "model"): "its `init` receives the parameters",
     ("optim.averaged_model", "multi_avg_fn"): "XLA compiles `avg_fn` for all parameters at once",
     ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",
@@ -162,8 +168,9 @@ def left_out(component: str) -> set[str]:
 
 
 def arguments(function: Callable) -> dict[str, inspect.Parameter]:
-    """The arguments of a function, or of the class that is made, by name."""
-    parameters = inspect.signature(function.__init__ if isinstance(function, type) else function).parameters
+    """The arguments of a function, or of the class that is made, by name; those of the first overload if it has any."""
+    called = function.__init__ if isinstance(function, type) else function
+    parameters = inspect.signature(next(iter(get_overloads(called)), called)).parameters
     return {name: parameter for name, parameter in parameters.items() if name != "self"}
 
 

@@ -51,7 +51,12 @@ def _mirrored(kernel: np.ndarray) -> np.ndarray:
     return np.flip(kernel, tuple(range(kernel.ndim - 2)))
 
 
-MATRIX = {"kernel": Layout("weight", _kernel_of_matrix, _kernel_of_matrix, moves="matrix")}
+def _matrix(name: str) -> Layout:
+    """A kernel that is PyTorch's weight transposed."""
+    return Layout(name, _kernel_of_matrix, _kernel_of_matrix, moves="matrix")
+
+
+MATRIX = {"kernel": _matrix("weight")}
 CONVOLUTION = {"kernel": Layout("weight", _kernel_of_convolution, _weight_of_convolution, moves="axes")}
 # Flax convolves with the kernel as it lies, PyTorch with its mirror image.
 FLAX_TRANSPOSED = {
@@ -64,6 +69,12 @@ FLAX_TRANSPOSED = {
 }
 TABLE = {"embedding": Layout("weight")}
 FLAX_NORM = {"scale": Layout("weight"), "mean": Layout("running_mean"), "var": Layout("running_var")}
+
+
+def _by_part(module: nnx.Module) -> dict[str, Layout]:
+    """Each `kernel` in the name of a parameter of ours is a `weight`, transposed, in PyTorch's."""
+    names = [name for name, parameter in vars(module).items() if isinstance(parameter, nnx.Param) and "kernel" in name]
+    return {name: _matrix(name.replace("kernel", "weight")) for name in names}
 
 
 def _attention(module: nnx.MultiHeadAttention) -> dict[str, Layout]:
@@ -101,6 +112,7 @@ KINDS: tuple[tuple[tuple[type, ...], Callable[[Any], Mapping[str, Layout]]], ...
     ((nn.Conv, nnx.Conv, nn.ConvTranspose), lambda _: CONVOLUTION),
     ((nnx.ConvTranspose,), _flax_transposed),
     ((nn.Embedding, nnx.Embed), lambda _: TABLE),
+    ((nn.MultiheadAttention, nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _by_part),
     ((nnx.BatchNorm, nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm), lambda _: FLAX_NORM),
     ((nnx.MultiHeadAttention,), _attention),
 )

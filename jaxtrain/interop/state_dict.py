@@ -33,8 +33,8 @@ def load_state_dict(
 
     Layers are recognised by their type: a kernel is PyTorch's weight transposed, convolutions have their channels last,
     norms of Flax call their weight `scale`, and `nnx.MultiHeadAttention` finds its parts in PyTorch's packed
-    projections. A variable is looked up under its path in the module, with the layers of an `nnx.Sequential` numbered
-    as in PyTorch. Nothing is loaded unless everything fits.
+    projections, which `nn.MultiheadAttention` has as they are. A variable is looked up under its path in the module,
+    with the layers of an `nnx.Sequential` numbered as in PyTorch. Nothing is loaded unless everything fits.
 
     Args:
         target: an NNX module, which is changed in place, or a `TrainState`, which stays as it is.

@@ -6,6 +6,7 @@ from jaxtrain.nn.alpha_dropout import AlphaDropout as AlphaDropout
 from jaxtrain.nn.alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
 from jaxtrain.nn.alpha_dropout import alpha_dropout as alpha_dropout
 from jaxtrain.nn.alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
+from jaxtrain.nn.attention import scaled_dot_product_attention as scaled_dot_product_attention
 from jaxtrain.nn.batch_norm import BatchNorm as BatchNorm
 from jaxtrain.nn.batch_norm import batch_norm as batch_norm
 from jaxtrain.nn.convolution import Conv as Conv
@@ -26,7 +27,18 @@ from jaxtrain.nn.linear import Linear as Linear
 from jaxtrain.nn.linear import linear as linear
 from jaxtrain.nn.local_response_norm import LocalResponseNorm as LocalResponseNorm
 from jaxtrain.nn.local_response_norm import local_response_norm as local_response_norm
+from jaxtrain.nn.multihead_attention import MultiheadAttention as MultiheadAttention
+from jaxtrain.nn.recurrent import GRU as GRU
+from jaxtrain.nn.recurrent import LSTM as LSTM
+from jaxtrain.nn.recurrent import RNN as RNN
+from jaxtrain.nn.recurrent_cells import GRUCell as GRUCell
+from jaxtrain.nn.recurrent_cells import LSTMCell as LSTMCell
+from jaxtrain.nn.recurrent_cells import RNNCell as RNNCell
 from jaxtrain.nn.rms_norm import RMSNorm as RMSNorm
 from jaxtrain.nn.rms_norm import rms_norm as rms_norm
+from jaxtrain.nn.transformer import TransformerDecoder as TransformerDecoder
+from jaxtrain.nn.transformer import TransformerEncoder as TransformerEncoder
+from jaxtrain.nn.transformer_layers import TransformerDecoderLayer as TransformerDecoderLayer
+from jaxtrain.nn.transformer_layers import TransformerEncoderLayer as TransformerEncoderLayer
 from jaxtrain.nn.transposed_convolution import ConvTranspose as ConvTranspose
 from jaxtrain.nn.transposed_convolution import conv_transpose as conv_transpose

@@ -14,11 +14,11 @@ from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
 
 
-def as_floating(where: str, input: ArrayLike) -> jax.Array:
-    """`input` as an array; raise `TypeError` unless it is floating-point."""
+def as_floating(where: str, input: ArrayLike, name: str = "input") -> jax.Array:
+    """`input` as an array; raise `TypeError` unless it is floating-point. Errors call it `name`."""
     input = jnp.asarray(input)
     if not jnp.issubdtype(input.dtype, jnp.floating):
-        raise TypeError(f"{where}: input must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
+        raise TypeError(f"{where}: {name} must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
     return input
 
 

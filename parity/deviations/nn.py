@@ -34,6 +34,18 @@ def torch_table_after_lookup() -> torch.Tensor:
     return layer.weight[0]
 
 
+def weight_of_ignored_key() -> jax.Array:
+    """The weight of the only key of a sequence, which is to be ignored."""
+    x = jnp.ones((1, 1, 2))
+    layer = nn.MultiheadAttention(2, 1, rngs=nnx.Rngs(0))
+    return jnp.ravel(layer(x, x, x, key_padding_mask=jnp.ones((1, 1), bool))[1])[0]
+
+
+def torch_weight_of_ignored_key() -> torch.Tensor:
+    x = torch.ones(1, 1, 2)
+    return torch.nn.MultiheadAttention(2, 1)(x, x, x, key_padding_mask=torch.ones(1, 1, dtype=torch.bool))[1][0, 0, 0]
+
+
 DEVIATIONS: list[Deviation] = [
     Deviation(
         "nn.dropout",
@@ -55,5 +67,12 @@ DEVIATIONS: list[Deviation] = [
         "a layer in use does not change its parameters; what it returns is the same",
         table_after_lookup,
         torch_table_after_lookup,
+    ),
+    Deviation(
+        "nn.MultiheadAttention",
+        "the weight of a key, if all keys are to be ignored",
+        "a padded example should not destroy the parameters; without the weights PyTorch agrees",
+        weight_of_ignored_key,
+        torch_weight_of_ignored_key,
     ),
 ]

@@ -61,6 +61,7 @@ class LayerCase(Case):
         to_torch: from our layout to PyTorch's, for inputs and gradients.
         from_torch: the way back, for outputs and gradients.
         seed: of the values of the parameters.
+        centre: the mean of matrices; of vectors it is 1, and the deviation is a half. Around 0 they saturate no gate.
     """
 
     reference: Callable[[], torch.nn.Module]
@@ -69,6 +70,7 @@ class LayerCase(Case):
     to_torch: Callable[[np.ndarray], np.ndarray] = same_layout
     from_torch: Callable[[np.ndarray], np.ndarray] = same_layout
     seed: int = 0
+    centre: float = 1.0
 
     def redrawn(self, number: int) -> Self:
         inputs = [draws.redrawn(array, number, self.precision) for array in self.inputs]
@@ -80,7 +82,8 @@ class LayerCase(Case):
         rng = draws.generator(self.seed)
         with torch.no_grad():
             for parameter in module.parameters():
-                values = (1 + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
+                mean = self.centre if parameter.ndim > 1 else 1.0
+                values = (mean + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
                 parameter.copy_(torch.tensor(values))
         return module
 

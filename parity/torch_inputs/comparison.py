@@ -94,7 +94,7 @@ class FunctionComparison(Comparison):
     inputs: Call
 
     def run_torch(self, dtype: str) -> Arrays:
-        inputs = _in_dtype(self.inputs, dtype)
+        inputs = in_dtype(self.inputs, dtype)
         value = quietly(self.theirs)(*inputs.args, **inputs.kwargs)
         if value.requires_grad:
             value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
@@ -111,7 +111,7 @@ class FunctionComparison(Comparison):
         return self._by_name(self.inputs)
 
     def redrawn(self, number: int) -> Self:
-        return replace(self, inputs=_redrawn(self.inputs, number))
+        return replace(self, inputs=redrawn_call(self.inputs, number))
 
     def trace(self) -> None:
         constants, *arrays = self.arguments("float32")
@@ -126,9 +126,9 @@ class FunctionComparison(Comparison):
                 constants[name] = TRANSLATED.get(type(value), value)
         if "axis" in parameters_of(self.ours) and self.inputs.args[0].ndim > 1:
             constants["axis"] = 1
-        if "key" in parameters_of(self.ours):
+        if "key" in parameters_of(self.ours) and "key" not in self.given:
             others["key"] = jax.random.key(0)
-        return _hashable(constants), selected, others
+        return hashable(constants), selected, others
 
     @staticmethod
     def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
@@ -138,7 +138,7 @@ class FunctionComparison(Comparison):
 
     def _by_name(self, inputs: Call) -> Values:
         known = {name: value for name, value in inputs.kwargs.items() if name not in left_out(self.component)}
-        return _bound(self.ours, inputs.args, known)
+        return bound(self.ours, inputs.args, known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +152,12 @@ class LayerComparison(Comparison):
     seed: int = 0
 
     def redrawn(self, number: int) -> Self:
-        inputs = replace(self.inputs, forward=_redrawn(self.inputs.forward, number))
+        inputs = replace(self.inputs, forward=redrawn_call(self.inputs.forward, number))
         return replace(self, inputs=inputs, seed=number)
 
     def run_torch(self, dtype: str) -> Arrays:
         module = self._module().to(getattr(torch, dtype))
-        inputs = _in_dtype(self.inputs.forward, dtype)
+        inputs = in_dtype(self.inputs.forward, dtype)
         value = quietly(module)(*inputs.args, **inputs.kwargs)
         value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
         named = {"input": inputs.args[0], **dict(module.named_parameters())}
@@ -181,7 +181,7 @@ class LayerComparison(Comparison):
         selected = {"input": self.inputs.forward.args[0], **dict(module.named_parameters())}
         others = dict(module.named_buffers())
         return (
-            _hashable(constants),
+            hashable(constants),
             {name: to_jax(tensor.detach(), dtype) for name, tensor in selected.items()},
             {name: to_jax(tensor.detach(), dtype) for name, tensor in others.items()},
         )
@@ -198,7 +198,7 @@ class LayerComparison(Comparison):
 
     def _constants(self) -> Values:
         constructor = self.inputs.constructor
-        constants = _bound(self.ours, constructor.args, constructor.kwargs)
+        constants = bound(self.ours, constructor.args, constructor.kwargs)
         return constants | ({"axis": 1} if "axis" in parameters_of(self.ours) else {})
 
     def _module(self) -> torch.nn.Module:
@@ -227,18 +227,18 @@ def _euclidean_distance(x: jax.Array, y: jax.Array) -> jax.Array:
 TRANSLATED = {torch.nn.PairwiseDistance: _euclidean_distance}
 
 
-def _bound(function: Callable, args: tuple[Any, ...], kwargs: Values) -> Values:
+def bound(function: Callable, args: tuple[Any, ...], kwargs: Values) -> Values:
     """The arguments of a call by name."""
     names = [name for name, parameter in parameters_of(function).items() if parameter.kind in POSITIONAL]
     return dict(zip(names, args, strict=False)) | kwargs
 
 
-def _hashable(constants: Values) -> Constants:
+def hashable(constants: Values) -> Constants:
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in constants.items()}
     return tuple(sorted(plain.items()))
 
 
-def _redrawn(inputs: Call, number: int) -> Call:
+def redrawn_call(inputs: Call, number: int) -> Call:
     """The arguments with other numbers in the floating tensors."""
 
     def drawn(value: Any) -> Any:
@@ -250,7 +250,7 @@ def _redrawn(inputs: Call, number: int) -> Call:
     return Call(tuple(map(drawn, inputs.args)), {name: drawn(value) for name, value in inputs.kwargs.items()})
 
 
-def _in_dtype(inputs: Call, dtype: str) -> Call:
+def in_dtype(inputs: Call, dtype: str) -> Call:
     """A copy of the arguments; floating tensors become leaves of `dtype`."""
 
     def copied(value: Any) -> Any:

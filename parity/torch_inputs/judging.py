@@ -10,6 +10,7 @@ from parity.precision import Draw
 from parity.torch_inputs.comparison import Comparison
 from parity.torch_inputs.outcome import Kind, Outcome
 from parity.torch_inputs.refusals import flaw, reason_to_refuse
+from parity.torch_inputs.sequence_comparison import without_counterpart
 from parity.trace import Quantity, Trace
 from parity.verdicts import PRECISION_FACTOR, Arrays
 
@@ -44,6 +45,9 @@ def outcomes(comparisons: Sequence[Comparison]) -> Iterator[Outcome]:
 def error_outcomes(comparisons: Sequence[Comparison]) -> Iterator[Outcome]:
     """What becomes of inputs of one component that PyTorch rejects."""
     for comparison in comparisons:
+        if reason := without_counterpart(comparison):
+            yield Outcome(Kind.WITHOUT_COUNTERPART, str(comparison), reason)
+            continue
         wrong = flaw(comparison)
         yield Outcome(Kind.NOT_REJECTED if wrong else Kind.REJECTED, str(comparison), wrong)
 

@@ -16,15 +16,20 @@ from parity.counterparts import component_of, public
 from parity.references.masks import masks_of, seeded
 from parity.torch_inputs import torch_databases
 from parity.torch_inputs.comparison import Comparison, FunctionComparison, LayerComparison
+from parity.torch_inputs.sequence_comparison import SequenceComparison
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 
 FUNCTIONS = "nn.functional."
 """How the names of functions begin in `op_db`."""
 
+SEQUENCES = r"(RNN|LSTM|GRU)(Cell)?|MultiheadAttention|Transformer(Encoder|Decoder)(Layer)?"
+"""The layers of sequences in the databases."""
+
 SUBJECTS = re.compile(
-    r"nn\.functional\.(\w+_loss|\w*cross_entropy\w*|kl_div|\w+_norm|\w*dropout\w*)|nn\.(\w*Loss|\w*Norm|\w*Dropout)(\dd)?"
+    r"nn\.functional\.(\w+_loss|\w*cross_entropy\w*|kl_div|\w+_norm|\w*dropout\w*|scaled_dot_product_attention)"
+    rf"|nn\.(\w*Loss|\w*Norm|\w*Dropout)(\dd)?|nn\.({SEQUENCES})"
 )
-"""The losses, norms and dropouts in the databases."""
+"""The losses, norms, dropouts and layers of sequences in the databases."""
 
 
 def components() -> dict[str, list[str]]:
@@ -59,6 +64,11 @@ def _compared(component: str, entry: str, inputs: Sequence[Any]) -> list[Compari
     ours = implementation(component)
     if not entry.startswith(FUNCTIONS):
         module = getattr(torch.nn, name)
+        if re.fullmatch(SEQUENCES, name):
+            return [
+                SequenceComparison(component=component, source=entry, ours=ours, theirs=module, inputs=given)
+                for given in inputs
+            ]
         if not isfunction(ours):
             return [
                 LayerComparison(component=component, source=entry, ours=ours, theirs=module, inputs=given)
@@ -107,7 +117,19 @@ def with_masks(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
     return masked, partial(seeded, theirs)
 
 
+def with_weights_masked(ours: Callable, theirs: Callable) -> tuple[Callable, Callable]:
+    """Both with the masks that PyTorch draws for the weights of the attention."""
+
+    @wraps(ours)
+    def masked(query: jax.Array, dropout_p: float = 0.0, **arguments) -> jax.Array:
+        with masks_of(F.dropout, dropout_p):
+            return ours(query, dropout_p=dropout_p, dropout_key=jax.random.key(0), **arguments)
+
+    return masked, partial(seeded, theirs)
+
+
 ADAPTED = {
+    "scaled_dot_product_attention": with_weights_masked,
     "ctc_loss": below_log_softmax,
     "dropout": with_masks,
     "feature_dropout": with_masks,

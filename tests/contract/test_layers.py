@@ -13,6 +13,8 @@ from jaxtrain import nn
 RNGS = nnx.Rngs(0)
 IMAGES = np.random.default_rng(0).normal(size=(2, 4, 4, 4)).astype(np.float32)
 INDICES = np.array([[1, 0, 2]])
+SEQUENCES = IMAGES[0]
+TRANSFORMER = {"d_model": 4, "nhead": 2, "dim_feedforward": 3, "rngs": RNGS}
 LAYERS = {
     "AdaptiveLogSoftmaxWithLoss": (
         nn.AdaptiveLogSoftmaxWithLoss(4, 9, [3], rngs=RNGS),
@@ -26,12 +28,26 @@ LAYERS = {
     "Embedding": (nn.Embedding(5, 3, rngs=RNGS), (INDICES,)),
     "FeatureAlphaDropout": (nn.FeatureAlphaDropout(rngs=RNGS), (IMAGES,)),
     "FeatureDropout": (nn.FeatureDropout(rngs=RNGS), (IMAGES,)),
+    "GRU": (nn.GRU(4, 3, rngs=RNGS), (SEQUENCES,)),
+    "GRUCell": (nn.GRUCell(4, 3, rngs=RNGS), (SEQUENCES[0],)),
     "GroupNorm": (nn.GroupNorm(2, 4), (IMAGES,)),
     "InstanceNorm": (nn.InstanceNorm(4, affine=True), (IMAGES,)),
+    "LSTM": (nn.LSTM(4, 3, rngs=RNGS), (SEQUENCES,)),
+    "LSTMCell": (nn.LSTMCell(4, 3, rngs=RNGS), (SEQUENCES[0],)),
     "LayerNorm": (nn.LayerNorm(4), (IMAGES,)),
     "Linear": (nn.Linear(4, 3, rngs=RNGS), (IMAGES,)),
     "LocalResponseNorm": (nn.LocalResponseNorm(3), (IMAGES,)),
+    "MultiheadAttention": (nn.MultiheadAttention(4, 2, rngs=RNGS), (SEQUENCES,) * 3),
     "RMSNorm": (nn.RMSNorm(4), (IMAGES,)),
+    "RNN": (nn.RNN(4, 3, rngs=RNGS), (SEQUENCES,)),
+    "RNNCell": (nn.RNNCell(4, 3, rngs=RNGS), (SEQUENCES[0],)),
+    "TransformerDecoder": (
+        nn.TransformerDecoder(nn.TransformerDecoderLayer(**TRANSFORMER), 1),
+        (SEQUENCES, SEQUENCES),
+    ),
+    "TransformerDecoderLayer": (nn.TransformerDecoderLayer(**TRANSFORMER), (SEQUENCES, SEQUENCES)),
+    "TransformerEncoder": (nn.TransformerEncoder(nn.TransformerEncoderLayer(**TRANSFORMER), 1), (SEQUENCES,)),
+    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(**TRANSFORMER), (SEQUENCES,)),
 }
 NORMS = {
     "BatchNorm": lambda x: nn.batch_norm(x, None, None, training=True)[0],

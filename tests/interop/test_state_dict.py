@@ -53,6 +53,8 @@ LAYERS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], nnx.Module],
     "GroupNorm": (lambda: torch.nn.GroupNorm(2, 4), lambda: nn.GroupNorm(2, 4), IMAGES),
     "LayerNorm": (lambda: torch.nn.LayerNorm((7, 4)), lambda: nn.LayerNorm((7, 4)), (2, 7, 4)),
     "flax LayerNorm": (lambda: torch.nn.LayerNorm(4), lambda: nnx.LayerNorm(4, epsilon=1e-5, rngs=RNGS), (2, 4)),
+    "RNNCell": (lambda: torch.nn.RNNCell(4, 3), lambda: nn.RNNCell(4, 3, rngs=RNGS), (2, 4)),
+    "GRUCell": (lambda: torch.nn.GRUCell(4, 3, bias=False), lambda: nn.GRUCell(4, 3, bias=False, rngs=RNGS), (2, 4)),
     "RMSNorm": (lambda: torch.nn.RMSNorm(4, eps=1e-6), lambda: nn.RMSNorm(4, eps=1e-6), (2, 4)),
 }
 

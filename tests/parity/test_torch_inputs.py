@@ -21,6 +21,7 @@ from parity.torch_inputs import judging, optimizers, registry, rejections, runne
 from parity.torch_inputs.comparison import FunctionComparison, LayerComparison
 from parity.torch_inputs.outcome import Kind
 from parity.torch_inputs.refusals import REFUSALS, flaw, reason_to_refuse
+from parity.torch_inputs.sequence_comparison import SequenceComparison
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.verdicts import FORMULA_LIMIT
 
@@ -63,14 +64,16 @@ def test_an_entry_without_a_component_is_a_failure(monkeypatch):
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_a_spread_of_the_inputs_matches(component):
     comparisons = comparisons_of(component)
+    spread = 1 if isinstance(comparisons[0], SequenceComparison) else SPREAD  # Their programs compile slowly.
     errors = [found for entry in COMPONENTS[component] for found in registry.error_comparisons(component, entry)]
     outcomes = [
-        *judging.outcomes(comparisons[:: -(-len(comparisons) // SPREAD)]),
+        *judging.outcomes(comparisons[:: -(-len(comparisons) // spread)]),
         *judging.error_outcomes(errors),
     ]
     assert [o for o in outcomes if o.kind in (Kind.DIFFERENT, Kind.NOT_REJECTED)] == []
     assert Kind.MATCHED in kinds(outcomes)
-    assert kinds(outcomes).count(Kind.REJECTED) == len(errors)
+    rejected = [kind for kind in kinds(outcomes) if kind in (Kind.REJECTED, Kind.WITHOUT_COUNTERPART)]
+    assert len(rejected) == len(errors)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from parity.case import Case
 from parity.cases.nn import (
     adaptive_softmax,
+    attention,
     batch_norm,
     convolution,
     dropout,
@@ -12,7 +13,9 @@ from parity.cases.nn import (
     layer_norm,
     linear,
     local_response_norm,
+    recurrent,
     rms_norm,
+    transformer,
 )
 
 CASES: list[Case] = [
@@ -27,4 +30,7 @@ CASES: list[Case] = [
     *instance_norm.CASES,
     *rms_norm.CASES,
     *local_response_norm.CASES,
+    *recurrent.CASES,
+    *attention.CASES,
+    *transformer.CASES,
 ]
