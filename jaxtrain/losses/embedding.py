@@ -272,7 +272,9 @@ def _norm(x: Array, p: float) -> Array:
 def _norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (x_dot,) = primals, tangents
     norm = _norm(x, p)
-    if p == math.inf:
+    if p == 2:
+        slope = x / jnp.where(norm == 0, 1, norm)[..., None]
+    elif p == math.inf:
         is_largest = jnp.abs(x) == norm[..., None]
         slope = jnp.sign(x) * is_largest / jnp.sum(is_largest, -1, keepdims=True)
     else:

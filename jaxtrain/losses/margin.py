@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
+from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.losses._arguments import (
     as_class_weight,
@@ -16,6 +17,7 @@ from jaxtrain.losses._arguments import (
     check_same_shape,
     promoted,
 )
+from jaxtrain.losses._cross_entropy import pick
 from jaxtrain.losses._elementwise import hinge, logistic_entropy, softplus
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -160,16 +162,15 @@ def multi_margin_loss(
     if target.shape != input.shape[:-1]:
         raise ValueError(f"{where}: expected a class for each example, of shape {input.shape[:-1]}, got {target.shape}")
 
+    is_class = (target >= 0) & (target < classes)
+    target = jnp.where(is_class, target, 0)
     is_target = target[..., None] == jnp.expand_dims(jnp.arange(classes), range(input.ndim - 1))
-    target_score = jnp.sum(jnp.where(is_target, input, 0), -1, keepdims=True)
     # The strict comparison in relu puts the hinge itself on the inactive side.
-    excess = jnp.where(is_target, 0, jax.nn.relu(margin - target_score + input))
+    excess = jnp.where(is_target, 0, jax.nn.relu(margin - pick(input, target, -1)[..., None] + input))
     losses = jnp.sum(excess if p == 1 else jnp.square(excess), -1)
     weight = as_class_weight(where, weight, classes, input.dtype)
     if weight is not None:
-        weight = jnp.expand_dims(weight, range(input.ndim - 1))
-        losses = jnp.sum(jnp.where(is_target, weight, 0), -1) * losses
-    is_class = (target >= 0) & (target < classes)
+        losses = entries(weight, target) * losses
     return reduce(losses * jnp.where(is_class, 1, jnp.nan), reduction, dtype, share=classes)
 
 

@@ -4,7 +4,6 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_choice
@@ -189,10 +188,7 @@ def gaussian_nll_loss(
     dtype, (input, target, variance) = promoted(input, target, as_floats(where, "var", var))
     target = _broadcast(where, target, input.shape)
     variance = _fitting(where, variance, input.shape)
-    # In both branches the slope is 1, as if nothing were clamped.
-    clamped = jnp.where(variance < eps, eps + (variance - lax.stop_gradient(variance)), variance)
-    clamped = clamped + jnp.where(variance < 0, jnp.nan, 0)
-    losses = 0.5 * (jnp.log(clamped) + jnp.square(input - target) / clamped)
+    losses = _gaussian_nll(input - target, variance, jnp.asarray(eps, dtype=input.dtype))
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduce(losses, reduction, dtype)
@@ -218,3 +214,27 @@ def _fitting(where: str, var: Array, shape: tuple[int, ...]) -> Array:
             f" got shape {var.shape}"
         )
     return var
+
+
+@jax.custom_jvp
+def _gaussian_nll(error: Array, variance: Array, eps: Array) -> Array:
+    clamped = jnp.maximum(variance, eps)
+    # The choice comes last: XLA writes one array to memory, where it would write both terms before it adds them.
+    return jnp.where(variance < 0, jnp.nan, 0.5 * (jnp.log(clamped) + jnp.square(error) / clamped))
+
+
+@_gaussian_nll.defjvp
+def _gaussian_nll_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    error, variance, eps = primals
+    clamped = _clamped(variance, eps)
+    slope = error / clamped
+    return _gaussian_nll(*primals), slope * tangents[0] + 0.5 * (1 / clamped - jnp.square(slope)) * tangents[1]
+
+
+@jax.custom_jvp
+def _clamped(variance: Array, eps: Array) -> Array:
+    """The variance, at least `eps`, with slope 1 as if nothing were clamped; NaN where it is negative."""
+    return jnp.where(variance < 0, jnp.nan, jnp.maximum(variance, eps))
+
+
+_clamped.defjvps(lambda tangent, _, variance, eps: tangent, None)
