@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int, Real
 
 from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import (
     as_class_weight,
     as_classes,
@@ -218,7 +219,7 @@ def multilabel_margin_loss(
         raise ValueError(f"{where}: target must have the shape of input {input.shape}, got {target.shape}")
     is_valid = jnp.all((target >= -1) & (target < input.shape[-1]), -1)
     each = _list_loss if input.ndim == 1 else jax.vmap(_list_loss)
-    losses = each(input, target)[0] * jnp.where(is_valid, 1, jnp.nan)
+    losses = left_to_xla(lambda *arrays: each(*arrays)[0], input, target) * jnp.where(is_valid, 1, jnp.nan)
     return reduce(losses, reduction, dtype, share=input.shape[-1])
 
 

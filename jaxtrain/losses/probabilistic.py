@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce
 
@@ -39,7 +39,7 @@ def kl_div(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if an argument does not hold floats.
+        TypeError: if an argument does not hold floats, or `log_target` is not True or False.
         ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
@@ -56,6 +56,7 @@ def kl_div(
     """
     where = "kl_div"
     check_choice(where, "reduction", reduction, (*REDUCTIONS, "batchmean"))
+    check_flag(where, "log_target", log_target)
     input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
@@ -102,7 +103,7 @@ def poisson_nll_loss(
         of a negative rate.
 
     Raises:
-        TypeError: if `input` does not hold floats, or `eps` is not a number.
+        TypeError: if `input` does not hold floats, `eps` is not a number, or a flag is not True or False.
         ValueError: if the shapes differ, `eps` is NaN or has axes, or the reduction is unknown.
 
     Example:
@@ -118,6 +119,8 @@ def poisson_nll_loss(
     """
     where = "poisson_nll_loss"
     check_reduction(where, reduction)
+    check_flag(where, "log_input", log_input)
+    check_flag(where, "full", full)
     check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
@@ -159,7 +162,7 @@ def gaussian_nll_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` or `var` does not hold floats, or `eps` is not a number.
+        TypeError: if `input` or `var` does not hold floats, `eps` is not a number, or `full` is not True or False.
         ValueError: if the shapes do not fit, a `var` that is one number is negative, `eps` is NaN or has axes, or the
             reduction is unknown.
 
@@ -180,6 +183,7 @@ def gaussian_nll_loss(
     """
     where = "gaussian_nll_loss"
     check_reduction(where, reduction)
+    check_flag(where, "full", full)
     check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     if isinstance(var, float):
