@@ -286,15 +286,16 @@ def _list_loss(scores: Array, target: Array) -> tuple[Array, Array]:
     is_label = jnp.zeros(scores.shape, bool).at[labels].set(True, mode="drop")
 
     def add(position: Array, totals: tuple[Array, Array]) -> tuple[Array, Array]:
-        loss, slopes = totals
+        excesses, slopes = totals
         label = labels[position]
         # The strict comparison in relu puts the hinge itself on the inactive side.
         excess = jnp.where(is_label, 0, jax.nn.relu(1 - scores[label] + scores))
         is_active = (excess > 0).astype(scores.dtype)
-        return loss + jnp.sum(excess), slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
+        return excesses + excess, slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
 
     # One label at a time, without an array of all pairs.
-    return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros_like(scores[0]), jnp.zeros_like(scores)))
+    excesses, slopes = lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros_like(scores), jnp.zeros_like(scores)))
+    return jnp.sum(excesses), slopes
 
 
 @_list_loss.defjvp
