@@ -36,6 +36,13 @@ def norm(array: jax.Array, order: ArrayLike, axes: Sequence[int] | None = None) 
     return jnp.select([power == known for known in powers], [formula() for formula in powers.values()], of_any_power())
 
 
+def joint_norm(arrays: Sequence[jax.Array], order: ArrayLike) -> jax.Array:
+    """The norm of all arrays as one vector; order 0 counts the arrays that are not all zero."""
+    if is_concrete(order) and order == 2.0:  # One root for all.
+        return _rooted(jnp.sum(jnp.stack([jnp.sum(jnp.square(array)) for array in arrays])), jnp.sqrt)
+    return norm(jnp.stack([norm(array, order) for array in arrays]), order)
+
+
 def _rooted(total: jax.Array, root: Callable[[jax.Array], jax.Array]) -> jax.Array:
     """`root(total)`, and `total` itself where it is 0 or NaN."""
     positive = total > 0

@@ -89,12 +89,18 @@ def _of_classes(
     dtype, (input,) = promoted(input)
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     labels = labels_of(where, input, target, weight, ignore_index, axis)
-    losses = labels.losses(_log_softmax(input, axis, labels.safe))
-    if not is_zero(label_smoothing):
-        log_probs = _log_softmax(input, axis)
-        weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
-        smooth = jnp.where(labels.is_ignored, 0, -jnp.mean(weighted, axis))
-        losses = (1 - label_smoothing) * losses + label_smoothing * smooth
+    largest, log_normalizer = _normalizer(input, axis)
+    if is_zero(label_smoothing):
+        # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
+        own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
+        return CrossEntropies(labels.losses(own), labels.weight, dtype)
+    # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
+    is_label = jnp.expand_dims(labels.safe, axis) == along_axis(jnp.arange(input.shape[axis]), axis, input.ndim)
+    own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
+    log_probs = input - largest - log_normalizer
+    weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
+    smooth = jnp.where(labels.is_ignored, 0, -jnp.mean(weighted, axis))
+    losses = (1 - label_smoothing) * labels.losses(own) + label_smoothing * smooth
     return CrossEntropies(losses, labels.weight, dtype)
 
 
@@ -112,7 +118,8 @@ def _of_probabilities(
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     if weight is not None:
         target = target * along_axis(weight, axis, input.ndim)
-    losses = -jnp.sum(product_or_zero(target, _log_softmax(input, axis)), axis)
+    largest, log_normalizer = _normalizer(input, axis)
+    losses = -jnp.sum(product_or_zero(target, input - largest - log_normalizer), axis)
     return CrossEntropies(losses, None, dtype)
 
 
@@ -144,11 +151,10 @@ def pick(values: Array, labels: Array, axis: int) -> Array:
     return jnp.squeeze(picked, axis)
 
 
-def _log_softmax(logits: Array, axis: int, labels: Array | None = None) -> Array:
-    """The log-probabilities of all classes, or at each position only the log-probability of its label."""
+def _normalizer(logits: Array, axis: int) -> tuple[Array, Array]:
+    """The two arrays, with `axis` of length 1, that one after the other turn logits into log-probabilities.
+
+    The largest logit, and the logarithm of the sum of the exponentials of the rest.
+    """
     largest = lax.stop_gradient(jnp.max(logits, axis, keepdims=True))
-    log_normalizer = jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))
-    if labels is None:
-        return logits - largest - log_normalizer
-    # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
-    return pick(logits, labels, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
+    return largest, jnp.log(jnp.sum(jnp.exp(logits - largest), axis, keepdims=True))

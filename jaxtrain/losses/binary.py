@@ -110,9 +110,9 @@ def binary_cross_entropy_with_logits(
     input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
-    losses = logistic_entropy(
-        input, target, as_coefficients(where, "pos_weight", 1.0 if pos_weight is None else pos_weight, like=input)
-    )
+    if pos_weight is not None:
+        pos_weight = as_coefficients(where, "pos_weight", pos_weight, like=input)
+    losses = logistic_entropy(input, target, pos_weight)
     if weight is not None:
         losses = as_coefficients(where, "weight", weight, like=losses) * losses
     return reduce(losses, reduction, dtype)
@@ -132,7 +132,7 @@ def _binary_entropy(input: Array, target: Array) -> Array:
 def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
     input, target = primals
     by_input = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
-    by_target = jnp.log1p(-input) - jnp.log(input)
+    by_target = jnp.log((1 - input) / input)
     # A slope may be infinite, and infinity times 0 is NaN: leave out arguments that do not change.
     terms = (slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot))
     return _binary_entropy(input, target), functools.reduce(operator.add, terms)

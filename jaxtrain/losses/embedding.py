@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
+from jaxtrain._ground.checks import check_flag
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._elementwise import EPSILON, absolute, hinge
 from jaxtrain.losses._reduction import check_reduction, reduce
@@ -154,7 +155,7 @@ def triplet_margin_loss(
         NaN.
 
     Raises:
-        TypeError: if an input does not hold floats, or a hyper-parameter is not a number.
+        TypeError: if an input does not hold floats, a hyper-parameter is not a number, or `swap` is not True or False.
         ValueError: if the shapes differ, a hyper-parameter is out of range or has axes, or the reduction is unknown.
 
     Example:
@@ -208,7 +209,7 @@ def triplet_margin_with_distance_loss(
         A scalar, or with `"none"` an array of the shape of the distances.
 
     Raises:
-        TypeError: if an input does not hold floats, or `margin` is not a number.
+        TypeError: if an input does not hold floats, `margin` is not a number, or `swap` is not True or False.
         ValueError: if the shapes differ, `margin` is not positive or has axes, or the reduction is unknown.
 
     Example:
@@ -242,6 +243,7 @@ def _triplet_loss(
 ) -> Array:
     check_reduction(where, reduction)
     check_number(where, "margin", margin, low=0, open_low=True)
+    check_flag(where, "swap", swap)
     anchor, positive = as_floats(where, "anchor", anchor), as_floats(where, "positive", positive)
     negative = as_floats(where, "negative", negative)
     check_same_shape(where, anchor=anchor, positive=positive, negative=negative)
@@ -272,7 +274,9 @@ def _norm(x: Array, p: float) -> Array:
 def _norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     (x,), (x_dot,) = primals, tangents
     norm = _norm(x, p)
-    if p == math.inf:
+    if p == 2:
+        slope = x / jnp.where(norm == 0, 1, norm)[..., None]
+    elif p == math.inf:
         is_largest = jnp.abs(x) == norm[..., None]
         slope = jnp.sign(x) * is_largest / jnp.sum(is_largest, -1, keepdims=True)
     else:

@@ -1,11 +1,14 @@
 """Losses of a linear layer that never hold all its outputs."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import as_floats, promoted
 from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies
 from jaxtrain.losses._reduction import check_reduction, reduce
@@ -43,8 +46,8 @@ def linear_cross_entropy(
         reduction: `"mean"`, `"sum"` or `"none"`. Default `"mean"`.
         ignore_index: the class whose rows count neither in the loss nor in the mean; for classes only. Default -100.
         label_smoothing: the share of the uniform distribution in the target, in [0, 1]. Default 0.
-        chunk_size: number of rows in a chunk, at least 1. Default as many as make the logits of a chunk no larger than
-            `input`, but at least 64.
+        chunk_size: largest number of rows in a chunk, at least 1. Default as many as make the logits of a chunk no
+            larger than `input`, but at least 64.
 
     Returns:
         A scalar, or with `"none"` the loss of each row, in the dtype of `input`. The mean is NaN where everything is
@@ -79,24 +82,48 @@ def linear_cross_entropy(
     # Converted outside the loop: the gradients of all chunks are then summed in the precision of the computation.
     dtype, (input, linear_weight, linear_bias) = promoted(input, linear_weight, linear_bias)
     bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
-    options = (weight, NO_CLASS if ignore_index is None else ignore_index, label_smoothing)
+    options = (NO_CLASS if ignore_index is None else ignore_index, label_smoothing)
 
-    def of_row(row: Array, row_target: Array) -> tuple[Array, Array | None]:
-        losses, weights, _ = cross_entropies(where, linear_weight @ row + bias, row_target, *options, axis=0)
+    def at_once(
+        input: Array, target: Array, kernel: Array, bias: Array, weight: Array | None
+    ) -> tuple[Array, Array | None]:
+        logits = jnp.tensordot(input, kernel, (-1, -1))
+        logits = logits + jnp.expand_dims(bias, range(logits.ndim - bias.ndim))
+        losses, weights, _ = cross_entropies(where, logits, target, weight, *options, axis=0 if input.ndim == 1 else 1)
         return losses, weights
 
-    if linear_weight.ndim > 2:
-        logits = jnp.tensordot(input, linear_weight, (-1, -1)) + bias
-        losses, weights, _ = cross_entropies(where, logits, target, *options, axis=1)
-    elif input.ndim == 1:
-        losses, weights = of_row(input, target)
+    if linear_weight.ndim > 2 or input.ndim == 1:
+        losses, weights = at_once(input, target, linear_weight, bias, weight)
     else:
-        _check_target(where, target, len(input), len(linear_weight))
+        _check_target(where, target, input.shape[0], len(linear_weight))
         chunk_size = _chunk_size(where, chunk_size, input.size, len(linear_weight))
-        losses, weights = lax.map(
-            jax.checkpoint(lambda rows: of_row(*rows)), (input, target), batch_size=min(chunk_size, len(input))
-        )
+        losses, weights = left_to_xla(_in_chunks(at_once, chunk_size), input, target, linear_weight, bias, weight)
     return reduce(losses, reduction, dtype, total=weights)
+
+
+def _in_chunks(function: Callable[..., tuple[Array, Array | None]], chunk_size: int) -> Callable[..., tuple]:
+    """`function(input, target, ...)` for `chunk_size` rows at a time, and once more for their gradients."""
+
+    def in_chunks(input: Array, target: Array, *rest: Array | None) -> tuple[Array, Array | None]:
+        rows = input.shape[0]
+        chunks, size = -(-rows // chunk_size), chunk_size
+        if isinstance(rows, int):  # In a program for batches of any size it is not.
+            if chunks <= 1:
+                return function(input, target, *rest)
+            size = -(-rows // chunks)
+
+        # Every row belongs to another chunk than the next: devices that share the rows share every chunk.
+        def split(array: Array) -> Array:
+            padded = jnp.pad(array, ((0, chunks * size - rows), *[(0, 0)] * (array.ndim - 1)))
+            return jnp.moveaxis(padded.reshape(size, chunks, *array.shape[1:]), 1, 0)
+
+        def joined(array: Array) -> Array:
+            return jnp.moveaxis(array, 1, 0).reshape(size * chunks)[:rows]
+
+        each = lax.map(jax.checkpoint(lambda chunk: function(*chunk, *rest)), (split(input), split(target)))
+        return jax.tree.map(joined, each)
+
+    return in_chunks
 
 
 def _check_shapes(where: str, input: Array, linear_weight: Array, linear_bias: Array | None) -> None:
@@ -123,6 +150,7 @@ def _check_target(where: str, target: Array, rows: int, classes: int) -> None:
 
 def _chunk_size(where: str, chunk_size: int | None, input_size: int, classes: int) -> int:
     if chunk_size is None:
-        return max(_SMALLEST_CHUNK, input_size // max(classes, 1))
+        is_known = isinstance(input_size, int)
+        return max(_SMALLEST_CHUNK, input_size // max(classes, 1)) if is_known else _SMALLEST_CHUNK
     check_integer(where, "chunk_size", chunk_size, low=1)
     return chunk_size

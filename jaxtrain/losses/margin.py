@@ -5,7 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
+from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import (
     as_class_weight,
     as_classes,
@@ -16,6 +18,7 @@ from jaxtrain.losses._arguments import (
     check_same_shape,
     promoted,
 )
+from jaxtrain.losses._cross_entropy import pick
 from jaxtrain.losses._elementwise import hinge, logistic_entropy, softplus
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -160,16 +163,15 @@ def multi_margin_loss(
     if target.shape != input.shape[:-1]:
         raise ValueError(f"{where}: expected a class for each example, of shape {input.shape[:-1]}, got {target.shape}")
 
+    is_class = (target >= 0) & (target < classes)
+    target = jnp.where(is_class, target, 0)
     is_target = target[..., None] == jnp.expand_dims(jnp.arange(classes), range(input.ndim - 1))
-    target_score = jnp.sum(jnp.where(is_target, input, 0), -1, keepdims=True)
     # The strict comparison in relu puts the hinge itself on the inactive side.
-    excess = jnp.where(is_target, 0, jax.nn.relu(margin - target_score + input))
+    excess = jnp.where(is_target, 0, jax.nn.relu(margin - pick(input, target, -1)[..., None] + input))
     losses = jnp.sum(excess if p == 1 else jnp.square(excess), -1)
     weight = as_class_weight(where, weight, classes, input.dtype)
     if weight is not None:
-        weight = jnp.expand_dims(weight, range(input.ndim - 1))
-        losses = jnp.sum(jnp.where(is_target, weight, 0), -1) * losses
-    is_class = (target >= 0) & (target < classes)
+        losses = entries(weight, target) * losses
     return reduce(losses * jnp.where(is_class, 1, jnp.nan), reduction, dtype, share=classes)
 
 
@@ -217,7 +219,7 @@ def multilabel_margin_loss(
         raise ValueError(f"{where}: target must have the shape of input {input.shape}, got {target.shape}")
     is_valid = jnp.all((target >= -1) & (target < input.shape[-1]), -1)
     each = _list_loss if input.ndim == 1 else jax.vmap(_list_loss)
-    losses = each(input, target)[0] * jnp.where(is_valid, 1, jnp.nan)
+    losses = left_to_xla(lambda *arrays: each(*arrays)[0], input, target) * jnp.where(is_valid, 1, jnp.nan)
     return reduce(losses, reduction, dtype, share=input.shape[-1])
 
 
@@ -284,15 +286,16 @@ def _list_loss(scores: Array, target: Array) -> tuple[Array, Array]:
     is_label = jnp.zeros(scores.shape, bool).at[labels].set(True, mode="drop")
 
     def add(position: Array, totals: tuple[Array, Array]) -> tuple[Array, Array]:
-        loss, slopes = totals
+        excesses, slopes = totals
         label = labels[position]
         # The strict comparison in relu puts the hinge itself on the inactive side.
         excess = jnp.where(is_label, 0, jax.nn.relu(1 - scores[label] + scores))
         is_active = (excess > 0).astype(scores.dtype)
-        return loss + jnp.sum(excess), slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
+        return excesses + excess, slopes + jnp.where(classes == label, -jnp.sum(is_active), is_active)
 
     # One label at a time, without an array of all pairs.
-    return lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros_like(scores[0]), jnp.zeros_like(scores)))
+    excesses, slopes = lax.fori_loop(0, jnp.sum(is_listed), add, (jnp.zeros_like(scores), jnp.zeros_like(scores)))
+    return jnp.sum(excesses), slopes
 
 
 @_list_loss.defjvp

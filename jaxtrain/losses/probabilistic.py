@@ -4,10 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Real
 
-from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce
 
@@ -40,7 +39,7 @@ def kl_div(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if an argument does not hold floats.
+        TypeError: if an argument does not hold floats, or `log_target` is not True or False.
         ValueError: if the shapes differ, or the reduction is unknown.
 
     Example:
@@ -57,6 +56,7 @@ def kl_div(
     """
     where = "kl_div"
     check_choice(where, "reduction", reduction, (*REDUCTIONS, "batchmean"))
+    check_flag(where, "log_target", log_target)
     input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
@@ -103,7 +103,7 @@ def poisson_nll_loss(
         of a negative rate.
 
     Raises:
-        TypeError: if `input` does not hold floats, or `eps` is not a number.
+        TypeError: if `input` does not hold floats, `eps` is not a number, or a flag is not True or False.
         ValueError: if the shapes differ, `eps` is NaN or has axes, or the reduction is unknown.
 
     Example:
@@ -119,6 +119,8 @@ def poisson_nll_loss(
     """
     where = "poisson_nll_loss"
     check_reduction(where, reduction)
+    check_flag(where, "log_input", log_input)
+    check_flag(where, "full", full)
     check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
@@ -160,7 +162,7 @@ def gaussian_nll_loss(
         A scalar, or with `"none"` an array of the shape of `input`. The mean of no elements is NaN.
 
     Raises:
-        TypeError: if `input` or `var` does not hold floats, or `eps` is not a number.
+        TypeError: if `input` or `var` does not hold floats, `eps` is not a number, or `full` is not True or False.
         ValueError: if the shapes do not fit, a `var` that is one number is negative, `eps` is NaN or has axes, or the
             reduction is unknown.
 
@@ -181,6 +183,7 @@ def gaussian_nll_loss(
     """
     where = "gaussian_nll_loss"
     check_reduction(where, reduction)
+    check_flag(where, "full", full)
     check_number(where, "eps", eps)
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     if isinstance(var, float):
@@ -189,10 +192,7 @@ def gaussian_nll_loss(
     dtype, (input, target, variance) = promoted(input, target, as_floats(where, "var", var))
     target = _broadcast(where, target, input.shape)
     variance = _fitting(where, variance, input.shape)
-    # In both branches the slope is 1, as if nothing were clamped.
-    clamped = jnp.where(variance < eps, eps + (variance - lax.stop_gradient(variance)), variance)
-    clamped = clamped + jnp.where(variance < 0, jnp.nan, 0)
-    losses = 0.5 * (jnp.log(clamped) + jnp.square(input - target) / clamped)
+    losses = _gaussian_nll(input - target, variance, jnp.asarray(eps, dtype=input.dtype))
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduce(losses, reduction, dtype)
@@ -218,3 +218,27 @@ def _fitting(where: str, var: Array, shape: tuple[int, ...]) -> Array:
             f" got shape {var.shape}"
         )
     return var
+
+
+@jax.custom_jvp
+def _gaussian_nll(error: Array, variance: Array, eps: Array) -> Array:
+    clamped = jnp.maximum(variance, eps)
+    # The choice comes last: XLA writes one array to memory, where it would write both terms before it adds them.
+    return jnp.where(variance < 0, jnp.nan, 0.5 * (jnp.log(clamped) + jnp.square(error) / clamped))
+
+
+@_gaussian_nll.defjvp
+def _gaussian_nll_jvp(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    error, variance, eps = primals
+    clamped = _clamped(variance, eps)
+    slope = error / clamped
+    return _gaussian_nll(*primals), slope * tangents[0] + 0.5 * (1 / clamped - jnp.square(slope)) * tangents[1]
+
+
+@jax.custom_jvp
+def _clamped(variance: Array, eps: Array) -> Array:
+    """The variance, at least `eps`, with slope 1 as if nothing were clamped; NaN where it is negative."""
+    return jnp.where(variance < 0, jnp.nan, jnp.maximum(variance, eps))
+
+
+_clamped.defjvps(lambda tangent, _, variance, eps: tangent, None)

@@ -171,7 +171,7 @@ def smooth_l1_loss(
     check_number("smooth_l1_loss", "beta", beta, low=0)
     dtype, (input, target, _) = _checked("smooth_l1_loss", input, target, reduction)
     error = input - target
-    is_small = absolute(error) < beta
+    is_small = ~(absolute(error) >= beta)  # NaN counts as small, for its gradient is NaN there.
     quadratic = 0.5 * jnp.square(jnp.where(is_small, error, 0)) / jnp.where(is_small, beta, 1)
     return reduce(jnp.where(is_small, quadratic, absolute(error) - 0.5 * beta), reduction, dtype)
 
@@ -217,7 +217,7 @@ def huber_loss(
     check_number("huber_loss", "delta", delta, low=0, open_low=True)
     dtype, (input, target, weight) = _checked("huber_loss", input, target, reduction, weight)
     error = input - target
-    is_small = absolute(error) <= delta
+    is_small = ~(absolute(error) > delta)  # NaN counts as small, for its gradient is NaN there.
     # Each piece sees only its own errors: an infinite error or delta cannot put a NaN in the gradient of the other.
     quadratic = 0.5 * jnp.square(jnp.where(is_small, error, 0))
     linear = delta * (absolute(jnp.where(is_small, 0, error)) - 0.5 * delta)

@@ -6,7 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxtrain._ground.checks import check_integer, check_range, is_concrete
+from jaxtrain._ground.checks import check_flag, check_integer, check_range, is_concrete
 from jaxtrain.losses._arguments import as_classes, as_floats, promoted
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -47,7 +47,8 @@ def ctc_loss(
         A scalar, or with `"none"` the loss of each sequence. Traced lengths out of range make it NaN.
 
     Raises:
-        TypeError: if `log_probs` does not hold floats, or another argument does not hold integers.
+        TypeError: if `log_probs` does not hold floats, another argument does not hold integers, or `zero_infinity` is
+            not True or False.
         ValueError: if the shapes do not fit, `blank` is not a class, a length that is not traced is out of range, or
             the reduction is unknown.
 
@@ -66,6 +67,7 @@ def ctc_loss(
     """
     where = "ctc_loss"
     check_reduction(where, reduction)
+    check_flag(where, "zero_infinity", zero_infinity)
     dtype, (log_probs,) = promoted(as_floats(where, "log_probs", log_probs))
     if log_probs.ndim not in (2, 3) or 0 in log_probs.shape:
         raise ValueError(

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Integer
 from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import check_flags, check_param_dtype, check_rngs
 from jaxtrain.nn._named import named
@@ -76,7 +77,7 @@ def embedding(
         norm = jnp.linalg.norm(rows.astype(at_least_float32(rows.dtype)), norm_type, axis=-1, keepdims=True)
         returned = (rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)).astype(rows.dtype)
     if scale_grad_by_freq:
-        look_ups = jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop")
+        look_ups = left_to_xla(lambda index: jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop"), index)
         share /= entries(look_ups, index, mode="fill", fill_value=1)
     if padding_idx is not None:
         share = jnp.where(index == padding_idx, 0, share)

@@ -123,6 +123,9 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
         An `AveragedModel`: the pure functions `init` and `update_parameters`, for use inside or outside `jit` and
         `scan`. Their state is an `AveragedModelState`.
 
+    Raises:
+        TypeError: if `avg_fn` is not a function or has not been called yet, or `use_buffers` is not True or False.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxtrain import optim
@@ -140,6 +143,13 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
     https://arxiv.org/abs/1803.05407
     """
     check_flag("averaged_model", "use_buffers", use_buffers)
+    for maker in (get_swa_avg_fn, get_ema_avg_fn):
+        if avg_fn is maker:
+            name = maker.__name__
+            raise TypeError(
+                f"averaged_model: avg_fn must be a function of two arrays and a number, got {name}, which makes one; "
+                f"call it: optim.{name}()"
+            )
     average = get_swa_avg_fn() if avg_fn is None else avg_fn
     if not callable(average):
         raise TypeError(

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_number
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain._ground.norms import norm
+from jaxtrain._ground.norms import joint_norm
 from jaxtrain.optim.sparse_rows import SparseRows
 
 
@@ -60,8 +60,8 @@ def clip_grad_norm(max_norm: ArrayLike, norm_type: ArrayLike = 2.0) -> optax.Gra
         if not leaves:
             return updates, state
         dtype = at_least_float32(*(leaf.dtype for leaf in leaves))
-        norms = [norm(leaf.astype(at_least_float32(leaf.dtype)), norm_type).astype(dtype) for leaf in leaves]
-        scale = jnp.minimum(jnp.asarray(max_norm, dtype) / (norm(jnp.stack(norms), norm_type) + 1e-6), 1.0)
+        total = joint_norm([leaf.astype(dtype) for leaf in leaves], norm_type)
+        scale = jnp.minimum(jnp.asarray(max_norm, dtype) / (total + 1e-6), 1.0)
         return _mapped(lambda gradient: _scaled(gradient, scale), updates), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)

@@ -86,8 +86,8 @@ def rprop(
         0.84
 
     PyTorch: `torch.optim.Rprop`, which compares the signs by the product g·g′ and sees no agreement where it
-    underflows, for example for float32 gradients of 1e-23. Here the signs are multiplied. A NaN gradient gives NaN
-    here; PyTorch treats it as zero. `optax.rprop` lags one step behind, and does not limit the first step.
+    underflows, for example for float32 gradients of 1e-23. Here g is multiplied by the sign of g′. A NaN gradient gives
+    NaN here; PyTorch treats it as zero. `optax.rprop` lags one step behind, and does not limit the first step.
 
     Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm",
     1993, https://doi.org/10.1109/ICNN.1993.298623
@@ -98,7 +98,7 @@ def rprop(
 
     def update(g, p, b, h):
         (smaller, larger), (lowest, highest) = h.etas, h.step_sizes
-        agreement = jnp.sign(g) * jnp.sign(b.prev)
+        agreement = g * jnp.sign(b.prev)
         factor = jnp.where(agreement > 0, larger, jnp.where(agreement < 0, smaller, 1))
         step_size = jnp.clip(jnp.where(h.first, h.lr, b.step_size) * factor, lowest, highest)
         g = jnp.where(agreement < 0, 0, g)

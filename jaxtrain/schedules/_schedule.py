@@ -110,6 +110,7 @@ def as_schedule(where: str, schedule: Schedule | Callable[[jax.Array], ArrayLike
 
 def check_list(where: str, name: str, value: Any, what: str) -> list[Any]:
     """`value` as a list; raise unless it is a sequence, an array with one axis, or another iterable."""
+    refuse_optimizer(where, name, value, f"optim.sgd(schedules.{where}([...], ...))", f"a list of {what}")
     if not np.iterable(value) or isinstance(value, str):
         raise TypeError(f"{where}: {name} must be a list of {what}, got {value!r}; put it in brackets")
     return list(value)
@@ -141,11 +142,11 @@ def check_number(
     check_range(where, name, value, low, high, open_low=open_low, open_high=open_high or math.isinf(high))
 
 
-def refuse_optimizer(where: str, name: str, value: Any, instead: str) -> None:
+def refuse_optimizer(where: str, name: str, value: Any, instead: str, expected: str = "a number") -> None:
     """Raise `TypeError` if `value` is an optimizer, which PyTorch's schedulers take first."""
     if isinstance(value, optax.GradientTransformation | nnx.Optimizer) or hasattr(value, "param_groups"):
         raise TypeError(
-            f"{where}: {name} must be a number, got an optimizer; here the optimizer gets the rate: {instead}"
+            f"{where}: {name} must be {expected}, got an optimizer; here the optimizer gets the rate: {instead}"
         )
 
 

@@ -11,6 +11,7 @@ from jaxtrain import losses, nn
 GENERATOR = np.random.default_rng(0)
 LOGITS = GENERATOR.normal(size=(16, 4)).astype(np.float32)
 CLASSES = GENERATOR.integers(0, 4, 16)
+LISTS = np.where(np.arange(4) < GENERATOR.integers(1, 4, (16, 1)), np.argsort(LOGITS, 1), -1)
 WEIGHT = np.arange(1, 5, dtype=np.float32)
 FRAMES = GENERATOR.normal(size=(12, 16, 5)).astype(np.float32)
 TARGETS = GENERATOR.integers(1, 5, (16, 4))
@@ -22,7 +23,22 @@ EXAMPLES = {
         (LOGITS, CLASSES),
     ),
     "nll_loss": (lambda x, y: losses.nll_loss(x, y, jnp.asarray(WEIGHT)), (LOGITS, CLASSES)),
+    "linear_cross_entropy": (
+        lambda x, y: losses.linear_cross_entropy(
+            x, jnp.asarray(LOGITS[:4]), y, weight=jnp.asarray(WEIGHT), chunk_size=8
+        ),
+        (LOGITS, CLASSES),
+    ),
+    "multi_margin_loss": (
+        lambda x, y: losses.multi_margin_loss(x, y, weight=jnp.asarray(WEIGHT)),
+        (LOGITS, CLASSES),
+    ),
+    "multilabel_margin_loss": (losses.multilabel_margin_loss, (LOGITS, LISTS)),
     "embedding": (lambda _, y: nn.embedding(y, jnp.asarray(LOGITS[:4])), (LOGITS, CLASSES)),
+    "embedding, scale_grad_by_freq": (
+        lambda x, y: nn.embedding(y, jnp.asarray(LOGITS[:4]) * jnp.sum(x**2), scale_grad_by_freq=True),
+        (LOGITS, CLASSES),
+    ),
     "ctc_loss": (
         lambda x, *rest: losses.ctc_loss(jnp.moveaxis(jax.nn.log_softmax(x), 1, 0), *rest),
         (np.moveaxis(FRAMES, 1, 0), TARGETS, *LENGTHS),

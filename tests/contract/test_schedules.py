@@ -218,6 +218,12 @@ BAD_INPUT: list[tuple[Callable, type[Exception], str]] = [
     (lambda s: s.step_lr(s.step_lr(0.1, 5), 5), TypeError, "combined by sequential_lr"),
     (lambda s: s.step_lr(optax.sgd(0.1), 5), TypeError, r"got an optimizer; .*: optim.sgd\(schedules.step_lr\(0.1, "),
     (lambda s: s.one_cycle_lr(optax.sgd(0.1), 5), TypeError, "one_cycle_lr: max_lr must be a number, got an optimizer"),
+    (lambda s: s.sequential_lr(optax.sgd(0.1), [1]), TypeError, "schedulers must be a list of schedules, got an optim"),
+    (
+        lambda s: s.chained_scheduler(optax.sgd(0.1)),
+        TypeError,
+        r"gets the rate: optim.sgd\(schedules.chained_scheduler",
+    ),
     (lambda s: s.reduce_lr_on_plateau(optax.sgd(0.1)), TypeError, "got an optimizer; .*: optax.inject_hyperparams"),
     (lambda s: s.step_lr(None, 5), TypeError, "lr must be a number, got None"),
     (lambda s: s.multi_step_lr(0.1, 30), TypeError, "milestones must be a list of counts, got 30; put it in brackets"),

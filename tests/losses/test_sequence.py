@@ -127,6 +127,8 @@ def test_other_bad_input_is_refused():
         losses.ctc_loss(LOG_PROBS, TARGETS, FRAMES, LABELS, blank=4)
     with pytest.raises(ValueError, match="none of them 0"):
         losses.ctc_loss(LOG_PROBS[:0], TARGETS, FRAMES, LABELS)
+    with pytest.raises(TypeError, match="zero_infinity must be True or False, got 'False'"):
+        losses.ctc_loss(LOG_PROBS, TARGETS, FRAMES, LABELS, zero_infinity="False")  # pyright: ignore[reportArgumentType] a mistake
     with pytest.raises(TypeError, match="input_lengths must hold integers, got float32"):
         losses.ctc_loss(LOG_PROBS, TARGETS, FRAMES.astype(float), LABELS)
     with pytest.raises(TypeError, match="log_probs must hold floats, got int32"):

@@ -197,6 +197,8 @@ def test_mistakes_with_averages():
     average = optim.averaged_model()
     with pytest.raises(TypeError, match=r"avg_fn must be a function, got 0.9; optim.get_ema_avg_fn\(decay\)"):
         optim.averaged_model(0.9)  # pyright: ignore[reportArgumentType] the mistake
+    with pytest.raises(TypeError, match=r"got get_ema_avg_fn, which makes one; call it: optim.get_ema_avg_fn\(\)"):
+        optim.averaged_model(optim.get_ema_avg_fn)
     with pytest.raises(TypeError, match="expected the AveragedModelState that its init returns, got tuple"):
         average.update_parameters((), jnp.ones(2))
     with pytest.raises(ValueError, match=r"expected an array of shape \(3,\), as init was given, got \(1,\)"):

@@ -1,6 +1,8 @@
 """What the tables of losses share: how a row is written, and live inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from inspect import signature
 from typing import Any
 
 import jax
@@ -28,12 +30,14 @@ def case(
     wrt: tuple[int, ...] = (0,),
     **options: Any,
 ) -> LossCase:
-    """One configuration; `ours` is by default the loss of that name."""
+    """One configuration; `ours` is by default the loss of that name. Both sides get its arguments among the options."""
+    parameters = signature(getattr(losses, component)).parameters
+    arguments = {name: options.pop(name) for name in [*options] if name in parameters}
     return LossCase(
         component=f"losses.{component}",
         configuration=configuration,
-        ours=ours or getattr(losses, component),
-        reference=reference,
+        ours=partial(ours or getattr(losses, component), **arguments),
+        reference=partial(reference, **arguments),
         inputs=inputs,
         defects=defects,
         wrt=wrt,

@@ -128,13 +128,13 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "classes, smoothed",
-        partial(F.cross_entropy, label_smoothing=0.1),
+        F.cross_entropy,
         BY_CLASS,
         {
             "label smoothing off": losses.cross_entropy,
             "smoothed over the other classes only": partial(losses.cross_entropy, label_smoothing=0.125),
         },
-        ours=partial(losses.cross_entropy, label_smoothing=0.1),
+        label_smoothing=0.1,
         reductions=EACH,
     ),
     case(
@@ -163,10 +163,10 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "all smooth",
-        partial(F.cross_entropy, label_smoothing=1.0),
+        F.cross_entropy,
         [BY_CLASS[0], BY_CLASS[2]],
         {"label smoothing off": losses.cross_entropy},
-        ours=partial(losses.cross_entropy, label_smoothing=1.0),
+        label_smoothing=1.0,
     ),
     case(
         "cross_entropy",
@@ -224,7 +224,7 @@ OF_PROBABILITIES = [
     case(
         "cross_entropy",
         "probabilities, weighted and smoothed",
-        partial(F.cross_entropy, label_smoothing=0.2),
+        F.cross_entropy,
         [(*arrays, WEIGHT) for arrays in BY_PROBABILITY],
         {
             "label smoothing off": losses.cross_entropy,
@@ -232,7 +232,7 @@ OF_PROBABILITIES = [
                 input, target, label_smoothing=0.2, reduction=reduction
             ),
         },
-        ours=partial(losses.cross_entropy, label_smoothing=0.2),
+        label_smoothing=0.2,
         wrt=(0, 1, 2),
         reductions=EACH,
     ),

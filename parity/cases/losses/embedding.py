@@ -36,7 +36,7 @@ HINGE_EMBEDDING = [
     case(
         "hinge_embedding_loss",
         "margin 0.5, other targets",
-        partial(F.hinge_embedding_loss, margin=0.5),
+        F.hinge_embedding_loss,
         [(input, SIGNS * (np.arange(ROWS) % 3)[:, None]) for input, _ in DISTANCES],
         {
             "default margin": losses.hinge_embedding_loss,
@@ -44,7 +44,7 @@ HINGE_EMBEDDING = [
                 target == 1, input, jnp.where(target == -1, jnp.maximum(0.5 - input, 0), 0)
             ).mean(),
         },
-        ours=partial(losses.hinge_embedding_loss, margin=0.5),
+        margin=0.5,
     ),
 ]
 
@@ -70,10 +70,10 @@ COSINE_EMBEDDING = [
     case(
         "cosine_embedding_loss",
         "margin 0.25",
-        partial(F.cosine_embedding_loss, margin=0.25),
+        F.cosine_embedding_loss,
         PAIRS,
         {"no margin": losses.cosine_embedding_loss, "epsilon 1e-8": reduced(cosines(1e-8))},
-        ours=partial(losses.cosine_embedding_loss, margin=0.25),
+        margin=0.25,
         wrt=(0, 1),
         reductions=EACH,
     ),
@@ -120,13 +120,14 @@ TRIPLET = [
         case(
             "triplet_margin_loss",
             f"degree {p}, margin 2",
-            partial(F.triplet_margin_loss, margin=2.0, p=p),
+            F.triplet_margin_loss,
             MANY_TRIPLETS,
             {
                 "degree 2.5": partial(losses.triplet_margin_loss, margin=2.0, p=2.5),
                 "default margin": partial(losses.triplet_margin_loss, p=p),
             },
-            ours=partial(losses.triplet_margin_loss, margin=2.0, p=p),
+            margin=2.0,
+            p=p,
             wrt=THREE,
         )
         for p in (0.5, 1, 1.5, 3, float("inf"))
@@ -134,41 +135,43 @@ TRIPLET = [
     case(
         "triplet_margin_loss",
         "swap",
-        partial(F.triplet_margin_loss, margin=2.0, swap=True),
+        F.triplet_margin_loss,
         TRIPLETS,
         {"no swap": partial(losses.triplet_margin_loss, margin=2.0)},
-        ours=partial(losses.triplet_margin_loss, margin=2.0, swap=True),
+        margin=2.0,
+        swap=True,
         wrt=THREE,
     ),
     case(
         "triplet_margin_loss",
         "distance zero, no epsilon",
-        partial(F.triplet_margin_loss, eps=0.0),
+        F.triplet_margin_loss,
         TRIPLETS,
         {"default epsilon": losses.triplet_margin_loss},
-        ours=partial(losses.triplet_margin_loss, eps=0.0),
+        eps=0.0,
         wrt=THREE,
     ),
     case(
         "triplet_margin_loss",
         "at the hinge",
-        partial(F.triplet_margin_loss, eps=0.0),
+        F.triplet_margin_loss,
         AT_HINGE,
         {
             "gradient one half": lambda anchor, positive, negative: jnp.maximum(
                 1 + jnp.sum(positive - anchor, -1) - jnp.sum(negative - anchor, -1), 0
             ).mean()
         },
-        ours=partial(losses.triplet_margin_loss, eps=0.0),
+        eps=0.0,
         wrt=THREE,
     ),
     case(
         "triplet_margin_with_distance_loss",
         "swap",
-        partial(F.triplet_margin_with_distance_loss, margin=2.0, swap=True),
+        F.triplet_margin_with_distance_loss,
         TRIPLETS,
         {"no swap": partial(losses.triplet_margin_with_distance_loss, margin=2.0)},
-        ours=partial(losses.triplet_margin_with_distance_loss, margin=2.0, swap=True),
+        margin=2.0,
+        swap=True,
         wrt=THREE,
         reductions=EACH,
     ),

@@ -26,14 +26,14 @@ RANKING = [
     case(
         "margin_ranking_loss",
         "margin 0.5",
-        partial(F.margin_ranking_loss, margin=0.5),
+        F.margin_ranking_loss,
         [(GRID, OTHER_GRID, SIGNS), (SCORES[1], SCORES[1][::-1].copy(), SIGNS)],
         {
             "gradient one half at the hinge": reduced(lambda x, y, sign: jnp.maximum(0, 0.5 - sign * (x - y))),
             "no margin": losses.margin_ranking_loss,
             "inputs exchanged": lambda x, y, sign, reduction: losses.margin_ranking_loss(y, x, sign, 0.5, reduction),
         },
-        ours=partial(losses.margin_ranking_loss, margin=0.5),
+        margin=0.5,
         wrt=(0, 1, 2),
         reductions=EACH,
     ),

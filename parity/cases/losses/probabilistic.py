@@ -42,7 +42,7 @@ KL_DIV = [
     case(
         "kl_div",
         "plain, batchmean",
-        partial(torch_kl_div, reduction="batchmean"),
+        torch_kl_div,
         KL,
         {
             "mean": losses.kl_div,
@@ -50,7 +50,7 @@ KL_DIV = [
                 jnp.exp(input), target, "batchmean"
             ),
         },
-        ours=partial(losses.kl_div, reduction="batchmean"),
+        reduction="batchmean",
         wrt=BOTH,
     ),
     case(
@@ -63,23 +63,24 @@ KL_DIV = [
     case(
         "kl_div",
         "log_target",
-        partial(torch_kl_div, log_target=True),
+        torch_kl_div,
         KL_LOG,
         {
             "target taken for probabilities": reduced(lambda input, target: target * (jnp.log(-target) - input)),
             "unweighted": reduced(lambda input, target: target - input),
         },
-        ours=partial(losses.kl_div, log_target=True),
+        log_target=True,
         wrt=BOTH,
         reductions=EACH,
     ),
     case(
         "kl_div",
         "log_target, batchmean",
-        partial(torch_kl_div, reduction="batchmean", log_target=True),
+        torch_kl_div,
         KL_LOG,
         {"mean": partial(losses.kl_div, log_target=True)},
-        ours=partial(losses.kl_div, reduction="batchmean", log_target=True),
+        reduction="batchmean",
+        log_target=True,
         wrt=BOTH,
     ),
 ]
@@ -107,7 +108,7 @@ POISSON = [
     case(
         "poisson_nll_loss",
         "full",
-        partial(F.poisson_nll_loss, full=True),
+        F.poisson_nll_loss,
         POISSON_INPUTS,
         {
             "Stirling below 1, too": lambda input, target: (
@@ -115,7 +116,7 @@ POISSON = [
             ),
             "not full": losses.poisson_nll_loss,
         },
-        ours=partial(losses.poisson_nll_loss, full=True),
+        full=True,
         wrt=BOTH,
         precision_factor=2.5,
         reason="a mean multiplies by the rounded 1/N where PyTorch divides by N; over 1,024 elements the two err alike",
@@ -123,14 +124,14 @@ POISSON = [
     case(
         "poisson_nll_loss",
         "rates",
-        partial(F.poisson_nll_loss, log_input=False),
+        F.poisson_nll_loss,
         POISSON_RATES,
         {
             "epsilon outside the logarithm": reduced(
                 lambda input, target: input - target * (jnp.log(jnp.maximum(input, 1e-30)) + 1e-8)
             )
         },
-        ours=partial(losses.poisson_nll_loss, log_input=False),
+        log_input=False,
         wrt=BOTH,
         reductions=EACH,
     ),
@@ -166,10 +167,10 @@ GAUSSIAN = [
     case(
         "gaussian_nll_loss",
         "full",
-        partial(F.gaussian_nll_loss, full=True),
+        F.gaussian_nll_loss,
         VARIANCES[:1],
         {"not full": losses.gaussian_nll_loss},
-        ours=partial(losses.gaussian_nll_loss, full=True),
+        full=True,
         wrt=ALL,
     ),
     case(

@@ -166,13 +166,13 @@ SMOOTH_L1 = [
     case(
         "smooth_l1_loss",
         "beta 0.5",
-        partial(F.smooth_l1_loss, beta=0.5),
+        F.smooth_l1_loss,
         PAIRS,
         {
             "Huber's loss, not divided by beta": reduced(partial(optax.losses.huber_loss, delta=0.5)),
             "default beta": losses.smooth_l1_loss,
         },
-        ours=partial(losses.smooth_l1_loss, beta=0.5),
+        beta=0.5,
         wrt=BOTH,
         reductions=EACH,
     ),
@@ -191,13 +191,13 @@ SMOOTH_L1 = [
     case(
         "smooth_l1_loss",
         "beta 0",
-        partial(F.smooth_l1_loss, beta=0.0),
+        F.smooth_l1_loss,
         PAIRS,
         {
             "zero, as Huber's loss of delta 0": lambda *pair: optax.losses.huber_loss(*pair, delta=0.0).mean(),
             "gradient 1 at zero error": lambda *pair: absolute(*pair).mean(),
         },
-        ours=partial(losses.smooth_l1_loss, beta=0.0),
+        beta=0.0,
         wrt=BOTH,
     ),
 ]
@@ -206,13 +206,13 @@ HUBER = [
     case(
         "huber_loss",
         "delta 0.5",
-        partial(F.huber_loss, delta=0.5),
+        F.huber_loss,
         PAIRS,
         {
             "divided by delta": partial(losses.smooth_l1_loss, beta=0.5),
             "default delta": losses.huber_loss,
         },
-        ours=partial(losses.huber_loss, delta=0.5),
+        delta=0.5,
         wrt=BOTH,
         reductions=EACH,
     ),

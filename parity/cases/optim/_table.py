@@ -51,7 +51,7 @@ def case(
         options["scheduler"] = torch_halving
     return OptimizerCase(
         component=component,
-        configuration=configuration or _text(given, options.get("precision")),
+        configuration=configuration or text_of(given, options.get("precision")),
         ours=wrapped(partial(optimizer, **given)),
         reference=lambda tensors: reference(tensors, **for_torch),
         **options,
@@ -65,7 +65,7 @@ def special_case(component: str, configuration: str, ours: Factory, reference: C
     )
 
 
-def _text(arguments: Mapping[str, Any], precision: str | None) -> str:
+def text_of(arguments: Mapping[str, Any], precision: str | None = None) -> str:
     """The arguments of a call by name, then the precision. A flag is named where it is set."""
     texts = [
         "schedule" if value is halving else name if value is True else f"{name}={value!r}"

@@ -1,16 +1,19 @@
 """Cases of `jaxtrain.optim`: gradient clipping, each before a step of SGD."""
 
 from collections.abc import Callable
+from functools import partial
+from inspect import signature
 from math import inf
 from typing import Any
 
 import jax
 import optax
 import torch
-from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from jaxtrain import optim
 from parity.case import Case
+from parity.cases.optim._table import text_of
+from parity.counterparts import counterpart
 from parity.subjects.optimizer import Leaf, OptimizerCase, live_leaves
 
 
@@ -18,15 +21,23 @@ def before_sgd(clip: optax.GradientTransformation) -> Callable[[], optax.Gradien
     return lambda: optax.chain(clip, optim.sgd(0.1))
 
 
-def case(component: str, configuration: str, ours: Any, reference: Callable, defects: dict[str, Any], **more) -> Case:
+def case(
+    clip: Callable[..., optax.GradientTransformation],
+    *values: float,
+    defects: dict[str, optax.GradientTransformation],
+    **options: Any,
+) -> Case:
+    """A clipping against PyTorch's of the same name, both called with the same numbers."""
+    component = f"optim.{clip.__name__}"
+    reference = counterpart(component)
     return OptimizerCase(
-        component=f"optim.{component}",
-        configuration=configuration,
-        ours=before_sgd(ours),
-        reference=lambda p: torch.optim.SGD(p, 0.1),
-        before_step=reference,
-        defects={bug: before_sgd(clip) for bug, clip in defects.items()},
-        **more,
+        component=component,
+        configuration=text_of(dict(zip(signature(clip).parameters, values, strict=False))),
+        ours=before_sgd(clip(*values)),
+        reference=partial(torch.optim.SGD, lr=0.1),
+        before_step=lambda parameters: reference(parameters, *values),
+        defects={bug: before_sgd(wrong) for bug, wrong in defects.items()},
+        **options,
     )
 
 
@@ -39,11 +50,9 @@ def scaled_leaves(scale: float) -> dict[str, Leaf]:
 
 CASES: list[Case] = [
     case(
-        "clip_grad_norm",
-        "max_norm=6",
-        optim.clip_grad_norm(6.0),
-        lambda p: clip_grad_norm_(p, 6.0),
-        {
+        optim.clip_grad_norm,
+        6.0,
+        defects={
             "each gradient by itself": optax.clip_by_block_rms(6.0),
             "no 1e-6": optax.clip_by_global_norm(6.0),
             "scales up as well": optax.normalize_by_update_norm(6.0),
@@ -51,35 +60,29 @@ CASES: list[Case] = [
         leaves=scaled_leaves(1.0),
     ),
     case(
-        "clip_grad_norm",
-        "a norm near 1e-6",
-        optim.clip_grad_norm(1e-6),
-        lambda p: clip_grad_norm_(p, 1e-6),
-        {"no 1e-6": optax.clip_by_global_norm(1e-6)},
+        optim.clip_grad_norm,
+        1e-6,
+        defects={"no 1e-6": optax.clip_by_global_norm(1e-6)},
         leaves=scaled_leaves(1e-6),
     ),
     case(
-        "clip_grad_norm",
-        "norm_type=1",
-        optim.clip_grad_norm(10.0, 1.0),
-        lambda p: clip_grad_norm_(p, 10.0, 1.0),
-        {"2-norm": optim.clip_grad_norm(10.0)},
+        optim.clip_grad_norm,
+        10.0,
+        1.0,
+        defects={"2-norm": optim.clip_grad_norm(10.0)},
         leaves=scaled_leaves(1.0),
     ),
     case(
-        "clip_grad_norm",
-        "norm_type=inf",
-        optim.clip_grad_norm(2.0, inf),
-        lambda p: clip_grad_norm_(p, 2.0, inf),
-        {"2-norm": optim.clip_grad_norm(2.0), "by value": optim.clip_grad_value(2.0)},
+        optim.clip_grad_norm,
+        2.0,
+        inf,
+        defects={"2-norm": optim.clip_grad_norm(2.0), "by value": optim.clip_grad_value(2.0)},
         leaves=scaled_leaves(1.0),
     ),
     case(
-        "clip_grad_value",
-        "clip_value=0.5",
-        optim.clip_grad_value(0.5),
-        lambda p: clip_grad_value_(p, 0.5),
-        {
+        optim.clip_grad_value,
+        0.5,
+        defects={
             "by norm": optim.clip_grad_norm(0.5),
             "upper limit only": optax.stateless(lambda g, _: jax.tree.map(lambda x: x.clip(None, 0.5), g)),
         },

@@ -1,7 +1,9 @@
 """Cases of `jaxtrain.optim`: L-BFGS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,38 +12,54 @@ import torch
 
 from jaxtrain import optim
 from parity.case import Case
-from parity.cases.optim._table import Factory
+from parity.cases.optim._table import Factory, text_of
 from parity.references.objectives import level, plateau, problems, smooth, start, steep, valley
 from parity.subjects.closure import ClosureCase
 
+Defect = Callable[..., Factory]
+
 
 def case(
-    configuration: str,
-    ours: Factory,
-    reference: Callable,
     objective: Callable,
-    defects: dict,
+    defects: Mapping[str, Defect],
+    *,
+    configuration: str | None = None,
     size: int = 12,
-    **options,
+    **options: Any,
 ) -> Case:
+    """L-BFGS on both sides with the same arguments.
+
+    Args:
+        objective: what is minimized.
+        defects: by name, what makes a wrong optimizer from the arguments.
+        configuration: what distinguishes the case. Default None: its arguments.
+        size: number of parameters at the start.
+        **options: arguments of the optimizer by name, and those of `ClosureCase`.
+    """
+    arguments = {name: options.pop(name) for name in [*options] if name in signature(optim.lbfgs).parameters}
     given = {"start": start(size), "problems": problems(size), "updates": 3}
     return ClosureCase(
         component="optim.lbfgs",
-        configuration=configuration,
-        ours=ours,
-        reference=reference,
+        configuration=configuration or text_of(arguments),
+        ours=partial(optim.lbfgs, **arguments),
+        reference=partial(torch.optim.LBFGS, **arguments),
         objective=objective,
-        defects=defects,
+        defects={bug: wrong(**arguments) for bug, wrong in defects.items()},
         states=("d", "prev_flat_grad", "prev_loss"),
         **(given | options),
     )
 
 
-def forgetful(make: Factory) -> Factory:
+def but(**changed: Any) -> Defect:
+    """Some arguments have other values."""
+    return lambda **arguments: partial(optim.lbfgs, **(arguments | changed))
+
+
+def forgetful(**arguments: Any) -> Factory:
     """The optimizer that starts afresh with every update."""
 
     def factory():
-        optimizer = make()
+        optimizer = optim.lbfgs(**arguments)
 
         def update(gradients, state, params, **extra):
             return optimizer.update(gradients, optimizer.init(params), params, **extra)
@@ -72,76 +90,65 @@ def optax_iterations(number: int, **options) -> optax.GradientTransformationExtr
 
 CASES: list[Case] = [
     case(
-        "lr=0.3, max_iter=4",
-        partial(optim.lbfgs, 0.3, max_iter=4),
-        lambda p: torch.optim.LBFGS(p, 0.3, max_iter=4),
         smooth,
         {
-            "optax": partial(optax_iterations, 4, learning_rate=0.3),
-            "forgets its memory": forgetful(partial(optim.lbfgs, 0.3, max_iter=4)),
-            "one evaluation less": partial(optim.lbfgs, 0.3, max_iter=4, max_eval=3),
-            "a full first step": partial(optim.lbfgs, lambda count: 0.3, max_iter=3),
+            "optax": lambda **_: partial(optax_iterations, 4, learning_rate=0.3),
+            "forgets its memory": forgetful,
+            "one evaluation less": but(max_eval=3),
+            "a full first step": but(lr=lambda count: 0.3, max_iter=3),
         },
+        lr=0.3,
+        max_iter=4,
     ),
     case(
-        "history_size=2, max_eval=6",
-        partial(optim.lbfgs, 0.1, max_iter=8, max_eval=6, history_size=2),
-        lambda p: torch.optim.LBFGS(p, 0.1, max_iter=8, max_eval=6, history_size=2),
         valley,
-        {
-            "longer history": partial(optim.lbfgs, 0.1, max_iter=8, max_eval=6, history_size=3),
-            "one evaluation more": partial(optim.lbfgs, 0.1, max_iter=8, max_eval=7, history_size=2),
-        },
+        {"longer history": but(history_size=3), "one evaluation more": but(max_eval=7)},
+        lr=0.1,
+        max_iter=8,
+        max_eval=6,
+        history_size=2,
     ),
     case(
-        "tolerances",
-        partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.1),
-        lambda p: torch.optim.LBFGS(p, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.1),
         smooth,
-        {
-            "gradient's ignored": partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.0, tolerance_change=0.1),
-            "change's ignored": partial(optim.lbfgs, 0.3, max_iter=20, tolerance_grad=0.5, tolerance_change=0.0),
-        },
+        {"gradient's ignored": but(tolerance_grad=0.0), "change's ignored": but(tolerance_change=0.0)},
+        lr=0.3,
+        max_iter=20,
+        tolerance_grad=0.5,
+        tolerance_change=0.1,
     ),
     case(
-        "strong_wolfe, max_iter=8",
-        partial(optim.lbfgs, max_iter=8, line_search_fn="strong_wolfe"),
-        lambda p: torch.optim.LBFGS(p, max_iter=8, line_search_fn="strong_wolfe"),
         steep,
-        {
-            "no line search": partial(optim.lbfgs, 0.3, max_iter=8),
-            "forgets its memory": forgetful(partial(optim.lbfgs, max_iter=8, line_search_fn="strong_wolfe")),
-        },
+        {"no line search": but(lr=0.3, line_search_fn=None), "forgets its memory": forgetful},
+        max_iter=8,
+        line_search_fn="strong_wolfe",
         size=6,
         updates=2,  # A third update starts where the loss is flat, and its gradient is what rounding left.
     ),
     case(
-        "strong_wolfe, max_iter=4, max_eval=7",
-        partial(optim.lbfgs, 2.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
-        lambda p: torch.optim.LBFGS(p, 2.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
         steep,
-        {
-            "one evaluation more": partial(optim.lbfgs, 2.0, max_iter=4, max_eval=8, line_search_fn="strong_wolfe"),
-            "another first trial": partial(optim.lbfgs, 1.0, max_iter=4, max_eval=7, line_search_fn="strong_wolfe"),
-        },
+        {"one evaluation more": but(max_eval=8), "another first trial": but(lr=1.0)},
+        lr=2.0,
+        max_iter=4,
+        max_eval=7,
+        line_search_fn="strong_wolfe",
         size=6,
     ),
     case(
-        "strong_wolfe, hardly a decrease",
-        partial(optim.lbfgs, max_iter=4, line_search_fn="strong_wolfe"),
-        lambda p: torch.optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe"),
         level,
-        {"any decrease": partial(optim.lbfgs, max_iter=4)},
+        {"any decrease": but(line_search_fn=None)},
+        configuration="strong_wolfe, hardly a decrease",
+        max_iter=4,
+        line_search_fn="strong_wolfe",
         start={"weight": np.zeros(1)},
         problems=np.arange(-10.25, 10.0),
         updates=1,
     ),
     case(
-        "strong_wolfe, trials that stall",
-        partial(optim.lbfgs, max_iter=4, line_search_fn="strong_wolfe"),
-        lambda p: torch.optim.LBFGS(p, max_iter=4, line_search_fn="strong_wolfe"),
         plateau,
-        {"one evaluation less": partial(optim.lbfgs, max_iter=4, max_eval=3, line_search_fn="strong_wolfe")},
+        {"one evaluation less": but(max_eval=3)},
+        configuration="strong_wolfe, trials that stall",
+        max_iter=4,
+        line_search_fn="strong_wolfe",
         start={"weight": np.zeros(1)},
         problems=np.arange(0.0, 20.0),
         updates=1,
