@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._spread import spread
 
 
 def as_floating(where: str, input: ArrayLike) -> jax.Array:
@@ -76,7 +77,8 @@ def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.
         return output
     dtype = jnp.promote_types(output.dtype, bias.dtype)
     wide = at_least_float32(dtype)
-    total = output.astype(wide) + along_axis(bias.astype(wide), axis % output.ndim, output.ndim)
+    total = output.astype(wide)
+    total += spread(along_axis(bias.astype(wide), axis % output.ndim, output.ndim), total)
     return total.astype(dtype)
 
 
