@@ -26,11 +26,10 @@ def spread(vector: jax.Array, like: jax.Array) -> jax.Array:
     """
     summed = [axis for axis in range(vector.ndim) if _is_one(vector.shape[axis]) and not _is_one(like.shape[axis])]
     is_explicit = AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types
-    is_small = all(isinstance(size, int) for size in like.shape) and math.prod(like.shape) <= _FEW
-    if vector.dtype != jnp.float32 or is_explicit or len(summed) < (1 if is_small else 2):
+    if vector.dtype != jnp.float32 or is_explicit or len(summed) < (1 if is_small(like) else 2):
         return vector
     shape = list(like.shape)
-    if not is_small:
+    if not is_small(like):
         shape[summed[-1]] = 1
     with jax.enable_x64(True):
         wide = jnp.broadcast_to(as_float64(vector), shape)
@@ -40,3 +39,8 @@ def spread(vector: jax.Array, like: jax.Array) -> jax.Array:
 def _is_one(size: int) -> bool:
     """Whether a size is known to be one; a symbolic size of `jax.export` is not."""
     return isinstance(size, int) and size == 1
+
+
+def is_small(array: jax.Array) -> bool:
+    """Whether sums over `array` are cheap in float64; an array of symbolic shape counts as large."""
+    return all(isinstance(size, int) for size in array.shape) and math.prod(array.shape) <= _FEW
