@@ -12,13 +12,16 @@ from jaxtrain._ground.float64 import as_float64
 _FEW = 4096
 """An array of at most so many elements is summed in float64 alone."""
 
+_MANY = 65_536
+"""An array of at least so many elements is summed in float32 alone: XLA does it well, and stages would cost time."""
+
 
 def spread(vector: jax.Array, like: jax.Array) -> jax.Array:
     """`vector` broadcast to the shape of `like`; its gradient, a sum over the axes of size one, is summed in stages.
 
     One float32 sum over examples and positions errs up to four times as much as PyTorch's. Here the innermost of these
-    axes is summed in float32 and the others in float64, and a small array in float64 alone. A single axis of a large
-    array stays one sum, as do arrays over meshes with explicit axes, where a broadcast needs a sharding.
+    axes is summed in float32 and the others in float64, and a small array in float64 alone. Large arrays stay one sum,
+    as do single axes, and arrays over meshes with explicit axes, where a broadcast needs a sharding.
 
     Args:
         vector: array of float32 with as many dimensions as `like`, or any other array, which is returned as it is.
@@ -26,7 +29,9 @@ def spread(vector: jax.Array, like: jax.Array) -> jax.Array:
     """
     summed = [axis for axis in range(vector.ndim) if _is_one(vector.shape[axis]) and not _is_one(like.shape[axis])]
     is_explicit = AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types
-    if vector.dtype != jnp.float32 or is_explicit or len(summed) < (1 if is_small(like) else 2):
+    if vector.dtype != jnp.float32 or is_explicit or not _is_below(_MANY, like):
+        return vector
+    if len(summed) < (1 if is_small(like) else 2):
         return vector
     shape = list(like.shape)
     if not is_small(like):
@@ -43,4 +48,9 @@ def _is_one(size: int) -> bool:
 
 def is_small(array: jax.Array) -> bool:
     """Whether sums over `array` are cheap in float64; an array of symbolic shape counts as large."""
-    return all(isinstance(size, int) for size in array.shape) and math.prod(array.shape) <= _FEW
+    return _is_below(_FEW + 1, array)
+
+
+def _is_below(limit: int, array: jax.Array) -> bool:
+    """Whether `array` is known to have fewer elements than `limit`."""
+    return all(isinstance(size, int) for size in array.shape) and math.prod(array.shape) < limit
