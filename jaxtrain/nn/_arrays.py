@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn._spread import spread
 
 
 def as_floating(where: str, input: ArrayLike, name: str = "input") -> jax.Array:
@@ -70,14 +71,12 @@ def per_channel(vector: jax.Array | None, x: jax.Array, axis: int) -> jax.Array 
     return None if vector is None else along_axis(vector, axis, x.ndim).astype(x.dtype)
 
 
-def with_bias(output: jax.Array, bias: jax.Array | None, axis: int = -1) -> jax.Array:
-    """Add the bias, if given, along `axis`; this sum and the bias's gradient are computed in at least float32."""
+def add_bias(output: jax.Array, bias: jax.Array | None, axis: int) -> jax.Array:
+    """Add the bias, if given, along `axis`, in at least float32; the bias's gradient is a sum in that dtype, too."""
     if bias is None:
         return output
-    dtype = jnp.promote_types(output.dtype, bias.dtype)
-    wide = at_least_float32(dtype)
-    total = output.astype(wide) + along_axis(bias.astype(wide), axis % output.ndim, output.ndim)
-    return total.astype(dtype)
+    total = output.astype(at_least_float32(output.dtype))
+    return total + spread(along_axis(bias.astype(total.dtype), axis % output.ndim, output.ndim), total)
 
 
 def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:

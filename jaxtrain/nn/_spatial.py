@@ -8,6 +8,7 @@ from jax import lax
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn._arrays import channel_axis, check_channels
+from jaxtrain.nn._spread import is_small
 
 
 def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low: int) -> tuple[int, ...]:
@@ -83,3 +84,11 @@ def check_output_size(where: str, input: jax.Array, output: jax.Array, size: tup
             f"{where}: a kernel of size {size} is too large for an input of shape {input.shape}: the output would have "
             f"shape {output.shape}; use more padding or a smaller kernel"
         )
+
+
+def is_one_long_sum(input: jax.Array, kernel: jax.Array, groups: int) -> bool:
+    """Whether the kernel's gradient is better summed in float64: XLA adds up the products one after the other.
+
+    It does so for kernels of three axes and small inputs in groups. In float64, a large input would cost too much time.
+    """
+    return is_small(input) and (kernel.ndim > 4 or groups > 1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain.nn._spread import spread
 
 AxisName = str | tuple[str, ...] | None
 Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])
@@ -81,11 +82,12 @@ def _standardize_jvp(
     if over.groups is None and all(scale.ndim == 0 or scale.shape[axis] == 1 for axis in over.axes):
         moved = x_tangent * (scale / deviation)
         shift, along = _average((moved, normalized * moved), over)
-        tangent = moved + (bias_tangent - shift) + normalized * (scale_tangent - along)
+        tangent = moved + spread(bias_tangent - shift, x) + normalized * spread(scale_tangent - along, x)
     else:
         moved = x_tangent / deviation
         shift, along = _average((moved, normalized * moved), over)
-        tangent = (moved - shift - normalized * along) * scale + normalized * scale_tangent + bias_tangent
+        tangent = (moved - shift - normalized * along) * scale
+        tangent += normalized * spread(scale_tangent, x) + spread(bias_tangent, x)
     mean_tangent, variance_tangent = _average((x_tangent, 2 * centred * x_tangent), over)
     return Standardized(output, mean, variance), Standardized(tangent, mean_tangent, variance_tangent)
 

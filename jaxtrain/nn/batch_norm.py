@@ -15,6 +15,7 @@ from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, canonical_axis, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
+from jaxtrain.nn._spread import spread
 from jaxtrain.nn._standardize import Over, standardize
 
 
@@ -104,8 +105,8 @@ def batch_norm(
         )
     else:
         mean, variance = (along_axis(v, axis, x.ndim).astype(x.dtype) for v in (running_mean, running_var))
-        output = (x - mean) * ((1 if scale is None else scale) / jnp.sqrt(variance + eps))
-        output = output if shift is None else output + shift
+        output = (x - mean) * spread((1 if scale is None else scale) / jnp.sqrt(variance + eps), x)
+        output = output if shift is None else output + spread(shift, x)
     return output.astype(input.dtype), running_mean, running_var
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import jax
@@ -15,14 +16,16 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
 from jaxtrain.nn._named import named
+from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
     check_groups,
     check_kernel,
     check_output_size,
+    is_one_long_sum,
     layout,
     per_axis,
 )
@@ -212,17 +215,17 @@ def _convolved(
 ) -> jax.Array:
     """The convolution of checked arguments, padded with zeros."""
     in_channels, size = kernel.shape[-2] * groups, kernel.shape[:-2]
-    output = lax.conv_general_dilated(
-        input,
-        kernel,
-        stride,
-        padding,
+    multiply = partial(
+        lax.conv_general_dilated,
+        window_strides=stride,
+        padding=padding,
         rhs_dilation=dilation,
         dimension_numbers=layout(where, input, kernel, in_channels, axis),
         feature_group_count=groups,
     )
+    output = affine(multiply, input, kernel, bias, axis, sums_in_float64=is_one_long_sum(input, kernel, groups))
     check_output_size(where, input, output, size)
-    return with_bias(output, bias, axis)
+    return output
 
 
 def _both_sides(

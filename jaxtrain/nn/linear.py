@@ -1,6 +1,7 @@
 """The affine map y = xW + b."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,9 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
 from jaxtrain.nn._named import named
+from jaxtrain.nn._products import affine
 
 
 def linear(
@@ -46,8 +48,8 @@ def linear(
 
     PyTorch: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
     """
-    input = _as_features("linear", input, kernel.shape[0])
-    return with_bias(jnp.matmul(input, kernel), bias)
+    input, kernel, bias = promote_dtype((_as_features("linear", input, kernel.shape[0]), kernel, bias))
+    return affine(jnp.matmul, input, kernel, bias)
 
 
 class Linear(nnx.Module):
@@ -125,7 +127,7 @@ class Linear(nnx.Module):
     ) -> Float[Array, "*batch out_features"]:
         input = _as_features("Linear", input, self.in_features)
         input, kernel, bias = promote_dtype((input, self.kernel[...], value(self.bias)), dtype=self.dtype)
-        return with_bias(jnp.matmul(input, kernel, out_sharding=out_sharding), bias)
+        return affine(partial(jnp.matmul, out_sharding=out_sharding), input, kernel, bias)
 
 
 def _as_features(where: str, input: ArrayLike, in_features: int) -> jax.Array:

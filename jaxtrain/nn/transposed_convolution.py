@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +14,16 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
 from jaxtrain.nn._named import named
+from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
     check_groups,
     check_kernel,
     check_output_size,
+    is_one_long_sum,
     layout,
     per_axis,
 )
@@ -94,18 +97,20 @@ def conv_transpose(
 
     # Sliding the mirrored kernel over the input, spread by the stride, sums the same products.
     reaches = [d * (k - 1) - p for k, d, p in zip(size, dilation, padding, strict=True)]
-    output = lax.conv_general_dilated(
-        input,
-        _mirrored(kernel, groups),
-        (1,) * len(size),
-        [(reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True)],
+    multiply = partial(
+        lax.conv_general_dilated,
+        window_strides=(1,) * len(size),
+        padding=[(reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True)],
         lhs_dilation=stride,
         rhs_dilation=dilation,
         dimension_numbers=numbers,
         feature_group_count=groups,
     )
+    output = affine(
+        multiply, input, _mirrored(kernel, groups), bias, axis, sums_in_float64=is_one_long_sum(input, kernel, groups)
+    )
     check_output_size("conv_transpose", input, output, size)
-    return with_bias(output, bias, axis)
+    return output
 
 
 class ConvTranspose(nnx.Module):

@@ -14,11 +14,6 @@ from parity.subjects.layer import LayerCase, channels_last, channels_second
 from parity.subjects.loss import LossCase
 
 CHANNELS = 16
-ONE_SUM = {
-    "precision_factor": 2.0,
-    "reason": "the gradient of the weight is one float32 sum over examples and positions; with one example and two "
-    "positions ours errs as PyTorch does",
-}
 
 
 class OverTheBatch(nn.InstanceNorm):
@@ -122,7 +117,6 @@ CASES: list[Case] = [
             reference=lambda *tensors, from_input=from_input: torch_functional(*tensors, from_input=from_input),
             inputs=[(x, *VECTORS) for x in normal((4, CHANNELS, 6))],
             wrt=(0, 3, 4),
-            **({} if from_input else ONE_SUM),
             defects={
                 "the other statistics": lambda *arrays, from_input=from_input: functional(
                     *arrays, from_input=not from_input

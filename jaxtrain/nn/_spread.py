@@ -1,0 +1,56 @@
+"""Parameters spread over an array, whose gradients are sums over it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import AxisType
+
+from jaxtrain._ground.float64 import as_float64
+
+_FEW = 4096
+"""An array of at most so many elements is summed in float64 alone."""
+
+_MANY = 65_536
+"""An array of at least so many elements is summed in float32 alone: XLA does it well, and stages would cost time."""
+
+
+def spread(vector: jax.Array, like: jax.Array) -> jax.Array:
+    """`vector` broadcast to the shape of `like`; its gradient, a sum over the axes of size one, is summed in stages.
+
+    One float32 sum over examples and positions errs up to four times as much as PyTorch's. Here the innermost of these
+    axes is summed in float32 and the others in float64, and a small array in float64 alone. Large arrays stay one sum,
+    as do single axes, and arrays over meshes with explicit axes, where a broadcast needs a sharding.
+
+    Args:
+        vector: array of float32 with as many dimensions as `like`, or any other array, which is returned as it is.
+        like: array of the shape to reach.
+    """
+    summed = [axis for axis in range(vector.ndim) if _is_one(vector.shape[axis]) and not _is_one(like.shape[axis])]
+    is_explicit = AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types
+    if vector.dtype != jnp.float32 or is_explicit or not _is_below(_MANY, like):
+        return vector
+    if len(summed) < (1 if is_small(like) else 2):
+        return vector
+    shape = list(like.shape)
+    if not is_small(like):
+        shape[summed[-1]] = 1
+    with jax.enable_x64(True):
+        wide = jnp.broadcast_to(as_float64(vector), shape)
+        return jnp.broadcast_to(lax.convert_element_type(wide, jnp.float32), like.shape)
+
+
+def _is_one(size: int) -> bool:
+    """Whether a size is known to be one; a symbolic size of `jax.export` is not."""
+    return isinstance(size, int) and size == 1
+
+
+def is_small(array: jax.Array) -> bool:
+    """Whether sums over `array` are cheap in float64; an array of symbolic shape counts as large."""
+    return _is_below(_FEW + 1, array)
+
+
+def _is_below(limit: int, array: jax.Array) -> bool:
+    """Whether `array` is known to have fewer elements than `limit`."""
+    return all(isinstance(size, int) for size in array.shape) and math.prod(array.shape) < limit
