@@ -20,13 +20,13 @@ class Taps(NamedTuple):
     weight: np.ndarray
 
 
-def nearest(positions: int, places: int, ratio: float, exact: bool) -> Taps:
-    """The element in which a place begins, or in which its centre lies if `exact`."""
-    # PyTorch computes this in float32 whatever the input is, and an element more or less is no matter of rounding.
-    place = np.arange(places, dtype=np.float32)
-    found = np.floor((place + np.float32(0.5) if exact else place) * np.float32(ratio)).astype(int)
-    if not exact and places in (positions, 2 * positions):  # Here PyTorch ignores the scale that is given.
-        found = np.arange(places) * positions // places
+def nearest(positions: int, places: int, ratio: float, exact: bool, dtype: np.dtype) -> Taps:
+    """The element in which a place begins, or in which its centre lies if `exact`, as computed in `dtype`.
+
+    Rounding decides between two elements where a place begins on their border.
+    """
+    place = np.arange(places, dtype=dtype) + dtype.type(0.5 if exact else 0)
+    found = np.floor(place * dtype.type(ratio)).astype(int)
     return Taps(np.minimum(found, positions - 1)[:, None], np.ones((places, 1)))
 
 

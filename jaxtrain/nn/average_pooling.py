@@ -136,4 +136,4 @@ def _window_sums(x: jax.Array, windows: Sequence[Window]) -> jax.Array:
     for window in windows:
         sizes[window.axis], strides[window.axis] = window.size, window.stride
         paddings[window.axis] = (window.padding, window.after)
-    return lax.reduce_window(x, jnp.zeros((), x.dtype), lax.add, sizes, strides, paddings)
+    return lax.reduce_window(x, np.zeros((), x.dtype), lax.add, sizes, strides, paddings)

@@ -178,7 +178,7 @@ def _pair(where: str, x1: jax.Array, x2: jax.Array) -> tuple[jax.Array, jax.Arra
     except ValueError:
         raise ValueError(f"{where}: expected arrays that broadcast, got {x1.shape} and {x2.shape}") from None
     wide = at_least_float32(dtype)
-    return jnp.broadcast_to(x1, shape).astype(wide), jnp.broadcast_to(x2, shape).astype(wide), dtype
+    return jnp.broadcast_to(x1.astype(wide), shape), jnp.broadcast_to(x2.astype(wide), shape), dtype
 
 
 def _length(x: jax.Array, p: float, axis: int) -> jax.Array:

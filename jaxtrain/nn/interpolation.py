@@ -96,18 +96,18 @@ def interpolate(
         return adaptive_avg_pool(input, sizes, axis=axis)
     x = input.astype(at_least_float32(input.dtype))
     for along, places, scale in zip(axes, sizes, scales, strict=True):
-        taps = _taps(mode, x.shape[along], places, scale, bool(align_corners), antialias)
+        taps = _taps(mode, x.shape[along], places, scale, bool(align_corners), antialias, x.dtype)
         x = _resampling.resample(x, along, taps)
     return x.astype(input.dtype)
 
 
 def _taps(
-    mode: str, positions: int, places: int, scale: float | None, align_corners: bool, antialias: bool
+    mode: str, positions: int, places: int, scale: float | None, align_corners: bool, antialias: bool, dtype: np.dtype
 ) -> _resampling.Taps:
     """The elements and weights along one axis."""
     ratio = positions / places if scale is None else 1 / scale
     if mode in ("nearest", "nearest-exact"):
-        return _resampling.nearest(positions, places, ratio, exact=mode == "nearest-exact")
+        return _resampling.nearest(positions, places, ratio, mode == "nearest-exact", dtype)
     if align_corners:
         ratio = (positions - 1) / (places - 1) if places > 1 else 0.0
     if antialias:

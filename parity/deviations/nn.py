@@ -34,7 +34,47 @@ def torch_table_after_lookup() -> torch.Tensor:
     return layer.weight[0]
 
 
+def gradient_of_bag() -> jax.Array:
+    """The gradient of row 1 of the bag [0, 0, 1] of ones, scaled by frequency."""
+    bag = jnp.array([[0, 0, 1]])
+    return jax.grad(lambda w: nn.embedding_bag(bag, w, mode="sum", scale_grad_by_freq=True).sum())(jnp.ones((2, 1)))[1]
+
+
+def torch_gradient_of_bag() -> Any:
+    table = torch.ones(2, 1, requires_grad=True)
+    F.embedding_bag(torch.tensor([[0, 0, 1]]), table, mode="sum", scale_grad_by_freq=True).sum().backward()
+    assert table.grad is not None
+    return table.grad[1]
+
+
+def torch_gradient_of_zeros() -> Any:
+    zeros = torch.zeros(1, 1, 2, requires_grad=True)
+    F.lp_pool1d(zeros, 2, 2).sum().backward()
+    return zeros.grad
+
+
 DEVIATIONS: list[Deviation] = [
+    Deviation(
+        "nn.embedding_bag",
+        "gradient of row 1 in the bag [0, 0, 1], `scale_grad_by_freq`",
+        "row 1 was looked up once; PyTorch divides by the look-ups of another row",
+        gradient_of_bag,
+        torch_gradient_of_bag,
+    ),
+    Deviation(
+        "nn.lp_pool",
+        "gradient of a window of two zeros, p = 2",
+        "no step is taken from there",
+        lambda: jax.grad(lambda x: nn.lp_pool(x, 2, 2).sum())(jnp.zeros((1, 2, 1))).ravel(),
+        lambda: torch_gradient_of_zeros().ravel(),
+    ),
+    Deviation(
+        "nn.hardswish",
+        "hardswish(-∞)",
+        "the limit is 0",
+        lambda: nn.hardswish(jnp.array(-jnp.inf)),
+        lambda: F.hardswish(torch.tensor(-math.inf)),
+    ),
     Deviation(
         "nn.dropout",
         "share of NaN when infinities are dropped, p = 0.5",

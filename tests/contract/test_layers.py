@@ -20,10 +20,12 @@ LAYERS = {
     ),
     "AlphaDropout": (nn.AlphaDropout(rngs=RNGS), (IMAGES,)),
     "BatchNorm": (nn.BatchNorm(4), (IMAGES,)),
+    "Bilinear": (nn.Bilinear(4, 4, 3, rngs=RNGS), (IMAGES, IMAGES)),
     "Conv": (nn.Conv(4, 3, (3, 3), padding=1, rngs=RNGS), (IMAGES,)),
     "ConvTranspose": (nn.ConvTranspose(4, 3, (3, 3), rngs=RNGS), (IMAGES,)),
     "Dropout": (nn.Dropout(rngs=RNGS), (IMAGES,)),
     "Embedding": (nn.Embedding(5, 3, rngs=RNGS), (INDICES,)),
+    "EmbeddingBag": (nn.EmbeddingBag(5, 3, rngs=RNGS), (INDICES,)),
     "FeatureAlphaDropout": (nn.FeatureAlphaDropout(rngs=RNGS), (IMAGES,)),
     "FeatureDropout": (nn.FeatureDropout(rngs=RNGS), (IMAGES,)),
     "GroupNorm": (nn.GroupNorm(2, 4), (IMAGES,)),
@@ -31,6 +33,7 @@ LAYERS = {
     "LayerNorm": (nn.LayerNorm(4), (IMAGES,)),
     "Linear": (nn.Linear(4, 3, rngs=RNGS), (IMAGES,)),
     "LocalResponseNorm": (nn.LocalResponseNorm(3), (IMAGES,)),
+    "PReLU": (nn.PReLU(), (IMAGES,)),
     "RMSNorm": (nn.RMSNorm(4), (IMAGES,)),
 }
 NORMS = {

@@ -2,16 +2,23 @@
 
 from parity.case import Case
 from parity.cases.nn import (
+    activations,
     adaptive_softmax,
     batch_norm,
+    bilinear,
     convolution,
+    distances,
     dropout,
     embedding,
+    embedding_bag,
     group_norm,
     instance_norm,
+    interpolation,
     layer_norm,
     linear,
     local_response_norm,
+    pooling,
+    rearranging,
     rms_norm,
 )
 
@@ -27,4 +34,11 @@ CASES: list[Case] = [
     *instance_norm.CASES,
     *rms_norm.CASES,
     *local_response_norm.CASES,
+    *activations.CASES,
+    *pooling.CASES,
+    *interpolation.CASES,
+    *distances.CASES,
+    *rearranging.CASES,
+    *bilinear.CASES,
+    *embedding_bag.CASES,
 ]
