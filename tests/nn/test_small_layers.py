@@ -1,6 +1,7 @@
 """Activations, poolings, interpolation, distances and their like: what the cases of parity do not show."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,10 +31,11 @@ def test_functions_are_layers_of_a_sequential():
 
 def test_indices_are_places_in_the_flattened_positions():
     images = np.moveaxis(X, -1, 1).round()
-    for ours, theirs, arguments in (
+    pairs: list[tuple[Any, Any, tuple[Any, ...]]] = [
         (nn.max_pool, F.max_pool2d, (3, 2, 1, 1, True, True)),
         (nn.adaptive_max_pool, F.adaptive_max_pool2d, ((4, 3), True)),
-    ):
+    ]
+    for ours, theirs, arguments in pairs:
         expected = theirs(torch.tensor(images), *arguments)
         for mine, found in zip(ours(X.round(), *arguments), expected, strict=True):
             np.testing.assert_array_equal(np.moveaxis(np.asarray(mine), -1, 1), found.numpy())
