@@ -107,7 +107,7 @@ def lp_pool(
         [ 5. 13.]
 
     PyTorch: `torch.nn.functional.lp_pool1d`, `lp_pool2d` and `lp_pool3d`, and the layers `torch.nn.LPPool1d`,
-    `LPPool2d` and `LPPool3d`. Where a sum is 0, their derivative is NaN.
+    `LPPool2d` and `LPPool3d`.
     """
     check_number("lp_pool", "norm_type", norm_type)
     if norm_type == 0:

@@ -47,12 +47,6 @@ def torch_gradient_of_bag() -> Any:
     return table.grad[1]
 
 
-def torch_gradient_of_zeros() -> Any:
-    zeros = torch.zeros(1, 1, 2, requires_grad=True)
-    F.lp_pool1d(zeros, 2, 2).sum().backward()
-    return zeros.grad
-
-
 DEVIATIONS: list[Deviation] = [
     Deviation(
         "nn.embedding_bag",
@@ -60,13 +54,6 @@ DEVIATIONS: list[Deviation] = [
         "row 1 was looked up once; PyTorch divides by the look-ups of another row",
         gradient_of_bag,
         torch_gradient_of_bag,
-    ),
-    Deviation(
-        "nn.lp_pool",
-        "gradient of a window of two zeros, p = 2",
-        "PyTorch multiplies an infinite derivative by zero",
-        lambda: jax.grad(lambda x: nn.lp_pool(x, 2, 2).sum())(jnp.zeros((1, 2, 1))).ravel(),
-        lambda: torch_gradient_of_zeros().ravel(),
     ),
     Deviation(
         "nn.hardswish",

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,11 @@ BAGS = [np.array(index) for index in ([[0, 3, 3, 6], [1, 3, 0, 0]], [[2, 2, 2, 2
 INDICES, OFFSETS = np.array([0, 1, 1, 5, 2, 1, 3, 6]), np.array([0, 0, 2, 5])
 [TABLE] = normal((ROWS, WIDTH), [(0.0, 1.0)])
 [WEIGHTS] = normal(INDICES.shape, [(0.0, 1.0)])
+
+
+def bag(table: jax.Array, offsets: np.ndarray, **options: Any) -> jax.Array:
+    """Ours on the vector of indices."""
+    return nn.embedding_bag(jnp.asarray(INDICES, jnp.int32), table, jnp.asarray(offsets, jnp.int32), **options)
 
 
 def case(mode: Any, wrong: dict[str, Any], **options: Any) -> Case:
@@ -41,10 +48,10 @@ def functional_case(configuration: str, wrong: dict[str, Any], offsets: np.ndarr
     return LossCase(
         component="nn.embedding_bag",
         configuration=configuration,
-        ours=lambda table: nn.embedding_bag(INDICES, table, offsets, **options),
+        ours=lambda table: bag(table, offsets, **options),
         reference=lambda table: F.embedding_bag(torch.tensor(INDICES), table, torch.tensor(offsets), **options),
         inputs=[(TABLE,), (TABLE.round(),)],
-        defects={str(wrong): lambda table: nn.embedding_bag(INDICES, table, offsets, **(options | wrong))},
+        defects={str(wrong): lambda table: bag(table, offsets, **(options | wrong))},
     )
 
 
@@ -65,14 +72,14 @@ CASES: list[Case] = [
     LossCase(
         component="nn.embedding_bag",
         configuration="per_sample_weights",
-        ours=lambda table, weights: nn.embedding_bag(INDICES, table, OFFSETS, mode="sum", per_sample_weights=weights),
+        ours=lambda table, weights: bag(table, OFFSETS, mode="sum", per_sample_weights=weights),
         reference=lambda table, weights: F.embedding_bag(
             torch.tensor(INDICES), table, torch.tensor(OFFSETS), mode="sum", per_sample_weights=weights
         ),
         inputs=[(TABLE, WEIGHTS)],
         wrt=(0, 1),
         defects={
-            "weights ignored": lambda table, weights: nn.embedding_bag(INDICES, table, OFFSETS, mode="sum"),
+            "weights ignored": lambda table, weights: bag(table, OFFSETS, mode="sum"),
         },
     ),
 ]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jax import lax
@@ -60,7 +61,7 @@ def padded_with_zeros(x):
 
 def means_of_equal_windows(x):
     """Windows of one size, as resizing by strides has them."""
-    return lax.reduce_window(x, jnp.zeros((), x.dtype), lax.add, (1, 1, 3), (1, 1, 2), "VALID") / 3
+    return lax.reduce_window(x, np.zeros((), x.dtype), lax.add, (1, 1, 3), (1, 1, 2), "VALID") / 3
 
 
 CASES: list[Case] = [
