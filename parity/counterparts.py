@@ -52,6 +52,19 @@ WITHOUT_COUNTERPART = {
     "nn.scaled_dot_product_attention": "`F.scaled_dot_product_attention` is a builtin without a signature",
     "nn.conv": "`F.conv1d`, `2d` and `3d` are builtins without a signature",
     "nn.conv_transpose": "`F.conv_transpose1d`, `2d` and `3d` are builtins without a signature",
+    "nn.bilinear": "`F.bilinear` is a builtin without a signature",
+    "nn.max_pool": "`F.max_pool1d`, `2d` and `3d` have no signature but `*args, **kwargs`",
+    "nn.adaptive_max_pool": "`F.adaptive_max_pool1d`, `2d` and `3d` have no signature but `*args, **kwargs`",
+    "nn.unflatten": "`torch.nn.Unflatten` takes names of axes as well",
+    **{
+        f"nn.{name}": f"`F.{name}` is a builtin without a signature"
+        for name in (
+            *("gelu", "softplus", "logsigmoid", "hardshrink", "softshrink", "prelu"),
+            *("pairwise_distance", "cosine_similarity", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),
+        )
+    },
+    "nn.avg_pool": "`F.avg_pool1d`, `2d` and `3d` are builtins without a signature",
+    "nn.adaptive_avg_pool": "`F.adaptive_avg_pool1d` is a builtin without a signature",
 }
 """Public names that have no PyTorch object with a signature, and why."""
 
@@ -68,6 +81,8 @@ OTHER_NAMES = {
     "nn.BCELoss": "losses.binary_cross_entropy",
     "nn.BCEWithLogitsLoss": "losses.binary_cross_entropy_with_logits",
     "nn.SyncBatchNorm": "nn.BatchNorm",
+    "nn.Upsample": "nn.interpolate",
+    "functional.cdist": "nn.cdist",
     "nn.utils.clip_grad_norm_": "optim.clip_grad_norm",
     "nn.utils.clip_grad_value_": "optim.clip_grad_value",
     **{f"nn.Dropout{axes}d": "nn.FeatureDropout" for axes in (1, 2, 3)},
@@ -91,6 +106,9 @@ NOT_OURS = {
     "batch_first": "sequences are batch first here",
     "device": "JAX places arrays by `jax.default_device` and shardings",
     "sparse": "`optim.sparse_adam` takes the gradients of single rows",
+    "dim": "called `axis`, which counts from the layout with the channels last",
+    "out": "JAX changes nothing in place",
+    "_stacklevel": "private in PyTorch",
     "_weight": "private in PyTorch",
     "_freeze": "private in PyTorch",
     "error_if_nonfinite": "compiled code cannot raise; the NaN reaches the loss, where `fit` stops",
@@ -118,6 +136,8 @@ OTHER_ARGUMENTS = {
     ("nn.ConvTranspose", "padding_mode"): "PyTorch accepts only zeros there",
     ("nn.TransformerEncoder", "enable_nested_tensor"): "chooses between kernels of PyTorch",
     ("nn.TransformerEncoder", "mask_check"): "chooses between kernels of PyTorch",
+    ("nn.cdist", "compute_mode"): "all distances are norms of differences",
+    ("nn.flatten", "input"): "PyTorch has a layer only",
     ("optim.averaged_model", "model"): "its `init` receives the parameters",
     ("optim.averaged_model", "multi_avg_fn"): "XLA compiles `avg_fn` for all parameters at once",
     ("schedules.cyclic_lr", "cycle_momentum"): "`cyclic_momentum` is the schedule of the momentum",
@@ -154,7 +174,8 @@ def component_of(torch_name: str) -> str | None:
     for room in HOMES.get(module, ()):
         if found := _names(room).get(_plain(room, name)):
             return found
-    return None
+    # A layer without variables is a function here.
+    return _functions().get(_letters(_plain("nn", name))) if module == "nn" else None
 
 
 def counterpart(name: str) -> Any:
@@ -194,6 +215,17 @@ def _counterparts() -> dict[str, Any]:
 def _names(room: str) -> dict[str, str]:
     """The public names of a room, by what they share with PyTorch's."""
     return {_plain(room, name.partition(".")[2]): name for name in public() if name.startswith(f"{room}.")}
+
+
+@cache
+def _functions() -> dict[str, str]:
+    """The functions of `nn`, by the letters of their names."""
+    functions = (name for name, value in public().items() if name.startswith("nn.") and not isinstance(value, type))
+    return {_letters(name.partition(".")[2]): name for name in functions}
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").lower()
 
 
 def _plain(room: str, name: str) -> str:

@@ -67,6 +67,11 @@ FLAX_TRANSPOSED = {
         moves="axes",
     )
 }
+BILINEAR = {
+    "kernel": Layout(
+        "weight", lambda weight: np.moveaxis(weight, 0, -1), lambda kernel: np.moveaxis(kernel, -1, 0), moves="axes"
+    )
+}
 TABLE = {"embedding": Layout("weight")}
 FLAX_NORM = {"scale": Layout("weight"), "mean": Layout("running_mean"), "var": Layout("running_var")}
 
@@ -111,6 +116,7 @@ KINDS: tuple[tuple[tuple[type, ...], Callable[[Any], Mapping[str, Layout]]], ...
     ((nn.Linear, nnx.Linear), lambda _: MATRIX),
     ((nn.Conv, nnx.Conv, nn.ConvTranspose), lambda _: CONVOLUTION),
     ((nnx.ConvTranspose,), _flax_transposed),
+    ((nn.Bilinear,), lambda _: BILINEAR),
     ((nn.Embedding, nnx.Embed), lambda _: TABLE),
     ((nn.MultiheadAttention, nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _by_part),
     ((nnx.BatchNorm, nnx.LayerNorm, nnx.RMSNorm, nnx.GroupNorm, nnx.InstanceNorm), lambda _: FLAX_NORM),

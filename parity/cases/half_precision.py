@@ -12,7 +12,7 @@ from parity.draws import generator
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase
-from parity.verdicts import PRECISION_FACTOR
+from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR
 
 
 def leaves_for_float16() -> dict[str, Leaf]:
@@ -61,7 +61,7 @@ def in_half_precision(case: Case, precision: str) -> Case:
         precision=precision,
         defects={planted: case.defects[planted]},
         precision_factor=PRECISION_FACTOR,  # A wider limit in float32 has its reason there.
-        reason="",
+        reason=case.reason if case.formula_limit > FORMULA_LIMIT else "",
         **changes,
     )
 

@@ -46,7 +46,34 @@ def torch_weight_of_ignored_key() -> torch.Tensor:
     return torch.nn.MultiheadAttention(2, 1)(x, x, x, key_padding_mask=torch.ones(1, 1, dtype=torch.bool))[1][0, 0, 0]
 
 
+def gradient_of_bag() -> jax.Array:
+    """The gradient of row 1 of the bag [0, 0, 1] of ones, scaled by frequency."""
+    bag = jnp.array([[0, 0, 1]])
+    return jax.grad(lambda w: nn.embedding_bag(bag, w, mode="sum", scale_grad_by_freq=True).sum())(jnp.ones((2, 1)))[1]
+
+
+def torch_gradient_of_bag() -> Any:
+    table = torch.ones(2, 1, requires_grad=True)
+    F.embedding_bag(torch.tensor([[0, 0, 1]]), table, mode="sum", scale_grad_by_freq=True).sum().backward()
+    assert table.grad is not None
+    return table.grad[1]
+
+
 DEVIATIONS: list[Deviation] = [
+    Deviation(
+        "nn.embedding_bag",
+        "gradient of row 1 in the bag [0, 0, 1], `scale_grad_by_freq`",
+        "row 1 was looked up once; PyTorch divides by the look-ups of another row",
+        gradient_of_bag,
+        torch_gradient_of_bag,
+    ),
+    Deviation(
+        "nn.hardswish",
+        "hardswish(-∞)",
+        "the limit is 0",
+        lambda: nn.hardswish(jnp.array(-jnp.inf)),
+        lambda: F.hardswish(torch.tensor(-math.inf)),
+    ),
     Deviation(
         "nn.dropout",
         "share of NaN when infinities are dropped, p = 0.5",
