@@ -70,5 +70,5 @@ class EarlyStopping(Listener):
     def _remember(self, best: float, waited: int, state: TrainState) -> None:
         weights: dict[str, Any] = {}
         if self._restore_best:
-            weights = copied({"params": state.params, "model_state": state.model_state})
+            weights = copied({name: getattr(state, name) for name in ("params", "model_state", "average")})
         self.memory = {"best": np.asarray(best), "waited": np.asarray(waited, np.int32), "weights": weights}

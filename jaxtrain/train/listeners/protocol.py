@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from jaxtrain.train.state import TrainState
+from jaxtrain.train.state import TrainState, committed
 
 if TYPE_CHECKING:
     from jaxtrain.train.listeners.history import History
@@ -172,4 +172,4 @@ def _checked(listener: Listener, new: Any, old: TrainState) -> TrainState:
         return old
     if not isinstance(new, TrainState):
         raise TypeError(f"{type(listener).__name__}: expected a TrainState or None to be returned, got {new!r}")
-    return new
+    return committed(new)
