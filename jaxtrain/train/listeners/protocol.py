@@ -32,6 +32,7 @@ class Run:
         epoch: the current epoch, counted from 0.
         history: what was logged so far.
         listeners: all listeners of the run.
+        stopping: whether a listener has raised `StopRun`.
 
     PyTorch: none; the local variables of a training script.
     """
@@ -42,6 +43,7 @@ class Run:
     epoch: int
     history: "History"
     listeners: tuple["Listener", ...] = ()
+    stopping: bool = False
 
 
 class Listener:
@@ -76,6 +78,9 @@ class Listener:
 
     def started(self, run: Run) -> None:
         """The run begins. A listener may keep `run`, and may change where it begins: `state`, `epochs`, `history`."""
+
+    def resumed(self) -> None:
+        """A checkpoint has given `memory` back. Raise `StopRun` if the run it comes from was over."""
 
     def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
         """A step is done: its number (`state.step` before it) and its metrics.
@@ -136,7 +141,7 @@ class Listening:
             try:
                 state = listener.epoch_ended(self._run.epoch, entries, self._run.state)
             except StopRun as raised:
-                stop, state = raised, None
+                stop, state, self._run.stopping = raised, None, True
             self._run.state = _checked(listener, state, self._run.state)
         if stop is not None:
             raise stop
