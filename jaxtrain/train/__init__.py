@@ -15,6 +15,9 @@ from jaxtrain.train.listeners.plateau import ReduceLROnPlateau as ReduceLROnPlat
 from jaxtrain.train.listeners.protocol import Listener as Listener
 from jaxtrain.train.listeners.protocol import Run as Run
 from jaxtrain.train.listeners.protocol import StopRun as StopRun
+from jaxtrain.train.listeners.trackers import Curves as Curves
+from jaxtrain.train.listeners.trackers import Profile as Profile
+from jaxtrain.train.listeners.trackers import TensorBoardLog as TensorBoardLog
 from jaxtrain.train.loop import fit as fit
 from jaxtrain.train.metrics import Average as Average
 from jaxtrain.train.precision import GradScaler as GradScaler
