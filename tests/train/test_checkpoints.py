@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -201,11 +202,14 @@ def test_killed_ended_and_without_space_on_the_disk_the_run_ends_with_the_same_b
 @pytest.mark.skipif("KILLS" not in os.environ, reason="takes minutes; KILLS=100 sets how many kills")
 def test_killed_at_random_moments(through, tmp_path):
     random, kills, runs = np.random.default_rng(), 0, 0
+    begin = time.monotonic()
+    assert start(tmp_path / "timed", "never")[0] == 0
+    seconds = time.monotonic() - begin
     while kills < int(os.environ["KILLS"]):
         runs += 1
         folder, code = tmp_path / str(runs), None
         while code != 0:
-            code, _ = start(folder, f"after-{random.uniform(0, 3):.4f}")
+            code, _ = start(folder, f"after-{random.uniform(0, seconds):.4f}")
             assert code in (0, -signal.SIGKILL)
             kills += code != 0
         assert_same_end(folder, through)
