@@ -1,5 +1,6 @@
 """The train step, compiled once, and the loop around it."""
 
+from jaxtrain.train.averaging import AveragedEvery as AveragedEvery
 from jaxtrain.train.batch_statistics import update_bn as update_bn
 from jaxtrain.train.data import Batches as Batches
 from jaxtrain.train.evaluation import evaluate as evaluate
@@ -14,8 +15,14 @@ from jaxtrain.train.listeners.plateau import ReduceLROnPlateau as ReduceLROnPlat
 from jaxtrain.train.listeners.protocol import Listener as Listener
 from jaxtrain.train.listeners.protocol import Run as Run
 from jaxtrain.train.listeners.protocol import StopRun as StopRun
+from jaxtrain.train.listeners.trackers import Curves as Curves
+from jaxtrain.train.listeners.trackers import Profile as Profile
+from jaxtrain.train.listeners.trackers import TensorBoardLog as TensorBoardLog
 from jaxtrain.train.loop import fit as fit
 from jaxtrain.train.metrics import Average as Average
+from jaxtrain.train.precision import GradScaler as GradScaler
+from jaxtrain.train.precision import GradScalerState as GradScalerState
+from jaxtrain.train.precision import Precision as Precision
 from jaxtrain.train.rates import learning_rates as learning_rates
 from jaxtrain.train.rates import set_learning_rate as set_learning_rate
 from jaxtrain.train.state import TrainState as TrainState

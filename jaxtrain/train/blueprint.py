@@ -1,8 +1,10 @@
 """How a module and an optimizer are built: the part of a training state that is not arrays."""
 
+import dataclasses
 import math
 import re
-from typing import Any, ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol, Self
 from weakref import WeakValueDictionary
 
 import jax
@@ -12,8 +14,47 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int, Key
 
+from jaxtrain.train.precision import GradScaler, Precision, cast_floats
+
 Variables = dict[Any, Any]
 """A nested dict of arrays, whose keys are the names of the module's attributes."""
+
+
+class Averaging(Protocol):
+    """What averages the parameters of a run, `jaxtrain.optim.averaged_model` for instance: two pure functions.
+
+    Their state has the fields `module`, the averages of the parameters, and `buffers`, the other variables.
+    """
+
+    @property
+    def init(self) -> Callable[..., Any]: ...
+
+    @property
+    def update_parameters(self) -> Callable[..., Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a training state may have besides a module and an optimizer, see `TrainState.create`."""
+
+    trainable: str | None = None
+    precision: Precision | None = None
+    average: Averaging | None = None
+    skip_non_finite: int = 0
+
+    @property
+    def scaler(self) -> GradScaler | None:
+        """How the loss is scaled, None if it is not."""
+        return self.precision.scaler if self.precision else None
+
+    @property
+    def most_skipped(self) -> int:
+        """How many steps in a row may be skipped because their gradients are not finite; 0: none is."""
+        return self.skip_non_finite or (_SEARCH if self.scaler else 0)
+
+
+_SEARCH = 100
+"""Steps in which the scale of a loss finds its size: it halves at each."""
 
 
 def _is_hashable(value: Any) -> bool:
@@ -36,16 +77,19 @@ class Blueprint:
 
     @classmethod
     def of(
-        cls, model: nnx.Module, optimizer: optax.GradientTransformation, trainable: str | None
+        cls, model: nnx.Module, optimizer: optax.GradientTransformation, options: Options
     ) -> tuple[Self, Variables, Variables]:
         """Take a module apart: its blueprint, the values of its trained parameters, and those of its other variables.
 
-        The blueprint is the same one as before if module, optimizer and pattern are.
+        The blueprint is the same one as before if module, optimizer and options are.
         """
         nnx.pop(model, nnx.Intermediate)
-        graphdef, params, streams, others = nnx.split(model, _trained(trainable), nnx.RngState, ...)
-        new = cls(graphdef, streams, optimizer, trainable)
-        built = graphdef, tuple(new.streams), optimizer, trainable
+        graphdef, params, streams, others = nnx.split(model, _trained(options.trainable), nnx.RngState, ...)
+        if options.precision and options.precision.parameters:
+            params = cast_floats(params, options.precision.parameters)
+        frozen = frozenset(path for path, leaf in nnx.to_flat_state(others) if isinstance(leaf, nnx.Param))
+        new = cls(graphdef, streams, optimizer, options, frozen)
+        built = graphdef, tuple(new.streams), optimizer, options
         # An attribute of the module that cannot be hashed, a set for instance, cannot be compared either.
         blueprint: Any = cls._known.setdefault(built, new) if _is_hashable(built) else new
         return blueprint, variables(params), variables(others)
@@ -55,10 +99,12 @@ class Blueprint:
         graphdef: nnx.GraphDef,
         streams: nnx.State,
         optimizer: optax.GradientTransformation,
-        trainable: str | None,
+        options: Options,
+        frozen: frozenset[Any],
     ) -> None:
         self.graphdef = graphdef
-        self.trainable = trainable
+        self.options = options
+        self._frozen = frozen
         self.streams = [(path, type(leaf), leaf.get_raw_value().shape) for path, leaf in nnx.to_flat_state(streams)]
         self.optimizer = optax.with_extra_args_support(optimizer)
 
@@ -71,10 +117,24 @@ class Blueprint:
         model.train() if train else model.eval()
         return model
 
+    def computing(
+        self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
+    ) -> nnx.Module:
+        """`module` as a loss function gets it: in the precision of the run."""
+        model = self.module(params, model_state, key, step, train=train)
+        return self.options.precision.prepared(model) if self.options.precision else model
+
+    def with_frozen_of(self, old: Variables, new: Variables) -> Variables:
+        """`new` with the frozen parameters of `old`: a loss may see them rounded, and does not change them."""
+        if not self._frozen:
+            return new
+        kept = {path: leaf for path, leaf in nnx.traversals.flatten_mapping(old).items() if path in self._frozen}
+        return nnx.traversals.unflatten_mapping({**nnx.traversals.flatten_mapping(new), **kept})
+
     def values(self, model: nnx.Module) -> tuple[Variables, Variables]:
         """The values of a module's trained parameters, and those of its other variables."""
         nnx.pop(model, nnx.Intermediate)
-        _, params, _, others = nnx.split(model, _trained(self.trainable), nnx.RngState, ...)
+        _, params, _, others = nnx.split(model, _trained(self.options.trainable), nnx.RngState, ...)
         return variables(params), variables(others)
 
     def _streams_at(self, key: Key[Array, ""], step: Int[Array, ""]) -> list[tuple[Any, Array]]:

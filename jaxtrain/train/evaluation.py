@@ -93,7 +93,7 @@ def predict(
 def _make_predict_step(function: Callable[[Any, Any], PyTree]) -> Callable[[TrainState, PyTree], PyTree]:
     @jax.jit
     def predict_step(state: TrainState, batch: PyTree) -> PyTree:
-        model = state.blueprint.module(state.params, state.model_state, state.key, state.step, train=False)
+        model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
         return function(model, batch)
 
     return predict_step
@@ -113,3 +113,8 @@ def metrics_of(feed: Feed, state: TrainState) -> dict[str, float]:
     for dispatch, steps in feed.epoch(0):
         totals.add(dispatch(state), steps)
     return totals.finish()
+
+
+def evaluated(state: TrainState) -> TrainState:
+    """The state that `fit` evaluates: its average if it has one."""
+    return state if state.average is None else state.averaged()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
-from jaxtrain.train.evaluation import held_out, metrics_of
+from jaxtrain.train.evaluation import evaluated, held_out, metrics_of
 from jaxtrain.train.interrupt import InterruptBetweenSteps
 from jaxtrain.train.listeners.guard import NonFiniteGuard
 from jaxtrain.train.listeners.history import History
@@ -14,7 +14,7 @@ from jaxtrain.train.listeners.protocol import Listener, Listening, Run
 from jaxtrain.train.metrics import Totals
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays
-from jaxtrain.train.state import TrainState, check_state, copied
+from jaxtrain.train.state import TrainState, check_state, committed, copied
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 
 
@@ -33,24 +33,28 @@ def fit(
     seed: int = 0,
     start_epoch: int = 0,
     observe: Observe | None = None,
+    accumulate: int = 1,
     steps_per_dispatch: int | None = None,
     listeners: Iterable[Listener] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """Train, validate after every epoch, and return the state and its history.
 
-    Ctrl-C ends the run after the current step and returns the state and the history so far.
+    Ctrl-C ends the run after the current step and returns the state and the history so far. SIGTERM ends the process
+    with exit code 143 after the current step, when listeners have written what they have to.
 
     Args:
         state: the state to start from. It is copied, not consumed.
-        loss_fn: `loss_fn(model, batch)` returns a loss, or a loss and a dict of metrics, see `make_train_step`.
+        loss_fn: `loss_fn(model, batch)`, or `loss_fn(model, batch, key)`, returns a loss, or a loss and a dict of
+            metrics, see `make_train_step`.
         data: the training data. With `batch_size`, a pytree of arrays with a common number of rows; a batch is a pytree
             like it, and a smaller last batch costs a second compilation. Without, something that yields batches again
             every epoch: a torch `DataLoader`, a grain loader, a `tf.data.Dataset`, a list; or a function of the
             epoch's number that returns its batches.
         epochs: last epoch (exclusive), at least 1.
         batch_size: rows in a batch of arrays, from 1 to the number of rows. Default None: `data` yields batches.
-        validation: arrays or batches to evaluate after each epoch, in evaluation mode. Default None: no evaluation.
+        validation: arrays or batches to evaluate after each epoch, in evaluation mode, with the average of the
+            parameters if the state has one. Default None: no evaluation.
         validation_batch_size: rows in a batch of validation arrays, at least 1. Default None: `batch_size`, or 1024 if
             there is none.
         metrics_fn: the function to evaluate on it, see `make_eval_step`. Default None: `loss_fn`.
@@ -60,6 +64,7 @@ def fit(
         start_epoch: first epoch, from 0 to `epochs` - 1. A run resumed with the state after k epochs and
             `start_epoch=k` repeats what the uninterrupted run would have done, bit for bit. Default 0.
         observe: `observe(gradients, updates, params)` returns more metrics, see `make_train_step`. Default None.
+        accumulate: compute the gradients of a batch in so many parts, at least 1, see `make_train_step`. Default 1.
         steps_per_dispatch: the most steps in one program, at least 1. Default None: many for small steps on arrays in
             memory, one elsewhere; the logger "jaxtrain" says which and why.
         listeners: `Listener` objects that follow the run.
@@ -100,7 +105,7 @@ def fit(
     if steps_per_dispatch is not None:
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
-    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe)
+    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe, accumulate=accumulate)
     training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch)
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows)
@@ -110,7 +115,7 @@ def fit(
         InterruptBetweenSteps() as interrupt,
         Listening(run, [run.history, NonFiniteGuard(), *listeners, *progress_listeners(progress)]) as told,
     ):
-        step = int(run.state.step)
+        step, run.state = int(run.state.step), committed(run.state)
         for epoch in run.epochs:
             run.epoch = epoch
             totals = Totals(told.stepped, step)
@@ -120,7 +125,7 @@ def fit(
                 interrupt.check()
             entries = {"epoch": epoch, **totals.finish(), **learning_rates(run.state)}
             if evaluation is not None:
-                averages = metrics_of(evaluation, run.state)
+                averages = metrics_of(evaluation, evaluated(run.state))
                 entries |= {f"val_{name}": average for name, average in averages.items()}
             run.steps = training.steps
             step += totals.steps
@@ -152,4 +157,4 @@ def _evaluation(
         check_integer("fit", "validation_batch_size", batch_size, 1)
     eval_step = kept(make_eval_step, batch_size, metrics_fn)
     batches = held_out("fit: validation", validation, batch_size or 1024)
-    return feed("fit: validation", eval_step, mapped, batches, state, None)
+    return feed("fit: validation", eval_step, mapped, batches, evaluated(state), None)

@@ -10,9 +10,12 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.core import Tracer
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-from jaxtrain.train.blueprint import Blueprint, Variables, check_trainable
+from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
+from jaxtrain.train.precision import GradScalerState, Precision, all_finite
 
 
 @jax.tree_util.register_dataclass
@@ -33,6 +36,8 @@ class TrainState:
         model_state: the values of all its other variables, running statistics for instance.
         opt_state: the state of the optimizer.
         key: the random key of the run. It never changes.
+        average: the running average of the parameters; None if there is none.
+        scaler: the `GradScalerState` of a loss that is scaled, otherwise None.
         blueprint: static; the structure of the module, and the optimizer.
 
     Example:
@@ -56,6 +61,8 @@ class TrainState:
     model_state: Variables
     opt_state: PyTree
     key: Key[Array, ""]
+    average: Any
+    scaler: GradScalerState | None
     blueprint: Blueprint = dataclasses.field(metadata={"static": True}, repr=False)
 
     @classmethod
@@ -66,6 +73,9 @@ class TrainState:
         key: int | Key[Array, ""] = 0,
         *,
         trainable: str | None = None,
+        precision: Precision | None = None,
+        average: Averaging | None = None,
+        skip_non_finite: int = 0,
     ) -> Self:
         """Take a module and an optimizer apart into the state before the first step.
 
@@ -79,6 +89,12 @@ class TrainState:
             trainable: a regular expression for the paths of the parameters to train; "^head/" matches `head/kernel`.
                 The others are frozen: they have no gradient, no share in a norm, no moments, and live in `model_state`.
                 Default None: all are trained.
+            precision: the dtypes of parameters, arithmetic and output, see `Precision`. Default None: nothing is cast.
+            average: a running average of the parameters, `jaxtrain.optim.averaged_model(...)` or an `AveragedEvery`,
+                updated after every step. `fit` evaluates it. Default None: no average.
+            skip_non_finite: at least 0. A step whose gradients are not finite leaves parameters, statistics and
+                optimizer as they are, and `fit` ends the run after so many of them in a row. With a scaled loss
+                they are always skipped, 100 in a row by default. Default 0: no step is skipped.
 
         Returns:
             The state at step 0.
@@ -111,13 +127,20 @@ class TrainState:
                 f"got {optimizer!r}"
             )
         check_trainable("TrainState.create", model, trainable)
-        blueprint, params, model_state = Blueprint.of(nnx.clone(model), optimizer, trainable)
+        check_integer("TrainState.create", "skip_non_finite", skip_non_finite, 0)
+        if not isinstance(precision, Precision | None):
+            raise TypeError(f"TrainState.create: precision must be a train.Precision, got {precision!r}")
+        options = Options(trainable, precision, average, skip_non_finite)
+        blueprint, params, model_state = Blueprint.of(nnx.clone(model), optimizer, options)
         _check_values(params, trained=True)
         _check_values(model_state, trained=False)
 
         @jax.jit
         def start(params: Variables, model_state: Variables, key: Key[Array, ""]) -> tuple:
-            return _own((jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), key))
+            averages = average.init(params, model_state) if average else None
+            scaler = options.scaler.init() if options.scaler else None
+            step = jnp.zeros((), jnp.int32)
+            return _own((step, params, model_state, optimizer.init(params), key, averages, scaler))
 
         return cls(*start(params, model_state, _as_key(key)), blueprint=blueprint)
 
@@ -144,6 +167,20 @@ class TrainState:
         check_state("TrainState.model", self)
         params, model_state = copied((self.params, self.model_state))
         return self.blueprint.module(params, model_state, self.key, self.step, train=train)
+
+    def step_key(self) -> Key[Array, ""]:
+        """A random key for this step, apart from those of the module's streams: what `loss_fn` gets as its `key`.
+
+        Example:
+            >>> import optax
+            >>> from jaxtrain import nn, train
+            >>> state = train.TrainState.create(nn.BatchNorm(1), optax.sgd(0.1), key=3)
+            >>> bool((state.step_key() == state.step_key()).all())
+            True
+
+        PyTorch: none; draws change the state of a generator.
+        """
+        return jax.random.fold_in(jax.random.fold_in(self.key, self.step), _OF_LOSS)
 
     def gradients(self, loss_fn: Callable[..., Any], *args: Any) -> tuple[Variables, Float[Array, ""], Any, Self]:
         """The first half of a step: the gradients of a loss, which may be added, scaled or combined with others.
@@ -177,16 +214,17 @@ class TrainState:
         PyTorch: `loss.backward()`.
         """
 
-        def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Any, Variables]]:
-            model = self.blueprint.module(params, self.model_state, self.key, self.step, train=True)
+        def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Any, Variables]]:
+            model = self.blueprint.computing(params, self.model_state, self.key, self.step, train=True)
             result: Any = loss_fn(model, *args)
             loss: Any
             loss, aux = result if type(result) is tuple and len(result) == 2 else (result, None)
             check_loss("gradients", loss)
-            return loss, (aux, self._others(model))
+            model_state = self.blueprint.with_frozen_of(self.model_state, self._others(model))
+            return self._scaled(loss), (loss, aux, model_state)
 
-        (loss, (aux, model_state)), gradients = jax.value_and_grad(loss_of, has_aux=True)(self.params)
-        return gradients, loss, aux, dataclasses.replace(self, model_state=model_state)
+        gradients, (loss, aux, model_state) = jax.grad(loss_of, has_aux=True)(self.params)
+        return self._unscaled(gradients), loss, aux, dataclasses.replace(self, model_state=model_state)
 
     def apply_gradients(self, gradients: Variables, **extra: Any) -> Self:
         """The second half of a step: let the optimizer update the parameters.
@@ -196,7 +234,8 @@ class TrainState:
             **extra: what a transformation with extra arguments takes, `value=loss` for instance.
 
         Returns:
-            The state after the update, one step later.
+            The state after the update, one step later. With a scaled loss, or with `skip_non_finite`, gradients that
+            are not finite change no parameters and no state of the optimizer.
 
         Raises:
             ValueError: if the gradients have another structure than the parameters.
@@ -212,11 +251,50 @@ class TrainState:
                 f"apply_gradients: expected gradients like the parameters, {jax.tree.map(jnp.shape, self.params)}, got "
                 f"{jax.tree.map(jnp.shape, gradients)}; take them from TrainState.gradients"
             )
+        options = self.blueprint.options
         updates, opt_state = self.blueprint.optimizer.update(gradients, self.opt_state, self.params, **extra)
         params: Any = optax.apply_updates(self.params, updates)
-        opt_state = _in_dtypes_of(self.opt_state, opt_state)
-        state = dataclasses.replace(self, step=self.step + 1, params=params, opt_state=opt_state)
-        return state, cast(Variables, updates)
+        new = {"params": params, "opt_state": _in_dtypes_of(self.opt_state, opt_state)}
+        if options.average is not None:
+            averages = options.average.update_parameters(self.average, params, self.model_state)
+            new["average"] = _in_dtypes_of(self.average, averages)
+        if options.most_skipped:
+            finite = all_finite(gradients)
+            new = {name: select(finite, tree, getattr(self, name)) for name, tree in new.items()}
+            if options.scaler is not None and self.scaler is not None:
+                new["scaler"] = options.scaler.update(self.scaler, finite)
+        return dataclasses.replace(self, step=self.step + 1, **new), cast(Variables, updates)
+
+    def averaged(self) -> Self:
+        """The state with the running average in place of parameters and statistics, to evaluate or to keep.
+
+        Returns:
+            A state that shares the arrays of this one.
+
+        Raises:
+            ValueError: if the state has no average.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> import optax
+            >>> from flax import nnx
+            >>> from jaxtrain import optim, train
+            >>> model, average = nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optim.averaged_model()
+            >>> state = train.TrainState.create(model, optax.sgd(1.0), average=average)
+            >>> step = train.make_train_step(lambda model, x: model(x).mean())
+            >>> for _ in range(3):
+            ...     state, _ = step(state, jnp.zeros((4, 1)))
+            >>> float(state.params["bias"][0]), float(state.averaged().params["bias"][0])
+            (-3.0, -2.0)
+
+        PyTorch: `torch.optim.swa_utils.AveragedModel(model).module`.
+        """
+        if self.average is None:
+            raise ValueError(
+                "averaged: expected a state with an average, got one without; make it with TrainState.create(model, "
+                "optimizer, average=optim.averaged_model())"
+            )
+        return dataclasses.replace(self, params=self.average.module, model_state=self.average.buffers)
 
     def with_model(self, model: nnx.Module) -> Self:
         """The state with the values of a module: what `model()` returned and somebody changed.
@@ -254,6 +332,19 @@ class TrainState:
         values = {"params": _in_dtypes_of(self.params, params), "model_state": self._others(model)}
         return dataclasses.replace(self, **copied(values))
 
+    def _scaled(self, loss: Float[Array, ""]) -> Float[Array, ""]:
+        """The loss, in at least float32, times the scale of the run if it has one."""
+        if self.scaler is None:
+            return loss
+        return loss.astype(at_least_float32(loss.dtype)) * self.scaler.scale
+
+    def _unscaled(self, gradients: Variables) -> Variables:
+        """The gradients of the loss from those of the scaled loss."""
+        if self.scaler is None:
+            return gradients
+        inverse = 1 / self.scaler.scale
+        return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), gradients)
+
     def _others(self, model: nnx.Module) -> Variables:
         """The new values of the module's variables that are not trained."""
         _, new = self.blueprint.values(model)
@@ -264,6 +355,10 @@ class TrainState:
                 f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
             )
         return _in_dtypes_of(old, new)
+
+
+_OF_LOSS = 0x6C6F7373
+"""Sets the key of a loss apart from those of the random streams, which are the first numbers."""
 
 
 def check_loss(where: str, loss: Any) -> None:
@@ -280,6 +375,11 @@ def _in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
     return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)
 
 
+def select(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    """`new` if the condition holds, otherwise `old`."""
+    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
+
+
 def _own(tree: PyTree) -> PyTree:
     """A copy of every leaf with a separate buffer and a firm dtype (a weak one would retrace the second step)."""
     return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True), tree)
@@ -287,6 +387,11 @@ def _own(tree: PyTree) -> PyTree:
 
 copied = jax.jit(_own)
 """Copy every leaf of a pytree in one compiled program."""
+
+
+def committed(state: TrainState) -> TrainState:
+    """The state, tied to the devices on which it is: JAX compiles a program again for arrays that are not."""
+    return jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, state))
 
 
 def check_state(where: str, state: Any) -> None:

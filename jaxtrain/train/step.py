@@ -1,25 +1,32 @@
 """One training step and one evaluation step, each a single compiled program."""
 
+import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree
 
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.train._shapes import ShapeWatch
+from jaxtrain.train.accumulation import gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
-from jaxtrain.train.state import TrainState, check_loss
+from jaxtrain.train.precision import all_finite
+from jaxtrain.train.state import TrainState, check_loss, select
 
 Metrics = dict[str, Average]
-LossFn = Callable[[Any, Any], Any]
+LossFn = Callable[..., Any]
+"""`loss_fn(model, batch)` or `loss_fn(model, batch, key)`."""
 Observe = Callable[[Variables, Variables, Variables], Mapping[str, Any]]
 TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Any], Metrics]
 
 
-def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> TrainStep:
+def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None, accumulate: int = 1) -> TrainStep:
     """Compile one update of the parameters.
 
     The step computes the loss in training mode and its gradient, lets the optimizer update the parameters, and keeps
@@ -30,20 +37,25 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> Train
         loss_fn: `loss_fn(model, batch)` returns a loss, or a loss and a dict of metrics. `model` is the NNX module in
             training mode, `batch` the argument of the step. The loss is a scalar, or an `Average` whose `value` is
             minimized, for example over non-padding tokens. A metric is an `Average`, or an array with one value for
-            each example, or a scalar: the mean over the rows of the batch.
+            each example, or a scalar: the mean over the rows of the batch. If `loss_fn` has a third argument called
+            `key`, it gets a random key, another one at each step.
         observe: `observe(gradients, updates, params)` returns more metrics: the norm of the gradients, for instance. It
             runs in the compiled step; `params` are those before the update. Default None.
+        accumulate: compute the gradients of a batch in so many parts, one after the other, at least 1. The update is
+            that of the whole batch, the memory that of a part. A batch norm sees the parts. Default 1.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
         Only the optimizer changes parameters; what `loss_fn` writes into an `nnx.Param` is lost. `metrics` holds an
         `Average` for "loss" and for each metric of `loss_fn`; add the averages of several steps before dividing.
         Transformations that take extra arguments get `value` (the loss), `grad`, and `value_fn`, the loss as a function
-        of the parameters. In a profile, the parts of the step are called `loss` and `optimizer`.
+        of the parameters. In a profile, the parts of the step are called `loss` and `optimizer`. If the state skips
+        steps whose gradients are not finite, there is a metric "skipped", 1 for such a step, and the step's other
+        metrics count nothing.
 
     Raises:
         TypeError: if `loss_fn` returns something else, or a loss that is not a scalar (when the step is first called).
-        ValueError: if `loss_fn` adds variables to the module.
+        ValueError: if `loss_fn` adds variables to the module, or `accumulate` is below 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -59,23 +71,28 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> Train
 
     PyTorch: `model.train(); optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()`.
     """
+    check_integer("make_train_step", "accumulate", accumulate, 1)
     watch = ShapeWatch("train step", expected=2)
+    call = with_key(loss_fn)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
 
-        def objective(model: nnx.Module) -> tuple[Float[Array, ""], Metrics]:
-            return _loss_and_metrics(loss_fn(model, batch), batch)
-
-        def value_fn(params: Variables) -> Float[Array, ""]:
-            return objective(state.blueprint.module(params, state.model_state, state.key, state.step, train=True))[0]
+        def objective(model: nnx.Module, part: PyTree, key: Key[Array, ""]) -> tuple[Float[Array, ""], Metrics]:
+            return _loss_and_metrics(call(model, part, key), part)
 
         with jax.named_scope("loss"):
-            gradients, loss, metrics, seen = state.gradients(objective)
+            gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate)
+
+        def value_fn(params: Variables) -> Float[Array, ""]:
+            return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate)
+
         with jax.named_scope("optimizer"):
             after, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)
         if observe is not None:
             metrics = _with_observed(metrics, observe(gradients, updates, state.params), batch)
+        if state.blueprint.options.most_skipped:
+            after, metrics = _skipping(all_finite(gradients), state, after, metrics)
         return after, metrics
 
     return jax.jit(train_step, donate_argnums=0)
@@ -86,7 +103,7 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
 
     Args:
         metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what the `loss_fn` of `make_train_step`
-            returns. Metrics are the same as there.
+            returns. Metrics are the same as there. A third argument called `key` is the same for all batches.
 
     Returns:
         `step(state, batch) -> metrics`, a dict of `Average`. The state does not change, and nothing that `metrics_fn`
@@ -109,16 +126,42 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
     PyTorch: `model.eval()` and `with torch.no_grad():`.
     """
     watch = ShapeWatch("evaluation step", expected=4)
+    call = with_key(metrics_fn)
 
     def eval_step(state: TrainState, batch: PyTree) -> Metrics:
         watch.see(batch)
-        model = state.blueprint.module(state.params, state.model_state, state.key, state.step, train=False)
-        result = metrics_fn(model, batch)
+        model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
+        result = call(model, batch, state.step_key())
         if isinstance(result, Mapping):
             return {name: as_average(name, metric, batch) for name, metric in result.items()}
         return _loss_and_metrics(result, batch)[1]
 
     return jax.jit(eval_step)
+
+
+def _skipping(
+    finite: Bool[Array, ""], before: TrainState, after: TrainState, metrics: Metrics
+) -> tuple[TrainState, Metrics]:
+    """The state and the metrics of a step whose update was skipped if it was not finite."""
+    model_state = select(finite, after.model_state, before.model_state)
+    counted = {
+        name: Average(jnp.where(finite, metric.total, 0), jnp.where(finite, metric.count, 0))
+        for name, metric in metrics.items()
+    }
+    skipped = Average((~finite).astype(jnp.int32), jnp.int32(1))
+    return dataclasses.replace(after, model_state=model_state), {**counted, "skipped": skipped}
+
+
+def with_key(function: LossFn) -> Callable[[Any, Any, Any], Any]:
+    """`function(model, batch, key)` of a function that may not want the key."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # A builtin has no signature.
+        parameters = []
+    positional = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    if positional[2:3] == ["key"]:
+        return function
+    return lambda model, batch, key: function(model, batch)
 
 
 def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Metrics]:

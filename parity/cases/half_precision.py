@@ -67,6 +67,7 @@ def in_half_precision(case: Case, precision: str) -> Case:
 
 
 FULL = [*optim.CASES, *losses.CASES, *nn.CASES, *train.CASES]
+FULL = [case for case in FULL if case.component != "train.GradScaler"]  # PyTorch refuses parameters in float16 there.
 CASES: list[Case] = [
     in_half_precision(next(case for case in FULL if case.component == component), precision)
     for component in dict.fromkeys(case.component for case in FULL)

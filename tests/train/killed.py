@@ -2,8 +2,10 @@
 
 import dataclasses
 import os
+import resource
 import signal
 import sys
+import threading
 
 import jax
 import numpy as np
@@ -16,9 +18,18 @@ folder, moment = sys.argv[1:]
 
 
 class Kill(Listener):
-    """Kills the process with SIGKILL at a moment: 'during-step-7', 'before-saving-2', 'while-saving-3'."""
+    """Kills the process at a moment: 'during-step-7', 'before-saving-2', 'while-saving-3', or 'after-0.25' seconds.
+
+    'terminate-3' asks it to end, 'full-3' lets no file grow beyond a few bytes from that epoch on.
+    """
 
     last = moment.startswith("while-saving")
+
+    def started(self, run):
+        if moment.startswith("after-"):
+            timer = threading.Timer(float(moment[6:]), os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
 
     def stepped(self, step, metrics):
         if moment == f"during-step-{step}":
@@ -27,6 +38,10 @@ class Kill(Listener):
     def epoch_ended(self, epoch, entries, state):
         if moment in (f"before-saving-{epoch}", f"while-saving-{epoch}"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if moment == f"terminate-{epoch}":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if moment == f"full-{epoch}":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
 
 
 def loss_fn(model, batch):
@@ -54,5 +69,6 @@ state, history = fit(
     ],
     progress=False,
 )
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 state = dataclasses.replace(state, key=jax.random.key_data(state.key))
 np.savez(f"{folder}/end.npz", *jax.tree.leaves(state), **dict(history))

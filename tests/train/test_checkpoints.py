@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -74,20 +75,74 @@ def test_not_every_epoch_but_the_last(net, tmp_path):
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == [2, 4, 5]
 
 
+def test_a_run_that_stopped_early_trains_no_more(net, tmp_path, assert_same):
+    def constant(model, batch):
+        return net.loss_fn(model, batch)[0] * 0 + 1.0
+
+    def stopping(patience):
+        state = TrainState.create(net.Net(), optim.adam(0.0))
+        listeners = [EarlyStopping("val_loss", patience=patience), Checkpoints(tmp_path, every=5)]
+        settings = {"batch_size": 40, "validation": net.batch, "progress": False}
+        return fit(
+            state,
+            lambda model, batch: net.loss_fn(model, batch)[0] * 0 + 1.0,
+            net.batch,
+            epochs=9,
+            **settings,
+            listeners=listeners,
+        )
+
+    first, history = stopping(2)
+    assert history["epoch"] == [0, 1, 2]
+    again, same = stopping(2)
+    assert same == history
+    assert_same(again, first)
+    _, longer = stopping(4)
+    assert longer["epoch"] == [0, 1, 2, 3, 4]
+
+
 def test_another_run_is_refused(net, tmp_path):
     run(net, tmp_path, epochs=1)
-    with pytest.raises(ValueError, match=r"checkpoint .*1 does not fit this run: another network, another optimizer"):
+    with pytest.raises(
+        ValueError,
+        match=r"/1 does not fit this run: state/opt_state/.*: \(.*\) in the checkpoint, nothing in the run; ",
+    ):
         run(net, tmp_path, epochs=2, optimizer=optax.inject_hyperparams(optim.sgd)(lr=1e-2))
+    settings = {"epochs": 2, "batch_size": 16, "progress": False}
     with pytest.raises(ValueError, match=r"was written with the listeners \['0-EarlyStopping', '1-Reduce.*, got \[\]"):
-        fit(
-            net.state,
-            net.loss_fn,
-            net.batch,
-            epochs=2,
-            batch_size=16,
-            listeners=[Checkpoints(tmp_path)],
-            progress=False,
-        )
+        fit(net.state, net.loss_fn, net.batch, listeners=[Checkpoints(tmp_path)], **settings)
+
+
+def test_damaged_foreign_and_newer_checkpoints(net, tmp_path):
+    run(net, tmp_path, epochs=2)
+    data = max((tmp_path / "2" / "arrays" / "d").iterdir(), key=lambda file: file.stat().st_size)
+    whole = data.read_bytes()
+    data.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"got .*/2, which cannot be read .*; delete it to go on from .*/1$"):
+        run(net, tmp_path, epochs=3)
+    data.write_bytes(whole)
+    about = tmp_path / "2" / "about" / "metadata"
+    text = about.read_text()
+    about.write_text(text.replace('"format": 1', '"format": 9'))
+    with pytest.raises(ValueError, match=r"expected a checkpoint in format 1, got .*/2 in format 9; read it with the"):
+        run(net, tmp_path, epochs=3)
+    about.write_text("[]")
+    with pytest.raises(ValueError, match=r"expected a checkpoint in format 1, got .*/2 in format \[\]"):
+        run(net, tmp_path, epochs=3)
+    about.write_text(text)
+    assert run(net, tmp_path, epochs=3)[1]["epoch"] == [0, 1, 2]
+
+
+def test_two_runs_on_one_folder_are_refused(net, tmp_path):
+    class Second(Listener):
+        def epoch_ended(self, epoch, entries, state):
+            with pytest.raises(ValueError, match=r"a folder that no other run uses, got .*; wait for that run"):
+                run(net, tmp_path / "a", epochs=1)
+            raise StopRun
+
+    _, history = run(net, tmp_path / "a", Second(), epochs=2)
+    assert history["epoch"] == [0]
+    assert run(net, tmp_path / "a", Listener(), epochs=1)[1]["epoch"] == [0]
 
 
 def test_without_orbax(monkeypatch, tmp_path):
@@ -101,26 +156,61 @@ def test_without_orbax(monkeypatch, tmp_path):
 SCRIPT = Path(__file__).with_name("killed.py")
 
 
-def test_killed_again_and_again_the_run_ends_with_the_same_bits(tmp_path):
-    def start(folder, moment):
-        folder = tmp_path / folder
-        folder.mkdir(exist_ok=True)
-        root = str(Path(__file__).parents[2])
-        environment = {**os.environ, "PYTHONPATH": root}
-        done = subprocess.run([sys.executable, SCRIPT, folder, moment], env=environment, check=False)
-        return done.returncode, folder
+def start(folder, moment):
+    """Run the script in a folder until it ends or kills itself; its exit code, and what it printed."""
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, SCRIPT, folder, moment], env=environment, check=False, stderr=subprocess.PIPE, text=True
+    )
+    return done.returncode, done.stderr
 
-    code, through = start("through", "never")
-    assert code == 0
-    for moment in ("while-saving-0", "during-step-7", "before-saving-4"):
-        code, killed = start("killed", moment)
-        assert (moment, code) == (moment, -signal.SIGKILL)
-        assert not (killed / "end.npz").exists()
-    code, killed = start("killed", "never")
-    assert code == 0
+
+def assert_same_end(killed, through):
     expected, found = (np.load(folder / "end.npz") for folder in (through, killed))
     assert found.files == expected.files
     assert len(found["epoch"]) == 6
     for name in expected.files:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
     assert (killed / "log.csv").read_text() == (through / "log.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory):
+    """The folder of a run that nothing interrupts."""
+    folder = tmp_path_factory.mktemp("through")
+    assert start(folder, "never")[0] == 0
+    return folder
+
+
+def test_killed_ended_and_without_space_on_the_disk_the_run_ends_with_the_same_bits(through, tmp_path):
+    for moment, expected in (
+        ("while-saving-0", -signal.SIGKILL),
+        ("during-step-7", -signal.SIGKILL),
+        ("terminate-2", 143),
+    ):
+        assert (moment, start(tmp_path, moment)[0]) == (moment, expected)
+        assert not (tmp_path / "end.npz").exists()
+    assert (tmp_path / "saved" / "3").exists()
+    code, said = start(tmp_path, "full-3")
+    assert code == 0
+    assert "saved/5 could not be written" in said
+    assert "the run goes on, and older checkpoints stay" in said
+    assert_same_end(tmp_path, through)
+
+
+@pytest.mark.skipif("KILLS" not in os.environ, reason="takes minutes; KILLS=100 sets how many kills")
+def test_killed_at_random_moments(through, tmp_path):
+    random, kills, runs = np.random.default_rng(), 0, 0
+    begin = time.monotonic()
+    assert start(tmp_path / "timed", "never")[0] == 0
+    seconds = time.monotonic() - begin
+    while kills < int(os.environ["KILLS"]):
+        runs += 1
+        folder, code = tmp_path / str(runs), None
+        while code != 0:
+            code, _ = start(folder, f"after-{random.uniform(0, seconds):.4f}")
+            assert code in (0, -signal.SIGKILL)
+            kills += code != 0
+        assert_same_end(folder, through)
+    print(f"{kills} kills of {runs} runs")

@@ -1,15 +1,17 @@
 """How steps go out: the same numbers in one program or in many, and nothing compiled twice."""
 
 import logging
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
-from jaxtrain import losses, nn, optim
-from jaxtrain.train import TrainState, fit
+from jaxtrain import losses, nn, optim, schedules
+from jaxtrain.train import ReduceLROnPlateau, TrainState, fit
 
 
 def run(net, size, state=None, **changes):
@@ -144,3 +146,26 @@ def test_multiplications_are_counted():
 
     program = jax.make_jaxpr(product)(jnp.ones((2, 3, 5)), jnp.ones((2, 5, 7)))
     assert _work(program) == (2 * 3 * 5 * 7, False)
+
+
+def test_each_program_is_compiled_once(net):
+    """Arrays that are tied to a device and arrays that are not are two programs for JAX."""
+    from jaxtrain.train.dispatch import kept, scanned
+    from jaxtrain.train.step import make_train_step
+
+    def loss_fn(model, batch):
+        return net.loss_fn(model, batch)
+
+    settings = {"epochs": 3, "batch_size": 8, "steps_per_dispatch": 5, "progress": False}
+    optimizer = optax.inject_hyperparams(optim.sgd)(lr=0.1)
+    rule = schedules.reduce_lr_on_plateau(0.1, patience=0)
+    state, _ = fit(
+        TrainState.create(net.Net(), optimizer),
+        loss_fn,
+        net.batch,
+        listeners=[ReduceLROnPlateau("loss", rule)],
+        **settings,
+    )
+    fit(state, loss_fn, net.batch, **settings)
+    program: Any = scanned(kept(make_train_step, 8, loss_fn, observe=None, accumulate=1))
+    assert program._cache_size() == 1

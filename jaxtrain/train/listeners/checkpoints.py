@@ -1,7 +1,9 @@
 """A run that can be killed at any moment and goes on where it was."""
 
+import contextlib
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +11,11 @@ import jax
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.listeners.best import Watched
-from jaxtrain.train.listeners.protocol import Listener, Run
+from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_about, check_shapes, reading
+from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
 from jaxtrain.train.state import TrainState, copied
+
+_log = logging.getLogger("jaxtrain")
 
 
 class Checkpoints(Listener):
@@ -18,7 +23,8 @@ class Checkpoints(Listener):
 
     A checkpoint has the whole state (parameters, statistics, the optimizer's state, step, key), the history, and the
     memory of the other listeners. A resumed run ends with the same bits as an uninterrupted one. A checkpoint appears
-    under its name when it is complete, and never otherwise. Needs Orbax: `pip install jaxtrain[checkpoints]`.
+    under its name when it is complete, and never otherwise. A checkpoint that cannot be written, on a full disk for
+    instance, is an error in the log "jaxtrain", and the run goes on. Needs Orbax: `pip install jaxtrain[checkpoints]`.
 
     Args:
         folder: where checkpoints are; one folder for each run. It is made.
@@ -32,7 +38,8 @@ class Checkpoints(Listener):
     Raises:
         ImportError: if Orbax is not installed.
         KeyError: if the run does not log `keep_best`.
-        ValueError: if the checkpoint in the folder does not fit the run: another network, optimizer or listeners.
+        ValueError: if the checkpoint in the folder is damaged or does not fit the run: another network, optimizer or
+            listeners; or if another run uses the folder.
 
     Example:
         >>> import tempfile
@@ -73,11 +80,24 @@ class Checkpoints(Listener):
         self._best = None if keep_best is None else Watched("Checkpoints", keep_best, mode)
         self._every = check_integer("Checkpoints", "every", every, 1)
         self._asynchronous = asynchronous
+        self._last = 0
 
     def started(self, run: Run) -> None:
         self._run = run
+        self._lock = FolderLock(self._folder)
+        try:
+            self._open(run)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, run: Run) -> None:
         self._manager = self._orbax.CheckpointManager(
             self._folder,
+            item_handlers={
+                "arrays": self._orbax.StandardCheckpointHandler(),
+                "about": self._orbax.JsonCheckpointHandler(),
+            },
             options=self._orbax.CheckpointManagerOptions(
                 create=True,
                 cleanup_tmp_directories=True,
@@ -92,12 +112,17 @@ class Checkpoints(Listener):
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
         if self._best is not None:
             self._best.read(entries)
-        if (epoch + 1) % self._every == 0 or epoch + 1 == self._run.epochs.stop:
+        is_last = self._run.stopping or epoch + 1 == self._run.epochs.stop
+        if (epoch + 1) % self._every == 0 or is_last:
             self._save(epoch + 1, entries, state)
 
     def ended(self, state: TrainState, error: BaseException | None) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            with self._going_on(self._last):
+                self._manager.wait_until_finished()
+            self._manager.close()
+        finally:
+            self._lock.release()
 
     def _policy(self) -> Any:
         """Which checkpoints stay."""
@@ -114,34 +139,48 @@ class Checkpoints(Listener):
         args = self._orbax.args
         # The next step consumes the state, while its copy is being written.
         arrays = copied({"state": state, "listeners": self._memories()})
-        about = {"history": dict(self._run.history), "listeners": list(self._memories())}
+        about = {"format": FORMAT, "history": dict(self._run.history), "listeners": list(self._memories())}
         saved = args.Composite(arrays=args.StandardSave(arrays), about=args.JsonSave(about))
-        self._manager.save(done, args=saved, metrics=dict(entries), force=True)
+        with self._going_on(done):
+            self._manager.save(done, args=saved, metrics=dict(entries), force=True)
+        self._last = done
+
+    @contextlib.contextmanager
+    def _going_on(self, done: int) -> Iterator[None]:
+        """A run does not end because it cannot be saved: the disk may be full, and the older checkpoints are there."""
+        try:
+            yield
+        except Exception as error:
+            _log.error(
+                "Checkpoints: %s could not be written (%s); the run goes on, and older checkpoints stay",
+                self._folder / str(done),
+                str(error).splitlines()[0] if str(error) else type(error).__name__,
+            )
 
     def _resume(self, run: Run, done: int) -> None:
-        args = self._orbax.args
-        about = self._manager.restore(done, args=args.Composite(about=args.JsonRestore()))["about"]
+        args, path = self._orbax.args, self._folder / str(done)
         memories = self._memories()
-        where = f"Checkpoints: the checkpoint {self._folder / str(done)}"
-        if about["listeners"] != list(memories):
-            raise ValueError(
-                f"{where} was written with the listeners {about['listeners']}, got {list(memories)}; use the same "
-                "listeners, or another folder"
-            )
-        template = {"state": run.state, "listeners": memories}
-        try:
+        with reading(path, self._older(done)):
+            about = self._manager.restore(done, args=args.Composite(about=args.JsonRestore()))["about"]
+            check_about(path, about, list(memories))
+            template = {"state": run.state, "listeners": memories}
+            check_shapes(path, self._manager.item_metadata(done)["arrays"], template)
             arrays = self._manager.restore(done, args=args.Composite(arrays=args.StandardRestore(template)))["arrays"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{where} does not fit this run: another network, another optimizer, or not a checkpoint of jaxtrain; "
-                "use another folder"
-            ) from error
         run.state = arrays["state"]
-        for listener, memory in zip(self._with_memory(), arrays["listeners"].values(), strict=True):
-            listener.memory = memory
         for row in zip(*about["history"].values(), strict=True):
             run.history.append(dict(zip(about["history"], row, strict=True)))
         run.epochs = range(min(done, run.epochs.stop), run.epochs.stop)
+        for listener, memory in zip(self._with_memory(), arrays["listeners"].values(), strict=True):
+            listener.memory = memory
+            try:
+                listener.resumed()
+            except StopRun:
+                run.epochs = range(run.epochs.stop, run.epochs.stop)
+
+    def _older(self, done: int) -> Path | None:
+        """The checkpoint before one."""
+        older = [step for step in self._manager.all_steps() if step < done]
+        return self._folder / str(max(older)) if older else None
 
     def _with_memory(self) -> list[Listener]:
         return [listener for listener in self._run.listeners if jax.tree.leaves(listener.memory)]

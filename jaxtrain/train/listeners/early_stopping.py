@@ -53,8 +53,12 @@ class EarlyStopping(Listener):
     def started(self, run: Run) -> None:
         self._remember(self._watched.worst, 0, run.state)
 
+    def resumed(self) -> None:
+        if self.memory["waited"] >= self._patience:
+            raise StopRun
+
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
-        value = self._watched.read(entries)
+        value = float(np.float32(self._watched.read(entries)))  # As a checkpoint keeps the best.
         if self._watched.is_better(value, float(self.memory["best"])):
             self._remember(value, 0, state)
             return
@@ -70,5 +74,5 @@ class EarlyStopping(Listener):
     def _remember(self, best: float, waited: int, state: TrainState) -> None:
         weights: dict[str, Any] = {}
         if self._restore_best:
-            weights = copied({"params": state.params, "model_state": state.model_state})
-        self.memory = {"best": np.asarray(best), "waited": np.asarray(waited, np.int32), "weights": weights}
+            weights = copied({name: getattr(state, name) for name in ("params", "model_state", "average")})
+        self.memory = {"best": np.asarray(best, np.float32), "waited": np.asarray(waited, np.int32), "weights": weights}

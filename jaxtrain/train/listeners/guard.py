@@ -9,21 +9,22 @@ from jaxtrain.train.state import TrainState
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The training loss is NaN or infinite.
+    """The training loss is NaN or infinite, or too many steps in a row had no finite gradients.
 
     Attributes:
         step: `state.step` when the loss was computed: the number of updates before, and the count that schedules saw.
         epoch: its epoch, counted from 0 as in the history.
-        loss: the loss.
+        loss: the loss; NaN for skipped steps.
         state: the last state. It is a few steps younger than the loss, for metrics are read late.
 
     PyTorch: none; a loss of NaN goes unnoticed.
     """
 
-    def __init__(self, step: int, epoch: int, loss: float, state: TrainState) -> None:
+    def __init__(self, step: int, epoch: int, loss: float, state: TrainState, skipped: int = 0) -> None:
+        what = f"{skipped} steps in a row had no finite gradients, the last" if skipped else f"the loss is {loss} at"
         rates = ", ".join(f"{name} {rate:.4g}" for name, rate in learning_rates(state).items())
         super().__init__(
-            f"the loss is {loss} at step {step}, in epoch {epoch} (both counted from 0){rates and f', with {rates}'}. "
+            f"{what} step {step}, in epoch {epoch} (both counted from 0){rates and f', with {rates}'}. "
             "Lower the learning rate, chain jaxtrain.optim.clip_grad_norm before the optimizer, look for NaN in the "
             "data and for labels outside the range of the classes, or let jax.config.update('jax_debug_nans', True) "
             "find the operation"
@@ -37,12 +38,22 @@ class NonFiniteLossError(FloatingPointError):
 class NonFiniteGuard(Listener):
     """Stops a run whose loss is NaN or infinite by a `NonFiniteLossError`; `fit` always has one.
 
+    If the state skips steps without finite gradients, it stops the run after too many of them in a row.
+
     PyTorch: none.
     """
 
     def started(self, run: Run) -> None:
         self._run = run
+        self._most = run.state.blueprint.options.most_skipped
+        self._skipped = 0
 
     def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
+        if self._most:
+            self._skipped = self._skipped + 1 if metrics["skipped"] else 0
+            if self._skipped > self._most:
+                raise NonFiniteLossError(step, self._run.epoch, math.nan, self._run.state, self._skipped)
+            if self._skipped:
+                return
         if not math.isfinite(metrics["loss"]):
             raise NonFiniteLossError(step, self._run.epoch, metrics["loss"], self._run.state)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from jaxtrain.train.state import TrainState
+from jaxtrain.train.state import TrainState, committed
 
 if TYPE_CHECKING:
     from jaxtrain.train.listeners.history import History
@@ -32,6 +32,7 @@ class Run:
         epoch: the current epoch, counted from 0.
         history: what was logged so far.
         listeners: all listeners of the run.
+        stopping: whether a listener has raised `StopRun`.
 
     PyTorch: none; the local variables of a training script.
     """
@@ -42,6 +43,7 @@ class Run:
     epoch: int
     history: "History"
     listeners: tuple["Listener", ...] = ()
+    stopping: bool = False
 
 
 class Listener:
@@ -76,6 +78,9 @@ class Listener:
 
     def started(self, run: Run) -> None:
         """The run begins. A listener may keep `run`, and may change where it begins: `state`, `epochs`, `history`."""
+
+    def resumed(self) -> None:
+        """A checkpoint has given `memory` back. Raise `StopRun` if the run it comes from was over."""
 
     def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
         """A step is done: its number (`state.step` before it) and its metrics.
@@ -136,7 +141,7 @@ class Listening:
             try:
                 state = listener.epoch_ended(self._run.epoch, entries, self._run.state)
             except StopRun as raised:
-                stop, state = raised, None
+                stop, state, self._run.stopping = raised, None, True
             self._run.state = _checked(listener, state, self._run.state)
         if stop is not None:
             raise stop
@@ -172,4 +177,4 @@ def _checked(listener: Listener, new: Any, old: TrainState) -> TrainState:
         return old
     if not isinstance(new, TrainState):
         raise TypeError(f"{type(listener).__name__}: expected a TrainState or None to be returned, got {new!r}")
-    return new
+    return committed(new)

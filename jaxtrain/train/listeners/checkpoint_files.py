@@ -1,0 +1,114 @@
+"""The folder of a run's checkpoints: who uses it, and what is wrong with what is in it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+FORMAT = 1
+"""The number of the layout of a checkpoint."""
+
+
+class FolderLock:
+    """Keeps a second run out of a folder. The lock ends with the process, however it ends.
+
+    Args:
+        folder: the folder of checkpoints; the lock is a file next to it.
+
+    Raises:
+        ValueError: if another run has the lock.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file: int | None = None
+        try:
+            import fcntl
+        except ImportError:  # Windows has other locks.
+            return
+        if jax.process_index() > 0:  # The processes of one run share the folder.
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder.with_name(f"{folder.name}.lock"), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise ValueError(
+                f"Checkpoints: expected a folder that no other run uses, got {folder}; wait for that run to end, or "
+                "use another folder"
+            ) from None
+        self._file = file
+
+    def release(self) -> None:
+        """Let others in."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class MisfitError(ValueError):
+    """A checkpoint belongs to another run."""
+
+
+@contextlib.contextmanager
+def reading(path: Path, older: Path | None) -> Iterator[None]:
+    """A context in which a checkpoint is read: an error names it, and the older one that may be better."""
+    try:
+        yield
+    except MisfitError:
+        raise
+    except Exception as error:
+        way_out = f"delete it to go on from {older}" if older else "delete it to begin again"
+        first_line = str(error).splitlines()[0] if str(error) else ""
+        raise ValueError(
+            f"Checkpoints: expected a whole checkpoint of jaxtrain, got {path}, which cannot be read "
+            f"({type(error).__name__}: {first_line}); {way_out}"
+        ) from error
+
+
+def check_about(path: Path, about: Any, listeners: list[str]) -> None:
+    """Raise unless a checkpoint has this layout, and the memories of these listeners."""
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        found = about.get("format") if isinstance(about, dict) else about
+        raise MisfitError(
+            f"Checkpoints: expected a checkpoint in format {FORMAT}, got {path} in format {found!r}; read it with the "
+            "version of jaxtrain that wrote it, or use another folder"
+        )
+    if about["listeners"] != listeners:
+        raise MisfitError(
+            f"Checkpoints: the checkpoint {path} was written with the listeners {about['listeners']}, got {listeners}; "
+            "use the same listeners, or another folder"
+        )
+
+
+def check_shapes(path: Path, saved: Any, template: Any) -> None:
+    """Raise unless a checkpoint has the arrays of the run; name the first that differ."""
+    there, here = _shapes(saved), _shapes(template)
+    differences = [
+        f"{name}: {there.get(name, 'nothing')} in the checkpoint, {here.get(name, 'nothing')} in the run"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    if differences:
+        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+        raise MisfitError(
+            f"Checkpoints: the checkpoint {path} does not fit this run: {'; '.join(differences[:3])}{more}. Use the "
+            "network and the optimizer that it was written with, or another folder"
+        )
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    """The shape of every leaf by its path; the metadata of Orbax know a state as a plain dict."""
+
+    def shape(leaf: Any) -> str:
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return str(tuple((jax.random.key_data(leaf) if is_key else leaf).shape))
+
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): shape(leaf)
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }

@@ -1,0 +1,65 @@
+"""What TensorBoard, Matplotlib and the profiler get of a run."""
+
+import struct
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxtrain.train import Curves, Profile, StopRun, TensorBoardLog, fit
+
+
+def scalars(folder):
+    """The scalars in the event files of a folder, (step, name): value, in the order in which they were written."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = {}
+    for file in sorted(folder.glob("events*")):
+        data = file.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            event = Event.FromString(data[12 : 12 + length])
+            found |= {(event.step, value.tag): value.simple_value for value in event.summary.value}
+            data = data[16 + length :]
+    return found
+
+
+def test_all_three(net, tmp_path):
+    listeners = [
+        TensorBoardLog(tmp_path / "board"),
+        Curves(tmp_path / "pictures" / "run.png"),
+        Profile(tmp_path / "profile"),
+    ]
+    settings = {"epochs": 3, "batch_size": 40, "validation": net.batch, "progress": False}
+    _, history = fit(net.state, net.loss_fn, net.batch, listeners=listeners, **settings)
+    found = scalars(tmp_path / "board")
+    assert {name for _, name in found} == set(history) - {"epoch"}
+    for epoch in range(3):
+        assert found[epoch, "val_loss"] == np.float32(history["val_loss"][epoch])
+    image = (tmp_path / "pictures" / "run.png").read_bytes()
+    assert image.startswith(b"\x89PNG")
+    assert len(image) > 10_000
+    assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
+
+
+def test_a_profile_of_a_run_that_stops_is_ended(net, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+
+    class Stop(Curves):
+        def epoch_ended(self, epoch, entries, state):
+            raise StopRun
+
+    listeners = [Profile(tmp_path), Stop(tmp_path / "run.png")]
+    fit(net.state, net.loss_fn, net.batch, epochs=3, batch_size=40, listeners=listeners, progress=False)
+    assert calls == ["start", "stop"]
+
+
+def test_bad_input(monkeypatch):
+    with pytest.raises(ValueError, match="Profile: epoch must be at least 1, got 0"):
+        Profile("folder", epoch=0)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"expected tensorboardX, which is not installed; pip install jaxtrain\[tens"):
+        TensorBoardLog("folder")
