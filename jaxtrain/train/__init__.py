@@ -16,6 +16,7 @@ from jaxtrain.train.listeners.protocol import Run as Run
 from jaxtrain.train.listeners.protocol import StopRun as StopRun
 from jaxtrain.train.loop import fit as fit
 from jaxtrain.train.metrics import Average as Average
+from jaxtrain.train.placement import Placement as Placement
 from jaxtrain.train.rates import learning_rates as learning_rates
 from jaxtrain.train.rates import set_learning_rate as set_learning_rate
 from jaxtrain.train.state import TrainState as TrainState

@@ -12,6 +12,7 @@ from jaxtrain.train.listeners.history import History
 from jaxtrain.train.listeners.progress import progress_listeners
 from jaxtrain.train.listeners.protocol import Listener, Listening, Run
 from jaxtrain.train.metrics import Totals
+from jaxtrain.train.placement import Placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state, copied
@@ -34,6 +35,7 @@ def fit(
     start_epoch: int = 0,
     observe: Observe | None = None,
     steps_per_dispatch: int | None = None,
+    placement: Placement | None = None,
     listeners: Iterable[Listener] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
@@ -62,6 +64,9 @@ def fit(
         observe: `observe(gradients, updates, params)` returns more metrics, see `make_train_step`. Default None.
         steps_per_dispatch: the most steps in one program, at least 1. Default None: many for small steps on arrays in
             memory, one elsewhere; the logger "jaxtrain" says which and why.
+        placement: the devices over which state and batches are spread. `batch_size` counts the rows on all devices and
+            is a multiple of those along the data. In a run of several processes each has the same arrays; what yields
+            batches yields the part of the process. Default None: the run stays on the device of its state.
         listeners: `Listener` objects that follow the run.
         progress: True for a bar (if rich is installed; otherwise a line for each epoch). Default True.
 
@@ -100,10 +105,14 @@ def fit(
     if steps_per_dispatch is not None:
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
-    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe)
-    training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch)
+    if placement is not None:
+        if batch_size is not None:
+            placement.check_rows("fit: batch_size", batch_size)
+        state = placement.put(state)
+    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe, placement=placement)
+    training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch, placement)
     rows = batch_size if validation_batch_size is None else validation_batch_size
-    evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows)
+    evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (
@@ -144,12 +153,16 @@ def _batches(data: Source, batch_size: int | None, shuffle: bool, seed: int, dro
 
 
 def _evaluation(
-    state: TrainState, metrics_fn: LossFn, validation: Source | None, batch_size: int | None
+    state: TrainState,
+    metrics_fn: LossFn,
+    validation: Source | None,
+    batch_size: int | None,
+    placement: Placement | None,
 ) -> Feed | None:
     if validation is None:
         return None
     if batch_size is not None:
         check_integer("fit", "validation_batch_size", batch_size, 1)
-    eval_step = kept(make_eval_step, batch_size, metrics_fn)
+    eval_step = kept(make_eval_step, batch_size, metrics_fn, placement=placement)
     batches = held_out("fit: validation", validation, batch_size or 1024)
-    return feed("fit: validation", eval_step, mapped, batches, state, None)
+    return feed("fit: validation", eval_step, mapped, batches, state, None, placement)

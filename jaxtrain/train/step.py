@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
+from jaxtrain.train.placement import Placement, placed
 from jaxtrain.train.state import TrainState, check_loss
 
 Metrics = dict[str, Average]
@@ -19,7 +20,9 @@ TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Any], Metrics]
 
 
-def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> TrainStep:
+def make_train_step(
+    loss_fn: LossFn, *, observe: Observe | None = None, placement: Placement | None = None
+) -> TrainStep:
     """Compile one update of the parameters.
 
     The step computes the loss in training mode and its gradient, lets the optimizer update the parameters, and keeps
@@ -33,6 +36,8 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> Train
             each example, or a scalar: the mean over the rows of the batch.
         observe: `observe(gradients, updates, params)` returns more metrics: the norm of the gradients, for instance. It
             runs in the compiled step; `params` are those before the update. Default None.
+        placement: the devices over which the step is spread. Place the first state with its `put`, and each batch with
+            its `put_batch`. Default None: the step runs where its state lies.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
@@ -78,15 +83,16 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None) -> Train
             metrics = _with_observed(metrics, observe(gradients, updates, state.params), batch)
         return after, metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(placed(train_step, placement), donate_argnums=0)
 
 
-def make_eval_step(metrics_fn: LossFn) -> EvalStep:
+def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) -> EvalStep:
     """Compile the evaluation of one batch, in evaluation mode: no dropout, running statistics.
 
     Args:
         metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what the `loss_fn` of `make_train_step`
             returns. Metrics are the same as there.
+        placement: as there. Default None.
 
     Returns:
         `step(state, batch) -> metrics`, a dict of `Average`. The state does not change, and nothing that `metrics_fn`
@@ -118,7 +124,7 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
             return {name: as_average(name, metric, batch) for name, metric in result.items()}
         return _loss_and_metrics(result, batch)[1]
 
-    return jax.jit(eval_step)
+    return jax.jit(placed(eval_step, placement))
 
 
 def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Metrics]:
