@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -163,7 +164,7 @@ class Placement:
         Raises:
             ValueError: as `shardings`.
         """
-        return jax.device_put(state, self.shardings(state))
+        return jax.tree.map(_global, state, self.shardings(state))
 
     def create(self, function: Callable[[], TrainState]) -> TrainState:
         """Make a state where it is to lie, no part of it anywhere else: for models larger than a device.
@@ -310,6 +311,8 @@ def _global(leaf: Any, sharding: NamedSharding) -> jax.Array:
     """An array that every process has, with a sharding over the devices of all."""
     if jax.process_count() == 1 or (isinstance(leaf, jax.Array) and not leaf.is_fully_addressable):
         return jax.device_put(leaf, sharding)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_global(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
     array = np.asarray(leaf)
     return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
 
