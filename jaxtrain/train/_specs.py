@@ -91,7 +91,7 @@ def trimmed(entries: Any) -> PartitionSpec:
 def of_moments(path: Path, shape: tuple[int, ...], params: Mapping[Path, tuple[Any, PartitionSpec]]) -> PartitionSpec:
     """The spec of a leaf of an optimizer's state: that of the parameter with whose path its own path ends.
 
-    A stack of such arrays, as L-BFGS keeps, is whole along the dimensions in front. A leaf of another shape has an
+    A stack of such arrays is whole along the dimensions in front. A leaf of another shape has an
     empty spec.
     """
     for start in range(len(path)):

@@ -256,7 +256,11 @@ class Placement:
         """The sharding of a leaf with the given spec, split further if the state is fully sharded."""
         if self.fully_sharded and leaf.size >= self.min_size:
             spec = fully_split(leaf.shape, spec, self.mesh, _entry(self.fully_sharded))
-        return NamedSharding(self.mesh, trimmed(spec))
+        spec = trimmed(spec)
+        if self._is_explicit:
+            # The type of what a step returns names every dimension; the type of what it gets must not differ.
+            spec = PartitionSpec(*spec, *[None] * (leaf.ndim - len(spec)))
+        return NamedSharding(self.mesh, spec)
 
     def _rows(self, shape: tuple[int, ...]) -> NamedSharding:
         """The sharding of an array of a batch: whole if its rows do not divide."""
