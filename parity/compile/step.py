@@ -14,7 +14,7 @@ from parity.compile.communication import Traffic, traffic
 from parity.compile.machine import Machine
 from parity.speed.compiling import kernels
 
-_MODEL = 8
+_MODEL = 4
 """Devices along the axis of tensor parallelism, or all if there are fewer."""
 
 
