@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from jaxtrain._ground.checks import check_choice
 
@@ -29,10 +31,18 @@ class Watched:
 
     def read(self, entries: Mapping[str, float]) -> float:
         """The quantity of this epoch."""
+        return float(self._logged(entries))
+
+    def costs(self, entries: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The quantity of many runs, turned so that the least is the best; NaN is infinite."""
+        values = np.asarray(self._logged(entries), np.float64)
+        return np.where(np.isnan(values), math.inf, values if self.mode == "min" else -values)
+
+    def _logged(self, entries: Mapping[str, Any]) -> Any:
         if self.name not in entries:
             known = ", ".join(map(repr, entries))
             raise KeyError(f"{self._where}: expected one of {known}, got {self.name!r}; the run does not log it")
-        return float(entries[self.name])
+        return entries[self.name]
 
     def is_better(self, value: float, best: float) -> bool:
         """Whether a value is better than the best so far; NaN never is."""

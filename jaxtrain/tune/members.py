@@ -1,0 +1,128 @@
+"""Many runs of one recipe in one program."""
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, PyTree
+
+from jaxtrain.train.data import Batches
+from jaxtrain.train.metrics import Average
+from jaxtrain.train.state import TrainState
+from jaxtrain.train.step import LossFn, Metrics, make_eval_step, make_train_step
+from jaxtrain.tune.recipe import Recipe, start
+
+AXIS = "members"
+ALL, EACH = PartitionSpec(), PartitionSpec(AXIS)
+
+Numbers = Mapping[str, Array]
+"""The hyper-parameters of one run, or of all runs along a leading axis."""
+
+
+class Members:
+    """The runs of one recipe with different hyper-parameters, which advance together.
+
+    Every program calls the recipe again, with the hyper-parameters traced: what the recipe builds around them, a loss
+    or an optimizer, exists only while a program is traced, and what it computes but nobody reads, XLA leaves out.
+
+    Args:
+        where: how errors begin.
+        recipe: a function of hyper-parameters that returns a state and a loss.
+        metrics_fn: what to evaluate; None for the loss of the recipe.
+        devices: the runs are spread over them.
+    """
+
+    def __init__(self, where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any]) -> None:
+        self._where = where
+        self._recipe = recipe
+        self._metrics_fn = metrics_fn
+        self.devices = list(devices)
+        self._mesh = Mesh(np.array(devices), AXIS)
+        self.start = self._program(self._started, EACH)
+        self.train = self._program(self._trained, EACH, EACH, ALL, ALL, donate_argnums=1)
+        self.evaluate = self._program(self._evaluated, EACH, EACH, ALL, ALL)
+
+    def _program(self, one: Callable[..., Any], *specs: PartitionSpec, **options: Any) -> Callable[..., Any]:
+        """Compile a function of one run for all runs, a part of them on each device."""
+        axes = tuple(0 if spec == EACH else None for spec in specs)
+        many = jax.vmap(one, in_axes=axes)
+        # Members never talk to each other, so there is nothing that the check of varying axes could find.
+        return jax.jit(jax.shard_map(many, mesh=self._mesh, in_specs=specs, out_specs=EACH, check_vma=False), **options)
+
+    def placed(self, tree: PyTree, *, each: bool) -> PyTree:
+        """Arrays on the devices: a part of the leading axis on `each`, or everything on all."""
+        return jax.device_put(tree, NamedSharding(self._mesh, EACH if each else ALL))
+
+    def _started(self, values: Numbers) -> TrainState:
+        return _bare(start(self._where, self._recipe, values).state)
+
+    def _trained(self, values: Numbers, bare: TrainState, data: PyTree, order: Array) -> tuple[TrainState, Metrics]:
+        """Train on the rows that each line of `order` lists."""
+        template, loss_fn = start(self._where, self._recipe, values)
+        step = make_train_step(loss_fn)
+        state, metrics = jax.lax.scan(
+            lambda state, rows: step(state, _gathered(data, rows)), _like(template, bare), order
+        )
+        return _bare(state), metrics
+
+    def _evaluated(self, values: Numbers, bare: TrainState, data: PyTree, order: Array) -> Metrics:
+        """Evaluate the rows that each line of `order` lists."""
+        template, loss_fn = start(self._where, self._recipe, values)
+        step, state = make_eval_step(self._metrics_fn or loss_fn), _like(template, bare)
+        return jax.lax.map(lambda rows: step(state, _gathered(data, rows)), order)
+
+
+def members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any]) -> Members:
+    """The programs of a recipe, compiled before if there are some: the second of two equal calls compiles nothing."""
+    can_be_kept = isinstance(recipe, Hashable) and isinstance(metrics_fn, Hashable)
+    return (_members if can_be_kept else _members.__wrapped__)(where, recipe, metrics_fn, tuple(devices))
+
+
+@lru_cache(maxsize=64)
+def _members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: tuple[Any, ...]) -> Members:
+    return Members(where, recipe, metrics_fn, devices)
+
+
+def state_of(where: str, recipe: Recipe, values: Mapping[str, Any], bare: TrainState) -> TrainState:
+    """A full state from the arrays of one run, `values` its hyper-parameters."""
+    return _like(start(where, recipe, values).state, bare)
+
+
+def chunks(batches: Batches, epoch: int) -> list[np.ndarray]:
+    """The rows of one epoch, (steps, rows of a batch); a smaller last batch comes by itself."""
+    order, size = batches.order(epoch).astype(np.int32), batches.batch_size
+    whole = len(order) // size
+    parts = [order[: whole * size].reshape(whole, size)] if whole else []
+    return parts if whole == len(batches) else [*parts, order[None, whole * size :]]
+
+
+def averages(parts: Sequence[Metrics]) -> dict[str, np.ndarray]:
+    """The averages of each run over the steps of several programs, (members,): sums in float64."""
+    on_host = jax.device_get(parts)
+    # The dict that a compiled step returns has its keys sorted; a table should begin with the loss.
+    names = sorted(on_host[0], key=lambda name: name != "loss")
+    return {name: _average([part[name] for part in on_host]) for name in names}
+
+
+def _average(parts: Sequence[Average]) -> np.ndarray:
+    total = sum(np.sum(part.total, axis=1, dtype=np.float64) for part in parts)
+    count = sum(np.sum(part.count, axis=1, dtype=np.float64) for part in parts)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / count)
+
+
+def _bare(state: TrainState) -> TrainState:
+    """The arrays of a state alone: its blueprint may hold traced hyper-parameters."""
+    return dataclasses.replace(state, blueprint=None)  # pyright: ignore[reportArgumentType] - never used like this
+
+
+def _like(template: TrainState, bare: TrainState) -> TrainState:
+    return dataclasses.replace(bare, blueprint=template.blueprint)
+
+
+def _gathered(data: PyTree, rows: Array) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf.at[rows].get(mode="promise_in_bounds"), data)

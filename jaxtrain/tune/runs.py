@@ -1,0 +1,127 @@
+"""The runs of a sweep, from the first epoch to the last."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxtrain.train.data import Batches
+from jaxtrain.train.state import TrainState
+from jaxtrain.train.step import Metrics
+from jaxtrain.tune.members import Members, Numbers, averages, chunks
+from jaxtrain.tune.values import Values
+
+Entries = Mapping[str, np.ndarray]
+"""For each quantity of an epoch, one number for each run."""
+Kept = Callable[[int, Entries], np.ndarray]
+"""A function of the epoch and its entries that returns which of the remaining runs go on, by position."""
+
+
+@dataclasses.dataclass
+class _Group:
+    """Runs that share a program; the last one may be there several times, so that the devices divide their number."""
+
+    numbers: Numbers
+    state: TrainState
+
+
+class Runs:
+    """The runs of a sweep in groups, each as large as a program may be.
+
+    `remaining` has the numbers of the runs that go on, `epochs` how far each one came.
+
+    Args:
+        members: the programs.
+        values: the hyper-parameters.
+        at_once: the most runs in a program, None for all.
+    """
+
+    def __init__(self, members: Members, values: Values, at_once: int | None) -> None:
+        self._members = members
+        self._values = values
+        self._count = len(next(iter(values.values())))
+        groups = 1 if at_once is None else -(-self._count // at_once)
+        self._size = -(-self._count // groups)
+        self.remaining = np.arange(self._count)
+        self.epochs = np.zeros(self._count, int)
+        numbers = [self._numbers(rows) for rows in self._cut()]
+        self._groups = [_Group(part, members.start(part)) for part in numbers]
+
+    def fit(self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept) -> dict[str, np.ndarray]:
+        """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before."""
+        data = self._members.placed(batches.data, each=False)
+        held_out = None if validation is None else self._members.placed(validation.data, each=False)
+        history: dict[str, np.ndarray] = {}
+        for epoch in range(epochs):
+            entries = self._entries(self._trained(data, chunks(batches, epoch)))
+            if validation is not None:
+                found = self._entries(self._evaluated(held_out, chunks(validation, 0)))
+                entries |= {f"val_{name}": numbers for name, numbers in found.items()}
+            for name, numbers in entries.items():
+                history.setdefault(name, np.full((self._count, epochs), np.nan))[self.remaining, epoch] = numbers
+            self.epochs[self.remaining] += 1
+            self._keep(kept(epoch, entries))
+            if not len(self.remaining):
+                break
+        return history
+
+    def state(self, run: int) -> TrainState | None:
+        """The arrays of one run on one device, None if it was stopped."""
+        positions = np.flatnonzero(self.remaining == run)
+        if not len(positions):
+            return None
+        arrays = jax.tree.map(lambda leaf: leaf[positions[0]], self._joined())
+        return jax.device_put(arrays, self._members.devices[0])
+
+    def _cut(self) -> np.ndarray:
+        """The remaining runs, by position, in groups of one size: (groups, size)."""
+        count = len(self.remaining)
+        # Every new size costs a compilation: the group shrinks only when half of it is empty.
+        while self._size > 1 and -(-self._size // 2) >= count:
+            self._size = -(-self._size // 2)
+        size = self._size + -self._size % len(self._members.devices)
+        groups = -(-count // size)
+        return np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
+
+    def _numbers(self, positions: np.ndarray) -> Numbers:
+        chosen = self.remaining[positions]
+        return self._members.placed(
+            {name: jnp.asarray(array[chosen]) for name, array in self._values.items()}, each=True
+        )
+
+    def _trained(self, data: PyTree, orders: Sequence[np.ndarray]) -> list[list[Metrics]]:
+        return [[self._advanced(group, data, order) for order in orders] for group in self._groups]
+
+    def _advanced(self, group: _Group, data: PyTree, order: np.ndarray) -> Metrics:
+        group.state, metrics = self._members.train(group.numbers, group.state, data, order)
+        return metrics
+
+    def _evaluated(self, data: PyTree, orders: Sequence[np.ndarray]) -> list[list[Metrics]]:
+        evaluate = self._members.evaluate
+        return [[evaluate(group.numbers, group.state, data, order) for order in orders] for group in self._groups]
+
+    def _entries(self, metrics: list[list[Metrics]]) -> dict[str, np.ndarray]:
+        """The averages of the remaining runs over the steps of an epoch."""
+        groups = [averages(parts) for parts in metrics]
+        count = len(self.remaining)
+        return {name: np.concatenate([group[name] for group in groups])[:count] for name in groups[0]}
+
+    def _keep(self, positions: np.ndarray) -> None:
+        """Go on with some of the remaining runs."""
+        if len(positions) == len(self.remaining):
+            return
+        states = self._joined()
+        self.remaining = self.remaining[positions]
+        self._groups = []
+        if not len(positions):
+            return
+        for rows in self._cut():
+            part = jax.tree.map(lambda leaf, rows=rows: leaf[positions[rows]], states)
+            self._groups.append(_Group(self._numbers(rows), self._members.placed(part, each=True)))
+
+    def _joined(self) -> TrainState:
+        """The states of all remaining runs, along a leading axis."""
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *(group.state for group in self._groups))

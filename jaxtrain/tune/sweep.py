@@ -1,0 +1,124 @@
+"""Hundreds of runs as one compiled program."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
+
+from jaxtrain._ground.checks import check_integer
+from jaxtrain.train.data import Batches, on_host
+from jaxtrain.train.listeners.best import Watched
+from jaxtrain.train.state import TrainState
+from jaxtrain.train.step import LossFn
+from jaxtrain.tune.members import members, state_of
+from jaxtrain.tune.outcome import Outcome
+from jaxtrain.tune.recipe import Recipe
+from jaxtrain.tune.runs import Runs
+from jaxtrain.tune.values import check_values, value_of
+
+
+def sweep(
+    recipe: Recipe,
+    values: Mapping[str, ArrayLike],
+    data: PyTree,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation: PyTree | None = None,
+    metrics_fn: LossFn | None = None,
+    metric: str | None = None,
+    mode: Literal["min", "max"] | None = None,
+    halve_every: int | None = None,
+    at_once: int | None = None,
+    devices: Sequence[Any] | None = None,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    seed: int = 0,
+) -> Outcome:
+    """Train one recipe with many values of its hyper-parameters, all runs in one compiled program.
+
+    Each run is what `fit` would do with the same values, up to rounding: the same batches in the same order. The runs
+    advance together, so the program is compiled once, and small matrix products become large ones.
+
+    Args:
+        recipe: `recipe(**hyperparameters)` returns a `TrainState` and a `loss_fn`, see `make_train_step`. The
+            hyper-parameters are traced: use them as numbers in the optimizer, the loss, dropout or the initial values,
+            not in shapes or `if`. A seed goes through a key: `nnx.Rngs(jax.random.key(seed))`.
+        values: for each hyper-parameter an array with one number for each run, shape (runs,). `grid` makes all
+            combinations; `numpy.geomspace` and `numpy.linspace` make rows of numbers.
+        data: the training data, a pytree of arrays with a common number of rows, kept on the device.
+        epochs: at least 1.
+        batch_size: rows in a batch, from 1 to the number of rows.
+        validation: arrays to evaluate after each epoch, in evaluation mode. Default None: no evaluation.
+        metrics_fn: the function to evaluate on them, see `make_eval_step`. Default None: the loss of the recipe.
+        metric: the entry that decides which run is best. Default None: "val_loss", or "loss" without validation.
+        mode: "min" or "max". Default None: "min" for names that end in "loss", "max" for "accuracy".
+        halve_every: stop the worse half of the remaining runs after every so many epochs, at least 1 (successive
+            halving); one run is always left. Each halving compiles a smaller program. Default None: all runs finish.
+        at_once: the most runs in one program, at least 1; fewer need less memory. Default None: all.
+        devices: the devices over which the runs are spread. Default None: `jax.local_devices()`. On a CPU,
+            `jax.config.update("jax_num_cpu_devices", 2)` makes two devices of two cores.
+        shuffle: visit the rows in a new order every epoch, the same for all runs. Default True.
+        drop_last: leave out a smaller last batch. Default False.
+        seed: seed of the shuffling, at least 0. Default 0.
+
+    Returns:
+        An `Outcome`: the entries of every epoch, the best run, its state, a table, a picture. A run that diverged has
+        NaN or infinity in its entries; it is never the best.
+
+    Raises:
+        TypeError: if `recipe` returns something else, or values are not numbers.
+        ValueError: if the numbers of values differ, or a number is out of range.
+        KeyError: if the runs do not log `metric`.
+
+    Example:
+        >>> import numpy as np
+        >>> from flax import nnx
+        >>> from jaxtrain import losses, optim, train, tune
+        >>> x = np.linspace(-1, 1, 32, dtype=np.float32)[:, None]
+        >>> def recipe(lr):
+        ...     def loss_fn(model, batch):
+        ...         return losses.mse_loss(model(batch[0]), batch[1])
+        ...     return train.TrainState.create(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optim.sgd(lr)), loss_fn
+        >>> outcome = tune.sweep(recipe, {"lr": [1e-3, 0.1, 10.0]}, (x, 3 * x), epochs=5, batch_size=8)
+        >>> outcome.best, outcome.best_values
+        (1, {'lr': 0.1})
+        >>> outcome.history["loss"].shape
+        (3, 5)
+
+    PyTorch: none; a loop over the values around the whole script.
+    """
+    numbers = check_values("sweep", values)
+    check_integer("sweep", "epochs", epochs, 1)
+    for name, number in (("halve_every", halve_every), ("at_once", at_once)):
+        if number is not None:
+            check_integer("sweep", name, number, 1)
+    watched = Watched("sweep", metric or ("loss" if validation is None else "val_loss"), mode)
+
+    def kept(epoch: int, entries: Mapping[str, np.ndarray]) -> np.ndarray:
+        costs = watched.costs(entries)
+        half = halve_every is not None and (epoch + 1) % halve_every == 0 and epoch + 1 < epochs
+        return np.sort(np.argsort(costs, kind="stable")[: -(-len(costs) // 2 if half else -len(costs))])
+
+    runs = Runs(members("sweep", recipe, metrics_fn, devices or jax.local_devices()), numbers, at_once)
+    batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
+    history = runs.fit(batches, held_out_rows("sweep", validation), epochs, kept)
+
+    last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
+    order = np.lexsort((watched.costs(last), -runs.epochs))
+
+    def state(run: int) -> TrainState | None:
+        bare = runs.state(run)
+        return None if bare is None else state_of("sweep", recipe, value_of(numbers, run), bare)
+
+    return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, state)
+
+
+def held_out_rows(where: str, validation: PyTree | None) -> Batches | None:
+    if validation is None:
+        return None
+    arrays, rows = on_host(f"{where}: validation", validation)
+    return Batches(arrays, min(1024, rows))

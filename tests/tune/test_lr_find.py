@@ -1,0 +1,74 @@
+"""The learning-rate range test."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxtrain import optim, tune
+from jaxtrain.train import TrainState
+
+from .conftest import Data, recipe
+
+COLUMN = np.ones((8, 1), np.float32)
+
+
+def parabola(lr: Any) -> Any:
+    """w²/2, from w = 1: gradient descent converges below a rate of 2 and diverges above."""
+
+    class Weight(nnx.Module):
+        def __init__(self) -> None:
+            self.w = nnx.Param(np.float32(1.0))
+
+    def loss_fn(model: Any, batch: Any) -> Any:
+        return 0.5 * model.w[...] ** 2
+
+    return TrainState.create(Weight(), optim.sgd(lr)), loss_fn
+
+
+def test_each_step_has_its_rate() -> None:
+    found = tune.lr_find(parabola, COLUMN, batch_size=4, low=1e-3, high=0.5, steps=20)
+    rates = np.geomspace(1e-3, 0.5, 20)
+    np.testing.assert_allclose(found.rates, rates)
+    weights = np.cumprod(np.concatenate([[1.0], 1 - rates[:-1]]))
+    np.testing.assert_allclose(found.losses, weights**2 / 2, rtol=1e-5)
+
+
+def test_the_average_weighs_the_past_by_nine_tenths() -> None:
+    found = tune.lr_find(parabola, COLUMN, batch_size=8, low=1e-3, high=0.5, steps=20)
+    weights = 0.9 ** np.arange(20)[::-1]
+    assert found.smooth[-1] == pytest.approx(np.average(found.losses, weights=weights))
+
+
+def test_it_ends_when_the_loss_diverges() -> None:
+    found = tune.lr_find(parabola, COLUMN, batch_size=8, low=1e-2, high=1e3, steps=60)
+    assert len(found.rates) < 60
+    assert 2 < found.rates[-1] < 100
+    assert found.suggestion == pytest.approx(found.rates[found.smooth.argmin()] / 10)
+    assert 0.01 < found.suggestion < 2
+
+
+def test_a_network_gets_a_rate_that_trains_it(data: Data) -> None:
+    found = tune.lr_find(recipe, data, batch_size=25, low=1e-5)
+    assert 1e-4 < found.suggestion < 1
+
+
+def test_the_picture_is_written(tmp_path: Any) -> None:
+    tune.lr_find(parabola, COLUMN, batch_size=8, low=1e-2, high=10, steps=20).plot(tmp_path / "rates.svg")
+    assert (tmp_path / "rates.svg").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"low": 0.0}, r"low must lie in \(0, inf\], got 0"),
+        ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\], got 1"),
+        ({"steps": 9}, "steps must be at least 10, got 9"),
+        ({"low": 5.0, "high": 1e6}, "expected a loss that falls before it diverges, got .* begin with a smaller low"),
+        ({"batch_size": None}, "expected batch_size with arrays in memory"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        tune.lr_find(parabola, COLUMN, **{"batch_size": 8, **changes})

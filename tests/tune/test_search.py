@@ -1,0 +1,138 @@
+"""A search asks Optuna, trains, and tells it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+
+from jaxtrain import train, tune
+
+from .conftest import Data, recipe
+
+RATE = {"lr": FloatDistribution(1e-4, 1.0, log=True)}
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def search(data: Data, space: Any = None, **options: Any) -> optuna.Study:
+    given = {"trials": 4, "epochs": 2, "batch_size": 25, "at_once": 2, **options}
+    return tune.search(recipe, RATE if space is None else space, data, **given)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_a_trial_has_the_value_of_its_run(data: Data, sampler: Any) -> None:
+    study = search(data, sampler=sampler, validation=data)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 4
+    assert study.best_value == min(trial.value for trial in study.trials)
+    _, history = train.fit(*recipe(**study.best_params), data, epochs=2, batch_size=25, validation=data, progress=False)
+    assert study.best_value == pytest.approx(history["val_loss"][-1], rel=1e-5)
+    reported = study.best_trial.intermediate_values
+    assert [*reported] == [0, 1]
+    assert reported[0] == pytest.approx(history["val_loss"][0], rel=1e-5)
+
+
+def test_a_grid_has_every_point_once(data: Data) -> None:
+    space = {"p": FloatDistribution(0.0, 0.5, step=0.25), "lr": CategoricalDistribution([0.01, 0.1])}
+    study = search(data, space, sampler="grid", trials=9, at_once=4)
+    assert len(study.trials) == 6
+    found = {(trial.params["lr"], trial.params["p"]) for trial in study.trials}
+    assert found == {(lr, p) for lr in (0.01, 0.1) for p in (0.0, 0.25, 0.5)}
+
+
+def test_a_choice_reaches_the_recipe_as_it_is(data: Data) -> None:
+    seen = set()
+
+    def choosing(which: str) -> Any:
+        seen.add(which)
+        return recipe({"slow": 1e-6, "fast": 0.1}[which])
+
+    space = {"which": CategoricalDistribution(["slow", "fast"])}
+    study = tune.search(choosing, space, data, trials=2, epochs=1, batch_size=50, sampler="grid", metric="accuracy")
+    assert seen == {"slow", "fast"}
+    assert study.direction.name == "MAXIMIZE"
+    assert len(study.trials) == 2
+
+
+def test_bad_trials_are_pruned(data: Data) -> None:
+    pruner = optuna.pruners.ThresholdPruner(upper=1.0, n_warmup_steps=1)
+    space = {"lr": CategoricalDistribution([1e-6, 0.1, 1e30])}
+    study = search(data, space, sampler="grid", trials=3, epochs=3, pruner=pruner)
+    states = {str(trial.params["lr"]): (trial.state, len(trial.intermediate_values)) for trial in study.trials}
+    assert states["1e-06"] == (TrialState.PRUNED, 2)
+    assert states["0.1"] == (TrialState.COMPLETE, 3)
+    assert states["1e+30"][0] == TrialState.PRUNED
+
+
+def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
+    shared = {"storage": f"sqlite:///{tmp_path}/study.db", "study_name": "rates"}
+    first = [trial.value for trial in search(data, trials=2, **shared).trials]
+    second = [trial.value for trial in search(data, trials=3, seed=1, **shared).trials]
+    assert (len(first), len(second)) == (2, 3)
+    assert second[:2] == first
+
+
+def test_an_error_leaves_no_trial_running(data: Data) -> None:
+    study_of: list[optuna.Study] = []
+
+    class Broken(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: Any) -> bool:
+            study_of.append(study)
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        search(data, pruner=Broken())
+    assert {trial.state for trial in study_of[0].trials} == {TrialState.FAIL}
+
+
+def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=data[0], y=data[1])
+    command = [sys.executable, str(Path(__file__).parent / "searching.py"), str(tmp_path)]
+    processes = [subprocess.Popen([*command, str(seed)]) for seed in (0, 1)]
+    assert [process.wait(timeout=200) for process in processes] == [0, 0]
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal"))
+    study = optuna.load_study(study_name="shared", storage=optuna.storages.JournalStorage(backend))
+    done = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert len(done) == len(study.trials) >= 6
+    trained = [(tmp_path / f"trained-by-{seed}").read_text().split() for seed in (0, 1)]
+    assert sorted(trained[0] + trained[1], key=int) == [str(trial.number) for trial in study.trials]
+    assert trained[0]
+    assert trained[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"space": {}}, TypeError, "space must be a dict with a distribution for at least one hyper-parameter"),
+        ({"space": {"lr": (0.1, 1.0)}}, TypeError, r"space of lr must be an Optuna distribution, got \(0\.1, 1\.0\)"),
+        ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
+        ({"at_once": 0}, ValueError, "at_once must be at least 1, got 0"),
+        ({"sampler": "bayes"}, ValueError, "sampler must be one of 'tpe', 'gp', 'random', 'grid', got 'bayes'"),
+        ({"sampler": "grid"}, ValueError, "the grid needs a step for lr"),
+        ({"metric": "val_loss"}, KeyError, "expected one of 'loss', 'accuracy', got 'val_loss'"),
+    ],
+)
+def test_mistakes_are_named(data: Data, changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        search(data, changes.pop("space", None), **changes)
+
+
+def test_a_listener_prunes_a_run_of_fit(data: Data) -> None:
+    class Always(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: Any) -> bool:
+            return trial.number == 1
+
+    def objective(trial: optuna.Trial) -> float:
+        listeners = [tune.PruneTrial(trial, "loss")]
+        rate = trial.suggest_float("lr", 1e-4, 1e-1)
+        _, history = train.fit(*recipe(rate), data, epochs=2, batch_size=50, listeners=listeners, progress=False)
+        return history["loss"][-1]
+
+    study = optuna.create_study(pruner=Always())
+    study.optimize(objective, n_trials=2)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
+    assert [len(trial.intermediate_values) for trial in study.trials] == [2, 1]

@@ -1,0 +1,108 @@
+"""A sweep does what `fit` does, for many values at once."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from jaxtrain import train, tune
+
+from .conftest import Data, recipe
+
+VALUES = {"lr": [1e-3, 0.1, 1e-2], "p": [0.0, 0.5, 0.2], "smoothing": [0.1, 0.0, 0.2], "seed": [0, 1, 2]}
+
+
+@pytest.fixture(scope="module")
+def outcome(data: Data) -> tune.Outcome:
+    return tune.sweep(recipe, VALUES, data, epochs=3, batch_size=16, validation=data)
+
+
+def test_each_run_is_what_fit_does(outcome: tune.Outcome, data: Data) -> None:
+    for run in range(3):
+        values = {name: numbers[run].item() for name, numbers in outcome.values.items()}
+        state, history = train.fit(*recipe(**values), data, epochs=3, batch_size=16, validation=data, progress=False)
+        assert [*outcome.history] == [name for name in history if name not in ("epoch", "lr")]
+        for name, numbers in outcome.history.items():
+            np.testing.assert_allclose(numbers[run], history[name], rtol=2e-5)
+        swept = outcome.state(run)
+        assert int(swept.step) == int(state.step) == 12
+        differences = jax.tree.map(lambda a, b: float(abs(a - b).max()), swept.params, state.params)
+        assert max(jax.tree.leaves(differences)) < 1e-5
+
+
+def test_the_best_run_has_the_least_validation_loss(outcome: tune.Outcome, data: Data) -> None:
+    assert outcome.metric == "val_loss"
+    assert outcome.best == int(np.argmin(outcome.history["val_loss"][:, -1])) == outcome.order[0]
+    assert outcome.best_values == {"lr": 0.1, "p": 0.5, "smoothing": 0.0, "seed": 1}
+    step = train.make_eval_step(recipe(**outcome.best_values)[1])
+    found = train.evaluate(step, outcome.state(), data)
+    assert found["loss"] == pytest.approx(outcome.history["val_loss"][1, -1], rel=1e-5)
+
+
+def test_the_table_lists_the_best_runs_first(outcome: tune.Outcome) -> None:
+    head, first, *_ = outcome.table(rows=2).splitlines()
+    assert head.split() == ["lr", "p", "smoothing", "seed", "epochs", "loss", "accuracy", "val_loss", "val_accuracy"]
+    assert first.split()[:5] == ["0.1", "0.5", "0", "1", "3"]
+    assert len(outcome.table(rows=2).splitlines()) == 3
+
+
+def test_the_picture_is_written(outcome: tune.Outcome, tmp_path: Any) -> None:
+    outcome.plot(tmp_path / "new" / "sweep.png")
+    assert (tmp_path / "new" / "sweep.png").stat().st_size > 10_000
+
+
+def test_halving_stops_the_worse_half_and_leaves_the_others_as_they_are(data: Data) -> None:
+    rates = {"lr": np.geomspace(1e-4, 0.1, 5)}
+    whole = tune.sweep(recipe, rates, data, epochs=4, batch_size=25)
+    halved = tune.sweep(recipe, rates, data, epochs=4, batch_size=25, halve_every=1, at_once=3)
+    assert halved.epochs.tolist() == [1, 1, 2, 3, 4]
+    assert halved.order.tolist() == [4, 3, 2, 1, 0]
+    for run, epochs in enumerate(halved.epochs):
+        losses = halved.history["loss"][run]
+        np.testing.assert_allclose(losses[:epochs], whole.history["loss"][run, :epochs], rtol=1e-5)
+        assert np.isnan(losses[epochs:]).all()
+    assert int(halved.state().step) == 8
+    with pytest.raises(ValueError, match=r"expected a run that was not stopped, got 0, .* choose from \[4\]"):
+        halved.state(0)
+
+
+def test_a_diverged_run_is_never_the_best(data: Data) -> None:
+    outcome = tune.sweep(recipe, {"lr": [np.nan, 1e-3]}, data, epochs=2, batch_size=50)
+    assert np.isnan(outcome.last[0])
+    assert outcome.best == 1
+    lost = tune.sweep(recipe, {"lr": [np.nan, np.nan]}, data, epochs=2, batch_size=50)
+    with pytest.raises(ValueError, match="expected a run whose loss is a number, got NaN for all of them"):
+        _ = lost.best
+
+
+def test_a_grid_has_every_combination() -> None:
+    grid = tune.grid(lr=[0.1, 0.2, 0.3], p=[0.0, 0.5])
+    assert grid["lr"].tolist() == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3]
+    assert grid["p"].tolist() == [0.0, 0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"values": {}}, TypeError, "must be a dict with the values of at least one hyper-parameter, got {}"),
+        ({"values": [0.1]}, TypeError, r"got \[0\.1\]; pass"),
+        ({"values": {"lr": 0.1}}, ValueError, r"values of lr must be an array of at least one number, got shape \(\)"),
+        ({"values": {"lr": []}}, ValueError, r"at least one number, got shape \(0,\)"),
+        ({"values": {"lr": ["fast"]}}, TypeError, "values of lr must be numbers, got dtype <U4"),
+        ({"values": {"lr": [0.1], "p": [0.0, 0.1]}}, ValueError, r"equally many .* got \{'lr': 1, 'p': 2\}"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": 51}, ValueError, "batch_size must be from 1 to 50, got 51"),
+        ({"halve_every": 0}, ValueError, "halve_every must be at least 1, got 0"),
+        ({"at_once": 0}, ValueError, "at_once must be at least 1, got 0"),
+        ({"metric": "val_loss"}, KeyError, "expected one of 'loss', 'accuracy', got 'val_loss'"),
+        ({"metric": "score"}, ValueError, "expected mode='min' or mode='max' for 'score'"),
+        ({"recipe": lambda lr: recipe(lr)[0]}, TypeError, "recipe must return a TrainState and a loss_fn, got TrainSt"),
+        ({"recipe": lambda lr: recipe(lr)[::-1]}, TypeError, r"got \['function', 'TrainState'\]"),
+        ({"validation": [1, 2]}, TypeError, "sweep: validation: expected NumPy or JAX arrays, got int"),
+    ],
+)
+def test_mistakes_are_named(data: Data, changes: dict[str, Any], error: type[Exception], message: str) -> None:
+    options = {"recipe": recipe, "values": {"lr": [0.1]}, "data": data, "epochs": 1, "batch_size": 50, **changes}
+    with pytest.raises(error, match=message):
+        tune.sweep(options.pop("recipe"), options.pop("values"), options.pop("data"), **options)
