@@ -27,11 +27,14 @@ class Traffic(NamedTuple):
     bytes: int
 
 
-def traffic(text: str) -> dict[str, Traffic]:
+def traffic(text: str) -> dict[str, Traffic] | None:
     """The collectives of an optimized program, each as often as its loop runs.
 
     Args:
         text: the program as `Compiled.as_text()` gives it.
+
+    Returns:
+        The traffic by kind; None if the program does not show how often a loop with collectives runs, as on TPUs.
     """
     bodies: dict[str, list[str]] = {}
     entry, lines = "", []
@@ -42,18 +45,21 @@ def traffic(text: str) -> dict[str, Traffic]:
         else:
             lines.append(line)
     counts, sizes = Counter(), Counter()
+    unknown = False
 
     def visit(computation: str, times: int) -> None:
+        nonlocal unknown
         for line in bodies.get(computation, []):
             if found := _OPERATION.match(line):
                 counts[found[2]] += times
                 sizes[found[2]] += times * _bytes(line, *found.groups())
-            trips = _TRIPS.search(line)
+            trips, before = _TRIPS.search(line), counts.total()
             for called in _CALLED.findall(line):
                 visit(called, times * (int(trips[1]) if trips else 1))
+            unknown |= " while(" in line and trips is None and counts.total() > before
 
     visit(entry, 1)
-    return {kind: Traffic(counts[kind], sizes[kind]) for kind in KINDS if counts[kind]}
+    return None if unknown else {kind: Traffic(counts[kind], sizes[kind]) for kind in KINDS if counts[kind]}
 
 
 def _bytes(line: str, result: str, kind: str, start: str | None) -> int:

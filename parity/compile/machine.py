@@ -27,7 +27,7 @@ class Machine:
     name: str
     devices: tuple[Any, ...]
     memory: float
-    options: dict[str, str]
+    options: dict[str, str | bool]
 
     @classmethod
     def of(cls, name: str) -> "Machine":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from parity.compile.communication import Traffic
 from parity.compile.step import Compiled
 
 _HEADER = ("machine", "parameters", "placement", "state a chip", "temporaries", "fits", "collectives a step", "kernels")
@@ -26,7 +27,6 @@ def markdown(results: Sequence[Compiled], note: str) -> str:
 
 
 def _row(result: Compiled) -> list[str]:
-    what = ", ".join(f"{kind} {traffic.count}× {_gigabytes(traffic.bytes)}" for kind, traffic in result.traffic.items())
     known = not result.refused
     return [
         result.machine,
@@ -35,9 +35,17 @@ def _row(result: Compiled) -> list[str]:
         _gigabytes(result.state),
         _gigabytes(result.temporaries) if known else "refused by the compiler",
         "yes" if result.fits else "no",
-        (what or "none") if known else "",
+        _collectives(result.traffic) if known else "",
         f"{result.kernels:,}" if known else "",
     ]
+
+
+def _collectives(found: dict[str, Traffic] | None) -> str:
+    if found is None:
+        return "not shown"
+    return (
+        ", ".join(f"{kind} {traffic.count}× {_gigabytes(traffic.bytes)}" for kind, traffic in found.items()) or "none"
+    )
 
 
 def _gigabytes(number: float) -> str:

@@ -51,7 +51,7 @@ class Compiled:
         state: bytes of the state and the batch on one device.
         temporaries: bytes besides, at the peak.
         kernels: kernels that the program launches, each loop counted once.
-        traffic: collectives of one step.
+        traffic: collectives of one step; None if the program does not show them.
         refused: why the compiler does not take the program: too little memory; otherwise empty.
     """
 
@@ -63,7 +63,7 @@ class Compiled:
     state: int
     temporaries: int
     kernels: int
-    traffic: dict[str, Traffic]
+    traffic: dict[str, Traffic] | None
     refused: str = ""
 
     @property

@@ -42,6 +42,12 @@ def test_collectives_are_counted_as_often_as_their_loop_runs():
     }
 
 
+def test_a_loop_of_unknown_length_is_not_guessed():
+    hidden = PROGRAM.replace(', backend_config={"known_trip_count":{"n":"3"}}', "")
+    assert traffic(hidden) is None
+    assert traffic(PROGRAM.replace("body=%body", "body=%condition").replace("known_trip_count", "other")) is not None
+
+
 def test_a_step_is_compiled_without_arrays():
     devices = Machine("here", tuple(jax.devices()), 1e6, {})
     result = compile_step(devices, "tiny", "both", sequences=1)
@@ -49,6 +55,7 @@ def test_a_step_is_compiled_without_arrays():
     # Three float32 arrays a parameter. Scales and positions are whole, "model" splits the others into 4 parts, and
     # "data" all but attend_out, 32,768 numbers, into 2 more.
     assert result.state == pytest.approx(12 * (16_896 + 32_768 / 4 + 425_984 / 8), rel=0.01)
+    assert result.traffic is not None
     assert result.traffic["all-reduce"].count >= 4
     assert result.temporaries > 0
     assert not result.fits
