@@ -20,6 +20,7 @@ from jaxtrain.train.listeners.trackers import Profile as Profile
 from jaxtrain.train.listeners.trackers import TensorBoardLog as TensorBoardLog
 from jaxtrain.train.loop import fit as fit
 from jaxtrain.train.metrics import Average as Average
+from jaxtrain.train.placement import Placement as Placement
 from jaxtrain.train.precision import GradScaler as GradScaler
 from jaxtrain.train.precision import GradScalerState as GradScalerState
 from jaxtrain.train.precision import Precision as Precision

@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, jaxprs_in_params
 from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
+from jaxtrain.train.placement import Placement
 from jaxtrain.train.sources import Stream
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn, Metrics
@@ -50,9 +51,10 @@ class Feed(Protocol):
 class Single:
     """One dispatch for every batch. Data come from the host."""
 
-    def __init__(self, step: Step, batches: Batches | Stream) -> None:
+    def __init__(self, step: Step, batches: Batches | Stream, placement: Placement | None = None) -> None:
         self._step = step
         self._batches = batches
+        self._put = _put(batches, placement)
 
     @property
     def steps(self) -> int | None:
@@ -60,16 +62,16 @@ class Single:
 
     def epoch(self, epoch: int) -> Iterator[Dispatch]:
         for batch in self._batches.epoch(epoch):
-            yield partial(_call, self._step, batch), None
+            yield partial(_call, self._step, self._put(batch)), None
 
 
 class Scanned:
     """Many steps in one dispatch. Data live on the device, and the program gathers the rows of each batch."""
 
-    def __init__(self, program: Program, batches: Batches, device: Any, size: int) -> None:
+    def __init__(self, program: Program, batches: Batches, put: Callable[[PyTree], PyTree], size: int) -> None:
         self._program = program
         self._batches = batches
-        self._data = jax.device_put(batches.data, device)
+        self._data = put(batches.data)
         self._size = size
 
     @property
@@ -88,6 +90,13 @@ class Scanned:
             yield from np.array_split(batches, -(-whole // self._size))
         if whole < len(self._batches):
             yield order[None, whole * self._batches.batch_size :]
+
+
+def _put(batches: Batches | Stream, placement: Placement | None) -> Callable[[PyTree], PyTree]:
+    """How a batch goes to the devices: of arrays in memory every process has all rows, of an iterable its part."""
+    if placement is None:
+        return lambda batch: batch
+    return placement.put_batch if isinstance(batches, Stream) else placement.put_whole_batch
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -127,6 +136,7 @@ def feed(
     batches: Batches | Stream,
     state: TrainState,
     size: int | None,
+    placement: Placement | None = None,
 ) -> Feed:
     """Choose how the steps go out, and log why.
 
@@ -137,26 +147,29 @@ def feed(
         batches: where the batches come from.
         state: a state, for its shapes and its device.
         size: the most steps in a program; None to choose.
+        placement: over which devices the steps are spread; None for none.
     """
     if isinstance(batches, Stream):
         size, reason = 1, "the batches come from an iterable"
     elif size is None:
-        size, reason = _steps_in_a_program(step, batches, state)
+        size, reason = _steps_in_a_program(step, batches, state, placement)
     else:
         reason = "so the caller chose"
     if isinstance(batches, Stream) or size == 1:
         _log.info("%s: single steps: %s", where, reason)
-        return Single(step, batches)
+        return Single(step, batches, placement)
     _log.info("%s: up to %d steps in a program: %s", where, size, reason)
-    return Scanned(many(step), batches, next(iter(state.step.devices())), size)
+    device = next(iter(state.step.devices()))
+    put = partial(jax.device_put, device=device) if placement is None else placement.put_everywhere
+    return Scanned(many(step), batches, put, size)
 
 
-def _steps_in_a_program(step: Any, batches: Batches, state: TrainState) -> tuple[int, str]:
+def _steps_in_a_program(step: Any, batches: Batches, state: TrainState, placement: Placement | None) -> tuple[int, str]:
     """How many steps one program should have, and why."""
     devices = {device for leaf in jax.tree.leaves(state) for device in leaf.devices()}
-    if len(devices) > 1:
-        return 1, "the state is spread over several devices"
-    (device,) = devices
+    if placement is None and len(devices) > 1:
+        return 1, "the state is spread over several devices, without a placement"
+    device = next(iter(devices & set(jax.local_devices())))
     if len(batches) == 1:
         return 1, "an epoch has no more"
     stored = sum(leaf.nbytes for leaf in jax.tree.leaves(batches.data))
@@ -166,6 +179,7 @@ def _steps_in_a_program(step: Any, batches: Batches, state: TrainState) -> tuple
     rows = batches.batch_size
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), batches.data)
     work, convolves = _work(step.trace(state, batch).jaxpr)
+    work /= len(devices)
     if convolves and device.platform == "cpu":
         return 1, "convolutions are slow inside a loop on a CPU"
     size = min(_STEPS, len(batches), int(_WORK.get(device.platform, _WORK_ELSEWHERE) // max(work, 1)))

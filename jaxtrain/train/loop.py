@@ -12,6 +12,7 @@ from jaxtrain.train.listeners.history import History
 from jaxtrain.train.listeners.progress import progress_listeners
 from jaxtrain.train.listeners.protocol import Listener, Listening, Run
 from jaxtrain.train.metrics import Totals
+from jaxtrain.train.placement import Placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state, committed, copied
@@ -35,6 +36,7 @@ def fit(
     observe: Observe | None = None,
     accumulate: int = 1,
     steps_per_dispatch: int | None = None,
+    placement: Placement | None = None,
     listeners: Iterable[Listener] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
@@ -67,6 +69,9 @@ def fit(
         accumulate: compute the gradients of a batch in so many parts, at least 1, see `make_train_step`. Default 1.
         steps_per_dispatch: the most steps in one program, at least 1. Default None: many for small steps on arrays in
             memory, one elsewhere; the logger "jaxtrain" says which and why.
+        placement: the devices over which state and batches are spread. `batch_size` counts the rows on all devices and
+            is a multiple of those along the data. In a run of several processes each has the same arrays; what yields
+            batches yields the part of the process. Default None: the run stays on the device of its state.
         listeners: `Listener` objects that follow the run.
         progress: True for a bar (if rich is installed; otherwise a line for each epoch). Default True.
 
@@ -105,10 +110,16 @@ def fit(
     if steps_per_dispatch is not None:
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
-    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe, accumulate=accumulate)
-    training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch)
+    if placement is not None:
+        if batch_size is not None:
+            placement.check_rows("fit: batch_size", batch_size)
+        state = placement.put(state)
+    train_step = kept(
+        make_train_step, batch_size, loss_fn, observe=observe, accumulate=accumulate, placement=placement
+    )
+    training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch, placement)
     rows = batch_size if validation_batch_size is None else validation_batch_size
-    evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows)
+    evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (
@@ -149,12 +160,16 @@ def _batches(data: Source, batch_size: int | None, shuffle: bool, seed: int, dro
 
 
 def _evaluation(
-    state: TrainState, metrics_fn: LossFn, validation: Source | None, batch_size: int | None
+    state: TrainState,
+    metrics_fn: LossFn,
+    validation: Source | None,
+    batch_size: int | None,
+    placement: Placement | None,
 ) -> Feed | None:
     if validation is None:
         return None
     if batch_size is not None:
         check_integer("fit", "validation_batch_size", batch_size, 1)
-    eval_step = kept(make_eval_step, batch_size, metrics_fn)
+    eval_step = kept(make_eval_step, batch_size, metrics_fn, placement=placement)
     batches = held_out("fit: validation", validation, batch_size or 1024)
-    return feed("fit: validation", eval_step, mapped, batches, evaluated(state), None)
+    return feed("fit: validation", eval_step, mapped, batches, evaluated(state), None, placement)

@@ -15,6 +15,7 @@ from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
+from jaxtrain.train.placement import Placement, placed
 from jaxtrain.train.precision import all_finite
 from jaxtrain.train.state import TrainState, check_loss, select
 
@@ -26,7 +27,9 @@ TrainStep = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 EvalStep = Callable[[TrainState, Any], Metrics]
 
 
-def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None, accumulate: int = 1) -> TrainStep:
+def make_train_step(
+    loss_fn: LossFn, *, observe: Observe | None = None, accumulate: int = 1, placement: Placement | None = None
+) -> TrainStep:
     """Compile one update of the parameters.
 
     The step computes the loss in training mode and its gradient, lets the optimizer update the parameters, and keeps
@@ -43,6 +46,8 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None, accumula
             runs in the compiled step; `params` are those before the update. Default None.
         accumulate: compute the gradients of a batch in so many parts, one after the other, at least 1. The update is
             that of the whole batch, the memory that of a part. A batch norm sees the parts. Default 1.
+        placement: the devices over which the step is spread. Place the first state with its `put`, and each batch with
+            its `put_batch`. Default None: the step runs where its state lies.
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
@@ -95,15 +100,16 @@ def make_train_step(loss_fn: LossFn, *, observe: Observe | None = None, accumula
             after, metrics = _skipping(all_finite(gradients), state, after, metrics)
         return after, metrics
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(placed(train_step, placement), donate_argnums=0)
 
 
-def make_eval_step(metrics_fn: LossFn) -> EvalStep:
+def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) -> EvalStep:
     """Compile the evaluation of one batch, in evaluation mode: no dropout, running statistics.
 
     Args:
         metrics_fn: `metrics_fn(model, batch)` returns a dict of metrics, or what the `loss_fn` of `make_train_step`
             returns. Metrics are the same as there. A third argument called `key` is the same for all batches.
+        placement: as there. Default None.
 
     Returns:
         `step(state, batch) -> metrics`, a dict of `Average`. The state does not change, and nothing that `metrics_fn`
@@ -136,7 +142,7 @@ def make_eval_step(metrics_fn: LossFn) -> EvalStep:
             return {name: as_average(name, metric, batch) for name, metric in result.items()}
         return _loss_and_metrics(result, batch)[1]
 
-    return jax.jit(eval_step)
+    return jax.jit(placed(eval_step, placement))
 
 
 def _skipping(

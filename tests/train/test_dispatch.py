@@ -126,7 +126,9 @@ def test_how_steps_go_out_is_logged(net, caplog):
         "fit: single steps: convolutions are slow inside a loop on a CPU"
     ]
     everywhere = jax.device_put(state, jax.sharding.NamedSharding(jax.make_mesh((8,), ("data",)), jax.P()))
-    assert said(everywhere, rows, batch_size=8) == ["fit: single steps: the state is spread over several devices"]
+    assert said(everywhere, rows, batch_size=8) == [
+        "fit: single steps: the state is spread over several devices, without a placement"
+    ]
 
 
 def test_large_steps_go_out_one_by_one(monkeypatch, net, caplog):

@@ -1,0 +1,318 @@
+"""A run over eight devices is the run of one, and every leaf lies where it shall."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+from flax import nnx
+from jax.sharding import AxisType, PartitionSpec
+
+from jaxtrain import interop, losses, nn, optim
+from jaxtrain.train import (
+    Checkpoints,
+    Placement,
+    TrainState,
+    evaluate,
+    fit,
+    make_eval_step,
+    make_train_step,
+    predict,
+)
+
+P = PartitionSpec
+TENSOR_RULES = {"hidden/kernel": P(None, "model"), "hidden/bias": P("model"), "out/kernel": P("model")}
+
+
+class Net(nnx.Module):
+    """Batch norm, whose statistics are those of the whole batch, and dropout, whose mask is."""
+
+    def __init__(self, dropout=0.5):
+        rngs = nnx.Rngs(0)
+        self.hidden = nn.Linear(4, 16, param_dtype=jnp.float64, rngs=rngs)
+        self.norm = nn.BatchNorm(16, param_dtype=jnp.float64)
+        self.drop = nn.Dropout(dropout, rngs=rngs)
+        self.out = nn.Linear(16, 4, param_dtype=jnp.float64, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(self.drop(jax.nn.relu(self.norm(self.hidden(x)))))
+
+
+def loss_fn(model, batch):
+    x, y = batch
+    logits = model(x)
+    return losses.cross_entropy(logits, y), {"accuracy": logits.argmax(-1) == y}
+
+
+x = np.random.default_rng(0).normal(size=(36, 4))
+DATA = x, x.argmax(1).astype(np.int32)
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def new():
+    return TrainState.create(Net(), optim.sgd(0.1, momentum=0.9), key=1)
+
+
+def values(state):
+    return jax.device_get((state.params, state.model_state, state.opt_state))
+
+
+def assert_close(found, expected):
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14), found, expected)
+
+
+def run(placement, **options):
+    settings = {"epochs": 2, "batch_size": 16, "validation": DATA, "progress": False}
+    return fit(new(), loss_fn, DATA, placement=placement, **settings | options)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """The same run on one device."""
+    with jax.enable_x64(True):
+        state, history = run(None)
+        return values(state), history
+
+
+def test_a_scanned_data_parallel_run_is_the_run_of_one_device(alone, caplog):
+    caplog.set_level("INFO", "jaxtrain")
+    placement = Placement()
+    state, history = run(placement)
+    # Two batches of 16 that divide by 8, and one of 4 that does not.
+    assert "fit: up to 3 steps in a program" in caplog.text
+    assert_close(values(state), alone[0])
+    np.testing.assert_allclose(history["val_loss"], alone[1]["val_loss"], rtol=1e-12)
+    assert state.params["out"]["kernel"].sharding.is_fully_replicated
+    averages = evaluate(make_eval_step(loss_fn, placement=placement), state, DATA, batch_size=36)
+    np.testing.assert_allclose(averages["loss"], alone[1]["val_loss"][-1], rtol=1e-12)
+    rows = predict(state, lambda model, batch: model(batch[0]), DATA, batch_size=16)
+    np.testing.assert_allclose(rows, state.model()(DATA[0]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.fixture(scope="module")
+def one_device_step():
+    return make_train_step(loss_fn)
+
+
+@pytest.mark.parametrize(
+    "placement",
+    [
+        Placement(fully_sharded="data", min_size=1),
+        Placement({"data": 2, "model": 4}, rules=TENSOR_RULES),
+        Placement({"data": 2, "model": 4}, rules=TENSOR_RULES, fully_sharded="data", min_size=1),
+        Placement({"data": 2, "copies": 4}, data=("data", "copies"), fully_sharded="copies", min_size=1),
+        Placement(jax.make_mesh((8,), ("data",))),
+    ],
+    ids=["fully sharded", "tensor parallel", "both", "copies of shards", "explicit axes"],
+)
+def test_a_step_over_eight_devices_is_the_step_of_one(placement, one_device_step):
+    batches = [jax.tree.map(lambda leaf, i=i: leaf[16 * i : 16 * i + 16], DATA) for i in range(2)]
+    state, alone = placement.put(new()), new()
+    step: Any = make_train_step(loss_fn, placement=placement)
+    where = jax.tree.map(lambda leaf: leaf.sharding, state)
+    for batch in batches:
+        state, metrics = step(state, placement.put_batch(batch))
+        alone, expected = one_device_step(alone, batch)
+        np.testing.assert_allclose(float(metrics["loss"]), float(expected["loss"]), rtol=1e-12)
+    assert_close(values(state), values(alone))
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == where
+    assert step._cache_size() == 1
+
+
+def test_the_batch_norm_of_eight_devices_is_that_of_torch_on_the_whole_batch():
+    module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 4)).double()
+    rngs = nnx.Rngs(0)
+    first, second = (nn.Linear(*sizes, param_dtype=jnp.float64, rngs=rngs) for sizes in ((4, 16), (16, 4)))
+    model = nnx.Sequential(first, nn.BatchNorm(16, param_dtype=jnp.float64), second)
+    interop.load_state_dict(model, module.state_dict())
+    placement = Placement()
+    state = placement.put(TrainState.create(model, optim.sgd(0.1)))
+    step = make_train_step(lambda model, batch: losses.cross_entropy(model(batch[0]), batch[1]), placement=placement)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for rows in (slice(0, 16), slice(16, 32)):
+        batch = jax.tree.map(lambda leaf, rows=rows: leaf[rows], DATA)
+        state, _ = step(state, placement.put_batch(batch))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(module(torch.tensor(batch[0])), torch.tensor(batch[1]).long()).backward()
+        optimizer.step()
+    found = interop.state_dict(state.model())
+    for name, value in module.state_dict().items():
+        np.testing.assert_allclose(found[name], value.numpy(), rtol=1e-12, atol=1e-14, err_msg=name)
+
+
+def specs(placement, optimizer, **options):
+    state = jax.eval_shape(lambda: TrainState.create(Net(), optimizer, **options))
+    where = placement.shardings(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.spec
+        for path, leaf in jax.tree.leaves_with_path((where.params, where.opt_state))
+    }
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optim.adamw(),
+        optax.adam(1e-3),
+        optax.chain(optim.clip_grad_norm(1.0), optim.sgd(0.1, momentum=0.9)),
+        optim.param_groups(optim.adam, {"^out/": {"lr": 0.1}, None: {}}),
+        optax.inject_hyperparams(optim.adamw)(lr=0.1),
+        optim.adafactor(),
+    ],
+    ids=["adamw", "optax", "chain", "groups", "injected", "adafactor"],
+)
+def test_moments_lie_like_their_parameters(optimizer):
+    placement = Placement({"data": 2, "model": 4}, rules=TENSOR_RULES)
+    state = jax.eval_shape(lambda: TrainState.create(Net(), optimizer))
+    where = placement.shardings(state)
+    moments = [
+        (leaf.shape, sharding.spec)
+        for (path, leaf), sharding in zip(
+            jax.tree.leaves_with_path(state.opt_state), jax.tree.leaves(where.opt_state), strict=True
+        )
+        if "kernel" in str(path) and "hidden" in str(path)
+    ]
+    assert moments
+    for shape, spec in moments:
+        if shape[-2:] == (4, 16):
+            assert spec == P(*[None] * (len(shape) - 1), "model"), (shape, spec)
+        else:
+            assert spec == P(), (shape, spec)
+    others = [leaf.spec for leaf in jax.tree.leaves(where.opt_state) if leaf.spec not in (P(), P("model"))]
+    assert where.step.spec == where.key.spec == P()
+    assert all("data" not in str(spec) for spec in others)
+
+
+def test_which_dimension_is_split():
+    sharded = Placement({"data": 2, "model": 4}, fully_sharded="data", rules=TENSOR_RULES, min_size=64)
+    found = specs(sharded, optim.sgd())
+    # The kernels have 64 elements, the biases fewer; out/kernel is (16, 4) and hidden/kernel (4, 16).
+    assert found["0/out/kernel"] == P("model", "data")
+    assert found["0/hidden/kernel"] == P("data", "model")
+    assert found["0/hidden/bias"] == P("model")
+    assert found["0/out/bias"] == P()
+    longest = specs(Placement({"data": 2, "model": 4}, fully_sharded="data", min_size=64), optim.sgd())
+    assert longest["0/out/kernel"] == P("data")
+    assert longest["0/hidden/kernel"] == P(None, "data")
+    first = Placement({"data": 2, "model": 4}, rules={"hidden": P(), "kernel": P("model")})
+    assert specs(first, optim.sgd())["0/hidden/kernel"] == P()
+    assert specs(first, optim.sgd())["0/out/kernel"] == P("model")
+
+
+def test_frozen_parameters_follow_the_rules_too():
+    placement = Placement({"data": 2, "model": 4}, rules=TENSOR_RULES)
+    state = placement.put(TrainState.create(Net(), optim.sgd(), trainable="^out/"))
+    assert state.model_state["hidden"]["kernel"].sharding.spec == P(None, "model")
+
+
+def test_annotated_variables_are_split_and_made_where_they_lie():
+    def new(seed=0):
+        init = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "model"))
+        return TrainState.create(nn.Linear(8, 16, kernel_init=init, rngs=nnx.Rngs(seed)), optim.adam())
+
+    placement = Placement({"data": 2, "model": 4})
+    state = placement.create(new)
+    assert state.params["kernel"].sharding.spec == state.opt_state.exp_avg["kernel"].sharding.spec == P(None, "model")
+    with jax.set_mesh(placement.mesh):
+        alone = new()
+    np.testing.assert_array_equal(state.params["kernel"], alone.params["kernel"])
+    state, _ = make_train_step(lambda model, x: model(x).mean(), placement=placement)(state, jnp.ones((4, 8)))
+    assert state.params["kernel"].sharding.spec == P(None, "model")
+    other = Placement({"data": 2, "model": 4}, rules={"kernel": P("model")})
+    assert other.shardings(state).params["kernel"].spec == P("model")
+
+
+def test_a_model_may_name_axes_of_the_mesh():
+    def loss_fn(model, x):
+        return jax.lax.with_sharding_constraint(model(x), P("data", "model")).mean()
+
+    placement = Placement({"data": 2, "model": 4})
+    state = TrainState.create(nn.Linear(8, 16, rngs=nnx.Rngs(0)), optim.sgd(0.1))
+    step: Any = make_train_step(loss_fn, placement=placement)
+    assert '[{"data"}, {"model"}]' in step.lower(state, jnp.ones((4, 8))).as_text()
+
+
+def test_a_run_of_eight_devices_resumes_on_two_and_on_one(tmp_path, alone):
+    pytest.importorskip("orbax.checkpoint")
+    eight = Placement(fully_sharded="data", min_size=1)
+    run(eight, epochs=1, validation=None, listeners=[Checkpoints(tmp_path)])
+    devices = jax.make_mesh((2,), ("data",), devices=jax.devices()[:2], axis_types=(AxisType.Auto,))
+    two, history = run(
+        Placement(devices, fully_sharded="data", min_size=1), validation=None, listeners=[Checkpoints(tmp_path)]
+    )
+    assert two.params["hidden"]["kernel"].sharding.num_devices == 2
+    assert_close(values(two), alone[0])
+    np.testing.assert_allclose(history["loss"], alone[1]["loss"], rtol=1e-12)
+    one, history = run(None, validation=None, listeners=[Checkpoints(tmp_path)])
+    assert history["epoch"] == [0, 1]
+    assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(one)} == {1}
+    assert_close(values(one), alone[0])
+
+
+MESH = {"data": 2, "model": 4}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"mesh": 8}, TypeError, "expected a mesh, or the sizes of its axes by name, got 8"),
+        ({"mesh": {"data": 3}}, ValueError, "whose product is the number of devices, 8, got {'data': 3}"),
+        ({"mesh": {"data": 0}}, ValueError, "mesh['data'] must be at least 1, got 0"),
+        ({"data": "rows"}, ValueError, "expected data to name axes of the mesh, ('data',), got ['rows']"),
+        (
+            {"fully_sharded": "fsdp"},
+            ValueError,
+            "expected fully_sharded to name axes of the mesh",
+        ),
+        ({"rules": {"(": P()}}, ValueError, "expected regular expressions in rules, got '('"),
+        ({"rules": {"kernel": "data"}}, TypeError, "expected rules to be a dict with a jax.sharding.PartitionSpec"),
+        ({"min_size": -1}, ValueError, "min_size must be at least 0, got -1"),
+    ],
+)
+def test_bad_placements_are_refused(arguments, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        Placement(**arguments)
+
+
+def test_fully_sharded_needs_automatic_axes():
+    mesh = jax.make_mesh((2, 4), ("data", "model"))
+    with pytest.raises(ValueError, match=r"automatic axes for fully_sharded.*\{'data': 2, 'model': 4\}"):
+        Placement(mesh, fully_sharded="data")
+    mixed = jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Explicit))
+    with pytest.raises(ValueError, match="all automatic, or all explicit"):
+        Placement(mixed)
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        (
+            {"decoder": P("model")},
+            "rules that match a variable, got 'decoder'; there are hidden/bias, hidden/kernel",
+        ),
+        ({"bias": P(None, "model")}, "at most 1 entries for hidden/bias, of shape (16,)"),
+        ({"kernel": P("rows")}, "expected axes of the mesh, ('data', 'model'), for hidden/kernel, got {'rows'}"),
+        (
+            {"kernel": P(("data", "model"))},
+            "expected dimension 0 of hidden/kernel, of shape (4, 16), to be a multiple of 8, the devices along "
+            "('data', 'model'), got 4",
+        ),
+    ],
+)
+def test_rules_that_do_not_fit_are_refused(rules, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        specs(Placement(MESH, rules=rules), optim.sgd())
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    with pytest.raises(ValueError, match="fit: batch_size: expected a multiple of 8, the devices along 'data', got 12"):
+        run(Placement(), batch_size=12)
