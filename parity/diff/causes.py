@@ -1,0 +1,75 @@
+"""Find the cause of a difference by experiment: the known mistakes, tried one by one on PyTorch's layer."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from parity.diff.intercept import Change, FunctionCall
+from parity.diff.mistakes import Mistake, mistakes_of
+from parity.diff.records import Replayed
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What the port does, found by experiment.
+
+    Attributes:
+        says: what the port computes, and what PyTorch does.
+        fix: the line to change.
+        complete: whether it explains the gradients, too, not the outputs alone.
+    """
+
+    says: str
+    fix: str
+    complete: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.says}; {self.fix}" + ("" if self.complete else " (the gradients differ in another way, too)")
+
+
+class Layer(Protocol):
+    """A layer of PyTorch that can be run again."""
+
+    def calls(self) -> list[FunctionCall]: ...
+
+    def replay(
+        self, dtype: str = ..., changes: Mapping[int, Change] | None = ..., gradients: bool = ...
+    ) -> Replayed: ...
+
+
+Same = Callable[[Replayed, bool], bool]
+"""Whether what a changed layer computes is what JAX computed: outputs and buffers, or (True) gradients as well."""
+
+
+def cause_of(layer: Layer, same: Same) -> Cause | None:
+    """The known mistake with which PyTorch's layer computes what the port does; None if no one does."""
+    half: Cause | None = None
+    experiments = list(_experiments(layer.calls()))
+    for mistake, changes in experiments:
+        if (found := _tried(layer, changes, gradients=False)) and same(found, False):
+            full = _tried(layer, changes, gradients=True)
+            if full and same(full, True):
+                return Cause(mistake.says, mistake.fix)
+            half = half or Cause(mistake.says, mistake.fix, complete=False)
+    return half
+
+
+def _tried(layer: Layer, changes: Mapping[int, Change], *, gradients: bool) -> Replayed | None:
+    try:
+        return layer.replay(changes=changes, gradients=gradients)
+    except (RuntimeError, ValueError, TypeError, IndexError, StopIteration):
+        return None  # With this mistake the shapes do not fit, so it is not what the port does.
+
+
+def _experiments(calls: list[FunctionCall]) -> Iterator[tuple[Mistake, dict[int, Change]]]:
+    """Each mistake at all calls that can have it, then at each of them."""
+    sites: dict[tuple[str, str], list[tuple[int, Mistake]]] = {}
+    for number, call in enumerate(calls):
+        for mistake in mistakes_of(call):
+            sites.setdefault((call.name, mistake.says), []).append((number, mistake))
+    for found in sites.values():
+        yield found[0][1], {number: mistake.change for number, mistake in found}
+    for found in sites.values():
+        if len(found) > 1:
+            for number, mistake in found:
+                yield mistake, {number: mistake.change}
