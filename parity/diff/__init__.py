@@ -7,8 +7,8 @@ statistics, updates. What is lined up is judged twice.
   difference; all that follows inherits it.
 - *Layer by layer*: each JAX layer is fed PyTorch's inputs and output gradients, children before their parents. A child
   that is wrong is replaced by what PyTorch computed before its parent is judged. So every wrong layer is found at once,
-  and a parent is named only for what it does between its children. The loss is judged on PyTorch's output, the optimizer
-  on PyTorch's gradients.
+  and a parent is named only for what it does between its children. The loss is judged on PyTorch's output, and the
+  optimizer on PyTorch's gradients.
 
 What rounding allows is measured: PyTorch runs in float32, too, and its distance from float64 is the floor of each
 quantity. The floor scales with the precision, so one run serves both.

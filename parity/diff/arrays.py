@@ -44,7 +44,7 @@ class Layout:
 
 
 def orders(count: int) -> Iterator[tuple[int, ...]]:
-    """The orders of axes that ports differ in: none, channels last, channels first, batch second, a matrix transposed."""
+    """The orders of axes that ports differ in: as it is, channels last or first, batch second, a matrix transposed."""
     axes = tuple(range(count))
     seen = {axes}
     yield axes

@@ -112,7 +112,7 @@ def _check(module: Any, model: Any, precision: str) -> None:
         raise TypeError(f"diff: expected PyTorch's module first, got {type(module).__name__}")
     if not isinstance(model, nnx.Module):
         raise TypeError(
-            f"diff: expected an nnx.Module, got {type(model).__name__}; wrap a function, a Linen or an Equinox model in "
+            f"diff: expected an nnx.Module, got {type(model).__name__}; wrap a function or a model of another library in "
             "one, and mark intermediate values with diff.mark"
         )
     if precision not in ("float64", "float32"):
@@ -134,7 +134,8 @@ def _copy(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def _state(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
+    state = module.state_dict()
+    return {name: value.double().numpy() for name, value in state.items() if value.is_floating_point()}
 
 
 def _torch_loss(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:

@@ -51,7 +51,7 @@ def tapped(model: nnx.Module, around: Around) -> Iterator[None]:
         return call
 
     for kind in {type(node) for node in paths_of(model).values()}:
-        if callable(original := getattr(kind, "__call__", None)):
+        if (original := getattr(kind, "__call__", None)) is not None:  # noqa: B004  # It is replaced below.
             patched.append((kind, vars(kind).get("__call__")))
             setattr(kind, "__call__", wrap(original))  # noqa: B010  # Type checkers refuse the assignment.
     try:
@@ -65,7 +65,7 @@ def tapped(model: nnx.Module, around: Around) -> Iterator[None]:
 
 
 def cast(model: nnx.Module, dtype: str) -> nnx.Module:
-    """A copy in float64: its float32 variables and the `dtype` of its layers; half precision stays, as it is a choice."""
+    """A copy, with float32 variables and dtypes in float64 if that is asked for. Half precision is a choice and stays."""
     model = nnx.clone(model)
     if dtype == "float64":
         for _, node in nnx.iter_modules(model):
@@ -154,7 +154,7 @@ class JaxSide:
         if state is not None:
             nnx.update(model, state)
         found = interop.state_dict(model, names=self.names, as_is=self.as_is)
-        return {name: np.asarray(array, np.float64) for name, array in found.items()}
+        return {name: as_numpy(array) for name, array in found.items()}
 
     def parameter_names(self) -> set[str]:
         """PyTorch's names of what is trained."""

@@ -246,7 +246,9 @@ MISTAKES = (
     Planted("positions without gradient", "the model itself", "no gradient", {"stopped": True}),
     Planted("no last norm", "the model itself", "", {"final": False}),
     Planted("a transposed kernel", "h.0.attn.c_proj", "kernel is transposed", spoil=transposed),
-    Planted("query and key swapped in the file", "parameter h.0.attn.c_attn.weight", "order (1, 0, 2)", spoil=reordered),
+    Planted(
+        "query and key swapped in the file", "parameter h.0.attn.c_attn.weight", "order (1, 0, 2)", spoil=reordered
+    ),
     Planted("logits are not shifted", "loss", "slice is", loss=unshifted),
     Planted("a sum for a mean", "loss", "is a sum", loss=summed),
     Planted("a softmax before the loss", "loss", "a softmax is applied", loss=doubled),

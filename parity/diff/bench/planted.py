@@ -60,7 +60,7 @@ class Subject:
     mistakes: tuple[Planted, ...]
     jax_batch: tuple[Any, ...] | None = None
     evaluation: bool = False
-    steps: int = 3
+    steps: int = 2
 
     def run(self, planted: Planted | None = None, precision: Any = "float64") -> Report:
         """The diff of the port, with a mistake or without."""
