@@ -129,25 +129,38 @@ def compared(
     *,
     step: int = 0,
     unit: float | None = None,
+    truth: np.ndarray | None = None,
     dtype: str = "float64",
 ) -> Compared:
-    """Compare an array with PyTorch's in float64, given PyTorch's in float32; both in PyTorch's layout."""
+    """Compare an array with PyTorch's in float64; both in PyTorch's layout.
+
+    Args:
+        kind: what it is.
+        path: where.
+        ours: our array.
+        theirs: PyTorch's.
+        theirs32: PyTorch's in float32, whose error says what rounding does.
+        step: at which step.
+        unit: in which errors are counted. Default None: the size of PyTorch's array.
+        truth: what `theirs32` is an approximation of, if it is not `theirs`, which has a mistake in it.
+        dtype: the precision of ours.
+    """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if ours.shape != theirs.shape:
         note = f"shape {ours.shape}, PyTorch's is {theirs.shape}"
         return Compared(kind, path, step, math.inf, 0.0, 0.0, math.inf, note=note)
     unit = _size(theirs) if unit is None else unit
-    rounding = (
-        0.0 if theirs32 is None or theirs32.shape != theirs.shape else _error(theirs32, theirs, unit).max(initial=0.0)
-    )
+    right = theirs if truth is None else truth
+    known = theirs32 is not None and theirs32.shape == right.shape == theirs.shape
+    rounding = _finite(_error(theirs32, right, unit)) if known else 0.0
     error = _error(ours, theirs, unit)
     least, scale = (FLOAT64_LEAST, SCALE) if dtype == "float64" else (FLOAT32_LEAST, 1.0)
-    limit = max(least, MARGIN * scale * float(rounding))
+    limit = max(least, MARGIN * scale * rounding)
     if not error.size:
-        return Compared(kind, path, step, 0.0, limit, float(rounding), 0.0)
+        return Compared(kind, path, step, 0.0, limit, rounding, 0.0)
     at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
     a, b = float(ours[at]), float(theirs[at])
-    return Compared(kind, path, step, float(error[at]), limit, float(rounding), ulp_distance(a, b, dtype), at, a, b)
+    return Compared(kind, path, step, float(error[at]), limit, rounding, ulp_distance(a, b, dtype), at, a, b)
 
 
 def units(group: Mapping[Any, np.ndarray]) -> dict[Any, float]:
@@ -159,6 +172,10 @@ def units(group: Mapping[Any, np.ndarray]) -> dict[Any, float]:
 
 def _size(array: np.ndarray) -> float:
     return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def _finite(error: np.ndarray) -> float:
+    return float(error[np.isfinite(error)].max(initial=0.0))
 
 
 def _error(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:

@@ -112,7 +112,7 @@ def _check(module: Any, model: Any, precision: str) -> None:
         raise TypeError(f"diff: expected PyTorch's module first, got {type(module).__name__}")
     if not isinstance(model, nnx.Module):
         raise TypeError(
-            f"diff: expected an nnx.Module, got {type(model).__name__}; wrap a function or a model of another library in "
+            f"diff: expected an nnx.Module, got {type(model).__name__}; put a function or another library's model into "
             "one, and mark intermediate values with diff.mark"
         )
     if precision not in ("float64", "float32"):

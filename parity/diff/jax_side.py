@@ -65,7 +65,7 @@ def tapped(model: nnx.Module, around: Around) -> Iterator[None]:
 
 
 def cast(model: nnx.Module, dtype: str) -> nnx.Module:
-    """A copy, with float32 variables and dtypes in float64 if that is asked for. Half precision is a choice and stays."""
+    """A copy, with float32 variables and dtypes in float64 if that is asked for. Half precision stays."""
     model = nnx.clone(model)
     if dtype == "float64":
         for _, node in nnx.iter_modules(model):
@@ -237,7 +237,7 @@ class JaxSide:
                         value if tap is None else value + tap
                         for value, tap in zip(outputs, taps[len(calls)], strict=True)
                     ]
-                calls.append(Call(path, number, kind, arguments, [], []))
+                calls.append(Call(path, number, kind, arguments, [], [], shape=shape))
                 given.append(inputs)
                 returned.append(outputs)
                 return shape.filled(outputs)
@@ -341,18 +341,16 @@ class JaxSide:
         constant.defvjp(lambda xs: (returned, None), lambda _, cotangent: (back,))
         return structure.filled(constant(floats))
 
-    def replay_loss(self, outputs: Sequence[np.ndarray], batch: tuple[Any, ...]) -> Replayed:
+    def replay_loss(self, ours: Call, outputs: Sequence[np.ndarray], batch: tuple[Any, ...]) -> Replayed:
         """The loss on other outputs of the model, and its gradients with respect to them."""
         model = nnx.clone(self.model)
         arrays = tuple(to_jax(array, self.dtype) for array in batch)
-        counts: dict[str, int] = {}
+        shape = ours.shape
 
         def run(floats: list[Any]) -> jax.Array:
             def around(at: str, module: Any, original: Any, args: Any, kwargs: Any) -> Any:
-                if at:
+                if at:  # The loss calls a part of the model by itself.
                     return args[0] if at in self.silent else original(*args, **kwargs)
-                counts[at] = counts.get(at, -1) + 1
-                shape, _ = split(original(*args, **kwargs))
                 left = iter(floats)
                 return shape.filled([next(left) if is_float(y) else to_jax(y, self.dtype) for y in outputs])
 

@@ -137,27 +137,39 @@ class Judge:
         path, low = self.theirs.path, self.low
         for index, (y, z) in enumerate(zip(ours.outputs, true.outputs, strict=False)):
             if np.issubdtype(z.dtype, np.floating):
-                yield compared("output", path, y, z, at(low.outputs, index), dtype=self.precision)
+                right = at(self.truth.outputs, index)
+                yield compared("output", path, y, z, at(low.outputs, index), truth=right, dtype=self.precision)
         for name, value in ours.buffers.items():
             if name.startswith(self.prefix) and name in true.buffers and not self._left_out(name):
-                yield compared("buffer", name, value, true.buffers[name], low.buffers.get(name), dtype=self.precision)
+                right, rough = self.truth.buffers.get(name), low.buffers.get(name)
+                yield compared("buffer", name, value, true.buffers[name], rough, truth=right, dtype=self.precision)
         if not gradients:
             return
         pairs = {
-            ("input gradient", str(index)): (a, b, at(low.input_gradients, index))
+            ("input gradient", str(index)): (
+                a,
+                b,
+                at(low.input_gradients, index),
+                at(self.truth.input_gradients, index),
+            )
             for index, (a, b) in enumerate(zip(ours.input_gradients, true.input_gradients, strict=False))
             if a is not None and b is not None
         }
-        sizes = units({key: pair[1] for key, pair in pairs.items()})
+        sizes = units({key: pair[3] for key, pair in pairs.items()})
         own = {
-            ("parameter gradient", name): (ours.parameter_gradients[name], b, low.parameter_gradients.get(name))
+            ("parameter gradient", name): (
+                ours.parameter_gradients[name],
+                b,
+                low.parameter_gradients.get(name),
+                self.truth.parameter_gradients[name],
+            )
             for name, b in true.parameter_gradients.items()
             if name in ours.parameter_gradients and not self._left_out(name)
         }
-        sizes |= units({key: pair[1] for key, pair in own.items()})
-        for key, (a, b, c) in (pairs | own).items():
+        sizes |= units({key: pair[3] for key, pair in own.items()})
+        for key, (a, b, c, right) in (pairs | own).items():
             name = path if key[0] == "input gradient" else key[1]
-            yield compared(key[0], name, a, b, c, unit=sizes[key], dtype=self.precision)
+            yield compared(key[0], name, a, b, c, unit=sizes[key], truth=right, dtype=self.precision)
 
     def _left_out(self, name: str) -> bool:
         return name.startswith(self.excluded) if self.excluded else False
@@ -182,27 +194,22 @@ def judge_loss(
     outputs = [_to_ours(y, y, z) for y, z in zip(true.outputs, mine.outputs, strict=False)]
     if any(y is None for y in outputs):
         return []
-    found = side.replay_loss(outputs, our_batch)
+    found = side.replay_loss(mine, outputs, our_batch)
     back = [
         None if g is None or (layout := layout_of(y, z)) is None else layout.to_torch(g, y.shape)
         for g, y, z in zip(found.input_gradients, true.outputs, mine.outputs, strict=False)
     ]
 
     def all(changed: Replayed, gradients: bool) -> Iterator[Compared]:
-        yield compared("loss", "", found.outputs[0], changed.outputs[0], low.outputs[0], dtype=precision)
+        value = found.outputs[0], changed.outputs[0], low.outputs[0]
+        yield compared("loss", "", *value, truth=truth.outputs[0], dtype=precision)
         if gradients:
             sizes = units({i: g for i, g in enumerate(truth.input_gradients) if g is not None})
             for index, (a, b) in enumerate(zip(back, changed.input_gradients, strict=False)):
                 if a is not None and b is not None:
-                    yield compared(
-                        "gradient of the output",
-                        "",
-                        a,
-                        b,
-                        low.input_gradients[index],
-                        unit=sizes[index],
-                        dtype=precision,
-                    )
+                    rough, right = low.input_gradients[index], truth.input_gradients[index]
+                    size = sizes[index]
+                    yield compared("output gradient", "", a, b, rough, unit=size, truth=right, dtype=precision)
 
     worst = next((each for each in all(truth, True) if each.differs), None)
     if worst is None:

@@ -31,7 +31,7 @@ def judge_optimizer(
     truth = trajectory(start, recipe, gradients)
     low = trajectory(start, recipe, gradients, "float32")
     first = {name: p.detach().numpy() for name, p in start.named_parameters()}
-    worst = next((each for each in _all(ours, truth, low, first, gradients, precision) if each.differs), None)
+    worst = next((each for each in _all(ours, truth, truth, low, first, gradients, precision) if each.differs), None)
     if worst is None:
         return []
     kind = type(recipe.start(start).optimizer).__name__
@@ -41,7 +41,7 @@ def judge_optimizer(
             changed = trajectory(start, mistake.recipe, gradients)
         except (RuntimeError, ValueError, TypeError, KeyError):
             continue  # PyTorch refuses these numbers.
-        if not any(each.differs for each in _all(ours, changed, low, first, gradients, precision)):
+        if not any(each.differs for each in _all(ours, changed, truth, low, first, gradients, precision)):
             cause = Cause(mistake.says, mistake.fix)
             break
     return [Finding("optimizer", "", "", kind, worst, cause)]
@@ -50,15 +50,17 @@ def judge_optimizer(
 def _all(
     ours: Sequence[Arrays],
     theirs: Sequence[Arrays],
+    truth: Sequence[Arrays],
     low: Sequence[Arrays],
     first: Arrays,
     gradients: Sequence[Arrays],
     precision: str,
 ) -> Iterator[Compared]:
-    for step, (a, b, c) in enumerate(zip(ours, theirs, low, strict=True)):
-        travelled = {name: float(np.abs(b[name] - first[name]).max(initial=0.0)) for name in b}
+    for step, (a, b, right, c) in enumerate(zip(ours, theirs, truth, low, strict=True)):
+        travelled = {name: float(np.abs(right[name] - first[name]).max(initial=0.0)) for name in right}
         largest = max(travelled.values(), default=0.0)
         for name in b:
             if name in a and name in gradients[step]:
                 unit = max(travelled[name], 1e-9 * largest, 1e-4 * float(np.abs(b[name]).max(initial=0.0)))
-                yield compared("parameter", name, a[name], b[name], c[name], step=step, unit=unit, dtype=precision)
+                values = a[name], b[name], c[name]
+                yield compared("parameter", name, *values, step=step, unit=unit, truth=right[name], dtype=precision)

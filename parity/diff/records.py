@@ -21,6 +21,7 @@ class Call:
         inputs: the arrays among the arguments, in order.
         outputs: the arrays that it returned, in order.
         output_gradients: of the loss with respect to each output; None where none arrives.
+        shape: the structure of what JAX returned.
     """
 
     path: str
@@ -30,6 +31,7 @@ class Call:
     inputs: list[np.ndarray]
     outputs: list[np.ndarray]
     output_gradients: list[np.ndarray | None] = field(default_factory=list)
+    shape: Any = None
 
     @property
     def place(self) -> Place:
