@@ -57,7 +57,7 @@ def cause_of(layer: Layer, same: Same) -> Cause | None:
 def _tried(layer: Layer, changes: Mapping[int, Change], *, gradients: bool) -> Replayed | None:
     try:
         return layer.replay(changes=changes, gradients=gradients)
-    except (RuntimeError, ValueError, TypeError, IndexError, StopIteration):
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
         return None  # With this mistake the shapes do not fit, so it is not what the port does.
 
 

@@ -95,11 +95,6 @@ def _decays(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
             "put optax.add_decayed_weights before the momentum, or use optim.sgd(weight_decay=...)",
             _changed(recipe, _decoupled),
         )
-        yield TrainingMistake(
-            "the weight decay is added after the momentum, PyTorch adds it before",
-            "put optax.add_decayed_weights before optax.sgd",
-            _changed(recipe, lambda optimizer: _decoupled(optimizer, with_rate=True)),
-        )
     if len(decays) > 1:
         yield TrainingMistake(
             "all parameters decay, in PyTorch not all do (norms and biases do not, perhaps)",
@@ -127,7 +122,7 @@ def _decays(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
             yield TrainingMistake(
                 "the weight decay is not multiplied by the learning rate, PyTorch's is",
                 "multiply it by the learning rate",
-                _changed(recipe, lambda optimizer: _decoupled(optimizer)),
+                _changed(recipe, _decoupled),
             )
     for value in (1e-4, 1e-2):
         if decays != {value}:
@@ -138,12 +133,12 @@ def _decays(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
             )
 
 
-def _decoupled(optimizer: torch.optim.Optimizer, with_rate: bool | None = None) -> None:
-    """Let the weights shrink outside of the optimizer, by the decay and perhaps the rate."""
+def _decoupled(optimizer: torch.optim.Optimizer) -> None:
+    """Let the weights shrink outside of the optimizer: in SGD by decay times rate, in AdamW by the decay alone."""
     decays = [(group, group["weight_decay"]) for group in optimizer.param_groups]
     for group, _ in decays:
         group["weight_decay"] = 0.0
-    rated = with_rate or type(optimizer) is torch.optim.SGD
+    rated = type(optimizer) is torch.optim.SGD
 
     def shrink(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         for group, decay in decays:

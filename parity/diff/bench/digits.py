@@ -114,7 +114,7 @@ MISTAKES = (
     Planted("no schedule", "optimizer", "does not follow", optimizer=optimizer(0.1)),
     Planted("a schedule behind", "optimizer", "one step behind", optimizer=optimizer(behind)),
     Planted("no momentum", "optimizer", "momentum is 0.0", optimizer=optimizer(momentum=0.0)),
-    Planted("late decay", "optimizer", "after the momentum", optimizer=late_decay()),
+    Planted("late decay", "optimizer", "shrinks the weights", optimizer=late_decay()),
     Planted("tenfold rate", "optimizer", "lr is 1.0", optimizer=optimizer(lambda t: 10 * RATE(t))),
 )  # fmt: skip
 

@@ -112,7 +112,7 @@ def stopped(call: FunctionCall) -> Iterator[Mistake]:
 
 DIFFERENTIABLE = {
     "linear", "matmul", "add", "mul", "div", "sub", "softmax", "layer_norm", "embedding", "gelu", "relu", "tanh",
-    "scaled_dot_product_attention", "conv2d", "conv1d", "batch_norm", "mean", "sum", "cat", "lstm",
+    "scaled_dot_product_attention", "conv2d", "conv1d", "batch_norm", "mean", "sum", "cat",
 }  # fmt: skip
 
 RULES = (

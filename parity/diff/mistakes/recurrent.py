@@ -24,7 +24,7 @@ def recurrent(call: FunctionCall) -> Iterator[Mistake]:
                 f"there is one bias: the {name} one is missing; PyTorch adds two",
                 "add bias_ih and bias_hh",
                 lambda call, index=index: call(
-                    weights=[w * 0 if at % size == index else w for at, w in enumerate(weights)]
+                    weights=[w * 0 if at % size == index else w for at, w in enumerate(call.get("weights"))]
                 ),
             )
     for order in permutations(range(len(gates))):
@@ -33,13 +33,15 @@ def recurrent(call: FunctionCall) -> Iterator[Mistake]:
             yield Mistake(
                 f"the gates are taken in the order {', '.join(names)}; PyTorch's is {', '.join(gates)}",
                 "reorder the rows of PyTorch's weights and biases",
-                lambda call, order=order: call(weights=[_reordered(w, order) for w in weights]),
+                lambda call, order=order: call(weights=[_reordered(w, order) for w in call.get("weights")]),
             )
     if call.name == "lstm" and has_bias:
         yield Mistake(
             "1 is added to the bias of the forget gate",
             "do not add it",
-            lambda call: call(weights=[w + _forget(w) if at % size == 2 else w for at, w in enumerate(weights)]),
+            lambda call: call(
+                weights=[w + _forget(w) if at % size == 2 else w for at, w in enumerate(call.get("weights"))]
+            ),
         )
     if call.get("bidirectional"):
         yield Mistake(

@@ -18,12 +18,12 @@ def flatten_order(call: FunctionCall) -> Iterator[Mistake]:
         yield Mistake(
             "the channels-last array is flattened as it is, PyTorch flattens channels first",
             "transpose to channels first before the reshape, or reorder the rows of the next kernel",
-            lambda call: call.function(x.moveaxis(1, -1).contiguous(), *call.args[1:], **call.kwargs),
+            lambda call: call.function(call.first.moveaxis(1, -1).contiguous(), *call.args[1:], **call.kwargs),
         )
         yield Mistake(
             "the array is flattened in the order of channels first, PyTorch's lies channels last",
             "flatten as it is",
-            lambda call: call.function(x.moveaxis(-1, 1).contiguous(), *call.args[1:], **call.kwargs),
+            lambda call: call.function(call.first.moveaxis(-1, 1).contiguous(), *call.args[1:], **call.kwargs),
         )
 
 
