@@ -140,7 +140,8 @@ class Judge:
                 right = at(self.truth.outputs, index)
                 yield compared("output", path, y, z, at(low.outputs, index), truth=right, dtype=self.precision)
         for name, value in ours.buffers.items():
-            if name.startswith(self.prefix) and name in true.buffers and not self._left_out(name):
+            # Those of its layers are judged with them.
+            if name.rpartition(".")[0] == path and name in true.buffers:
                 right, rough = self.truth.buffers.get(name), low.buffers.get(name)
                 yield compared("buffer", name, value, true.buffers[name], rough, truth=right, dtype=self.precision)
         if not gradients:

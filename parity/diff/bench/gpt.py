@@ -224,7 +224,7 @@ MISTAKES = (
     Planted("quick GELU", "h.0.mlp", "quick gelu", {"gelu": lambda x: x * jax.nn.sigmoid(1.702 * x)}),
     Planted("relu for GELU", "h.0.mlp", "activation is relu", {"gelu": jax.nn.relu}),
     Planted("no scale of attention", "h.0.attn", "factor is missing", {"scale": 1.0}),
-    Planted("scale by the model's width", "h.0.attn", "√16", {"scale": 1 / math.sqrt(WIDTH)}),
+    Planted("scale by the model's width", "h.0.attn", "1/√16", {"scale": 1 / math.sqrt(WIDTH)}),
     Planted("no causal mask", "h.0.attn", "mask is not applied", {"mask": "none"}),
     Planted("a mask that shows the next token", "h.0.attn", "shows the next position", {"diagonal": 1}),
     Planted("a weak mask", "h.0.attn", "masked scores are -1,", {"fill": -1.0}),

@@ -53,7 +53,7 @@ class Block(nnx.Module):
         self.bn1 = options.get("norm", nn.BatchNorm)(features, **options.get("norm_options", {}), rngs=rngs)
         self.conv2 = _conv(features, features, 1, 1, rngs)
         self.bn2 = nn.BatchNorm(features, rngs=rngs)
-        self.short = nn.Conv(channels, features, 1, stride, bias=False, rngs=rngs)
+        self.short = nn.Conv(channels, features, (1, 1), stride, bias=False, rngs=rngs)
         self.bn3 = nn.BatchNorm(features, rngs=rngs)
 
     def __call__(self, x):
@@ -67,7 +67,7 @@ class Block(nnx.Module):
 
 
 def _conv(channels: int, features: int, stride: int, padding: Any, rngs: nnx.Rngs) -> nnx.Module:
-    return nn.Conv(channels, features, 3, stride, padding, bias=False, rngs=rngs)
+    return nn.Conv(channels, features, (3, 3), stride, padding, bias=False, rngs=rngs)
 
 
 def _same(channels: int, features: int, stride: int, padding: Any, rngs: nnx.Rngs) -> nnx.Module:
@@ -79,7 +79,7 @@ class OtherConv(nn.Conv):
 
     @classmethod
     def make(cls, channels: int, features: int, stride: int, padding: Any, rngs: nnx.Rngs) -> nnx.Module:
-        return cls(channels, features, 3, stride, padding, bias=False, rngs=rngs)
+        return cls(channels, features, (3, 3), stride, padding, bias=False, rngs=rngs)
 
 
 class Flipped(OtherConv):
@@ -100,7 +100,7 @@ class Reflecting(OtherConv):
 class ResNet(nnx.Module):
     def __init__(self, options: Mapping[str, Any], rngs: nnx.Rngs):
         self.options = nnx.static(dict(options))
-        self.conv = nn.Conv(3, CHANNELS[0], 3, 1, 1, bias=options.get("bias", True), rngs=rngs)
+        self.conv = nn.Conv(3, CHANNELS[0], (3, 3), 1, 1, bias=options.get("bias", True), rngs=rngs)
         self.bn = nn.BatchNorm(CHANNELS[0], rngs=rngs)
         self.pool = options.get("pool", Pool)()
         self.block = Block(*CHANNELS, 2, options, rngs)
@@ -199,7 +199,7 @@ MISTAKES = (
     Planted("swapped height and width", "block.conv2", "height and width", spoil=transposed_image),
     Planted("a reordered head", "parameter head.weight", "channels first to channels last", spoil=reordered_head),
     Planted("no label smoothing", "loss", "label smoothing is 0,", loss=hard),
-    Planted("decoupled decay", "optimizer", "shrinks the weights", optimizer=optim.adamw(0.1)),
+    Planted("another optimizer", "optimizer", "is AdamW", optimizer=optim.adamw(0.1)),
     Planted("no decay", "optimizer", "no weight decay", optimizer=optim.sgd(0.1, momentum=0.9)),
     Planted("Nesterov's momentum", "optimizer", "nesterov is True", optimizer=optim.sgd(0.1, **SGD, nesterov=True)),
     Planted("a damped momentum", "optimizer", "dampening is 0.9", optimizer=optim.sgd(0.1, **SGD, dampening=0.9)),

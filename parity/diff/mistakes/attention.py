@@ -44,6 +44,14 @@ def scalar_scale(call: FunctionCall) -> Iterator[Mistake]:
                 f"{'multiply' if word == 'multiplies' else 'divide'} by {other:g}",
                 lambda call, factor=factor: call.function(call.args[0], factor),
             )  # fmt: skip
+    if other < 1 and word == "multiplies":
+        size = round(1 / other**2)
+        for heads in (2, 3, 4, 6, 8, 12, 16):
+            yield Mistake(
+                f"the scale is 1/√{size * heads} (the width of the model?), PyTorch's is 1/√{size}",
+                f"use 1/√{size}, the size of a head",
+                lambda call, width=size * heads: call.function(call.args[0], 1 / math.sqrt(width)),
+            )
     for width in {call.first.shape[-1], *call.first.shape[1:2]}:
         for label, factor in {
             f"√{width}": math.sqrt(width),
