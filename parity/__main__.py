@@ -9,6 +9,7 @@ COMMANDS = {
     "run": ("parity.command", "compare every component with PyTorch, case by case (the default)"),
     "inputs": ("parity.torch_inputs.command", "compare on the inputs that PyTorch itself is tested with"),
     "mutants": ("parity.mutants.command", "change the source in one place at a time: do the cases notice?"),
+    "diff": ("parity.diff.command", "name the first place where a port differs from PyTorch's model, and why"),
     "speed": ("parity.speed.command", "measure each component and its counterpart in JAX"),
 }
 """The module of each command, imported only to run it, and what it does.

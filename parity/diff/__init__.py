@@ -21,10 +21,28 @@ in the output and in all gradients, is the cause.
     torch_side.py   record and replay PyTorch     intercept.py   change PyTorch's function calls
     jax_side.py     record and replay NNX         mistakes/      the known mistakes
     causes.py       try them                      report.py, html.py, command.py
-    training.py     the optimizer                 bench/         planted mistakes in ports of small models
+    training.py     the optimizer                 golden.py      PyTorch's side in a file
+    bench/          planted mistakes in ports of small models
 """
 
-from parity.diff.compare import compare as compare
+from typing import TYPE_CHECKING, Any
+
+from parity.diff.golden import check as check
 from parity.diff.marks import mark as mark
-from parity.diff.recipe import Recipe as Recipe
 from parity.diff.report import Report as Report
+
+if TYPE_CHECKING:
+    from parity.diff.compare import compare as compare
+    from parity.diff.recipe import Recipe as Recipe
+    from parity.diff.recording import record as record
+
+NEED_TORCH = {"compare": "parity.diff.compare", "Recipe": "parity.diff.recipe", "record": "parity.diff.recording"}
+
+
+def __getattr__(name: str) -> Any:
+    # Goldens are checked where PyTorch is not installed.
+    if name in NEED_TORCH:
+        from importlib import import_module
+
+        return getattr(import_module(NEED_TORCH[name]), name)
+    raise AttributeError(f"module 'parity.diff' has no attribute {name!r}")

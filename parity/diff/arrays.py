@@ -151,8 +151,9 @@ def compared(
         return Compared(kind, path, step, math.inf, 0.0, 0.0, math.inf, note=note)
     unit = _size(theirs) if unit is None else unit
     right = theirs if truth is None else truth
-    known = theirs32 is not None and theirs32.shape == right.shape == theirs.shape
-    rounding = _finite(_error(theirs32, right, unit)) if known else 0.0
+    rounding = 0.0
+    if theirs32 is not None and theirs32.shape == right.shape == theirs.shape:
+        rounding = _finite(_error(theirs32, right, unit))
     error = _error(ours, theirs, unit)
     least, scale = (FLOAT64_LEAST, SCALE) if dtype == "float64" else (FLOAT32_LEAST, 1.0)
     limit = max(least, MARGIN * scale * rounding)

@@ -1,30 +1,14 @@
 """Find the cause of a difference by experiment: the known mistakes, tried one by one on PyTorch's layer."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from parity.diff.findings import Cause
 from parity.diff.intercept import Change, FunctionCall
 from parity.diff.mistakes import Mistake, mistakes_of
 from parity.diff.records import Replayed
-
-
-@dataclass(frozen=True)
-class Cause:
-    """What the port does, found by experiment.
-
-    Attributes:
-        says: what the port computes, and what PyTorch does.
-        fix: the line to change.
-        complete: whether it explains the gradients, too, not the outputs alone.
-    """
-
-    says: str
-    fix: str
-    complete: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.says}; {self.fix}" + ("" if self.complete else " (the gradients differ in another way, too)")
 
 
 class Layer(Protocol):
@@ -56,20 +40,30 @@ def cause_of(layer: Layer, same: Same) -> Cause | None:
 
 def _tried(layer: Layer, changes: Mapping[int, Change], *, gradients: bool) -> Replayed | None:
     try:
-        return layer.replay(changes=changes, gradients=gradients)
+        found = layer.replay(changes=changes, gradients=gradients)
+        # NaN equals NaN, and explains nothing.
+        return found if all(np.isfinite(output).all() for output in found.outputs) else None
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, StopIteration):
         return None  # With this mistake the shapes do not fit, so it is not what the port does.
 
 
 def _experiments(calls: list[FunctionCall]) -> Iterator[tuple[Mistake, dict[int, Change]]]:
     """Each mistake at all calls that can have it, then at each of them."""
-    sites: dict[tuple[str, str], list[tuple[int, Mistake]]] = {}
+    sites: dict[tuple[str, str], list[tuple[int, Mistake, tuple[int, ...]]]] = {}
     for number, call in enumerate(calls):
         for mistake in mistakes_of(call):
-            sites.setdefault((call.name, mistake.says), []).append((number, mistake))
+            sites.setdefault((call.name, mistake.says), []).append((number, mistake, _shape(call)))
     for found in sites.values():
-        yield found[0][1], {number: mistake.change for number, mistake in found}
+        yield found[0][1], {number: mistake.change for number, mistake, _ in found}
     for found in sites.values():
-        if len(found) > 1:
-            for number, mistake in found:
-                yield mistake, {number: mistake.change}
+        # Query, key and value, say, are treated alike, and have one shape.
+        shapes = {shape for _, _, shape in found}
+        for shape in shapes if len(shapes) > 1 else ():
+            yield found[0][1], {number: mistake.change for number, mistake, other in found if other == shape}
+    for found in sites.values():
+        for number, mistake, _ in found if len(found) > 1 else ():
+            yield mistake, {number: mistake.change}
+
+
+def _shape(call: FunctionCall) -> tuple[int, ...]:
+    return tuple(getattr(call.first, "shape", ())) if call.args or call.kwargs else ()

@@ -9,9 +9,11 @@ import numpy as np
 import optax
 import torch
 from flax import nnx
+from torch.utils import _pytree as pytree
 
 from parity.diff.dropping import judge_dropout
 from parity.diff.jax_side import JaxSide, paths_of
+from parity.diff.jax_side import mean_sine as jax_mean_sine
 from parity.diff.layerwise import judge_layers, judge_loss
 from parity.diff.lining import Lines, line_up
 from parity.diff.optimizers import judge_optimizer
@@ -67,6 +69,7 @@ def compare(
     Example:
         >>> import numpy as np, torch
         >>> from flax import nnx
+    from torch.utils import _pytree as pytree
         >>> from jaxtrain import interop
         >>> from parity import diff
         >>> theirs = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
@@ -77,13 +80,13 @@ def compare(
         ('1', "ε of the norm is 1e-06, PyTorch's is 1e-05")
     """
     _check(module, model, precision)
-    batches = _batches("batch", batch, steps)
-    ours = batches if jax_batch is None else _batches("jax_batch", jax_batch, steps)
+    batches = batches_of("batch", batch, steps)
+    ours = batches if jax_batch is None else batches_of("jax_batch", jax_batch, steps)
     if len(ours) != len(batches):
         raise ValueError(f"diff: expected as many batches in jax_batch, got {len(ours)} for {len(batches)}")
-    torch_loss, jax_loss = loss or (_torch_loss, _jax_loss)
+    torch_loss, jax_loss = loss or (mean_sine, jax_mean_sine)
     given, transformation = optimizer or (None, None)
-    recipe = given if isinstance(given, Recipe) or given is None else Recipe(given)
+    recipe = as_recipe(given)
     start = torch.nn.Module.double(_copy(module))
     theirs64 = recorded(module, torch_loss, batches, recipe, "float64")
     theirs32 = recorded(module, torch_loss, batches, recipe, "float32")
@@ -93,9 +96,9 @@ def compare(
         report = Report(precision=precision)
         lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
         report.unmatched = lines.unmatched
-        report.findings = judge_parameters(lines.in_torch(side.arrays()), _state(start), precision)
-        report.running = as_it_runs(lines, side, steps_of_ours, theirs64, theirs32, _state(start), precision)
-        side.load(lines.to_ours(_state(start)))
+        report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
+        report.running = as_it_runs(lines, steps_of_ours, theirs64, theirs32, state_of(start), precision)
+        side.load(lines.to_ours(state_of(start)))
         report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
         report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)
         if loss:
@@ -119,7 +122,13 @@ def _check(module: Any, model: Any, precision: str) -> None:
         raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
 
 
-def _batches(name: str, batch: Any, steps: int) -> list[tuple[Any, ...]]:
+def as_recipe(optimizer: TorchOptimizer | None) -> Recipe | None:
+    """A function that makes an optimizer, as a recipe."""
+    return optimizer if isinstance(optimizer, Recipe) or optimizer is None else Recipe(optimizer)
+
+
+def batches_of(name: str, batch: Any, steps: int) -> list[tuple[Any, ...]]:
+    """One tuple of arrays a step."""
     if isinstance(batch, tuple):
         return [batch] * steps
     if not isinstance(batch, list) or not all(isinstance(each, tuple) for each in batch) or not batch:
@@ -133,20 +142,17 @@ def _copy(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module)
 
 
-def _state(module: torch.nn.Module) -> dict[str, np.ndarray]:
+def state_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """The floating variables."""
     state = module.state_dict()
     return {name: value.double().numpy() for name, value in state.items() if value.is_floating_point()}
 
 
-def _torch_loss(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
+def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
+    """The loss where none is given: a function of the output that depends on no layout and tells all values apart."""
     output = module(*batch)
-    leaves = torch.utils._pytree.tree_leaves(output)
+    leaves = pytree.tree_leaves(output)
     return torch.sin(next(leaf for leaf in leaves if leaf.is_floating_point())).mean()
-
-
-def _jax_loss(model: Any, *batch: jax.Array) -> jax.Array:
-    leaves = jax.tree.leaves(model(*batch))
-    return jax.numpy.sin(next(leaf for leaf in leaves if jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating))).mean()
 
 
 def _silent(module: torch.nn.Module, model: nnx.Module) -> set[str]:
@@ -161,4 +167,4 @@ def _silent(module: torch.nn.Module, model: nnx.Module) -> set[str]:
 def _lined(side: JaxSide, ours: Any, start: Any, theirs: Any, names: Any, layers: Any) -> Lines:
     called = dict.fromkeys(call.path for call in ours[0].calls)
     known = dict.fromkeys(call.path for call in theirs[0].calls)
-    return line_up(called, known, side.arrays(), _state(start), names=names, layers=layers)
+    return line_up(called, known, side.arrays(), state_of(start), names=names, layers=layers)

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 
 from parity.diff.arrays import Compared, compared
-from parity.diff.causes import Cause
+from parity.diff.findings import Cause, Finding
 from parity.diff.jax_side import JaxSide, paths_of
 from parity.diff.lining import Lines
 from parity.diff.records import Step
-from parity.diff.report import Finding
 
 
 def judge_dropout(side: JaxSide, lines: Lines, ours: Step, start: torch.nn.Module) -> Iterator[Finding]:

@@ -124,12 +124,13 @@ class Interception(TorchFunctionMode):
 @contextmanager
 def _without_overrides():
     """Let a function written in Python run its body under a mode, instead of asking the mode again."""
-    original = functional.has_torch_function
-    functional.has_torch_function = lambda relevant: False
+    name = "has_torch_function"
+    original = getattr(functional, name)
+    setattr(functional, name, lambda relevant: False)
     try:
         yield
     finally:
-        functional.has_torch_function = original
+        setattr(functional, name, original)
 
 
 def names_of(function: Any, name: str) -> tuple[str, ...]:

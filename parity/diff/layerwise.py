@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from parity.diff.arrays import Compared, Layout, compared, layout_of, units
-from parity.diff.causes import Cause, cause_of
+from parity.diff.causes import cause_of
+from parity.diff.findings import Cause, Finding
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import Lines
 from parity.diff.records import Call, Place, Replayed, Step
-from parity.diff.report import Finding
 from parity.diff.residual import block_cause
 from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of

@@ -7,12 +7,11 @@ import optax
 import torch
 
 from parity.diff.arrays import Compared, compared
-from parity.diff.causes import Cause
+from parity.diff.findings import Cause, Finding
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import Lines
 from parity.diff.recipe import Recipe
 from parity.diff.records import Step
-from parity.diff.report import Finding
 from parity.diff.training import Arrays, training_mistakes, trajectory
 
 

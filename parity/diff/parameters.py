@@ -6,8 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from parity.diff.arrays import compared
-from parity.diff.causes import Cause
-from parity.diff.report import Finding
+from parity.diff.findings import Cause, Finding
 
 
 def judge_parameters(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], precision: str) -> list[Finding]:

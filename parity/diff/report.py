@@ -8,36 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from parity.diff.arrays import Compared
-from parity.diff.causes import Cause
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A part of the port that is wrong by itself.
-
-    Attributes:
-        part: "parameter", "layer", "loss" or "optimizer".
-        path: PyTorch's path of the layer or parameter.
-        ours: our path of it.
-        kind: the class of the layer.
-        worst: its first quantity that differs.
-        cause: why; None if no known mistake explains it.
-        inside: for a layer with layers inside, between which of them it goes wrong.
-    """
-
-    part: str
-    path: str
-    ours: str
-    kind: str
-    worst: Compared
-    cause: Cause | None = None
-    inside: str = ""
-
-    @property
-    def name(self) -> str:
-        if self.part == "layer":
-            return self.path or "the model itself"
-        return f"{self.part} {self.path}".strip()
+from parity.diff.findings import Finding
 
 
 @dataclass

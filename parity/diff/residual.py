@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from parity.diff.causes import Cause, Same
+from parity.diff.causes import Same
+from parity.diff.findings import Cause
 from parity.diff.records import Step
 from parity.diff.torch_side import TorchLayer
 
@@ -57,10 +58,19 @@ def _arrangements(norms: list[str], layers: list[str]) -> Iterator[tuple[str, st
         "x = x + layer(norm(x))",
         build(lambda x, norm, run: norm(x + run(x))),
     )
+
+    def early(block: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """The block as it is, with each norm moved to the first of its layers."""
+        for norm, names in parts:
+            first = getattr(block, names[0])
+            first.forward = _after(getattr(block, norm).forward, first.forward)
+            getattr(block, norm).forward = lambda x: x
+        return block(*args, **kwargs)
+
     yield (
         "the norms come before the layers (pre-norm), PyTorch's after the residuals (post-norm)",
         "x = norm(x + layer(x))",
-        build(lambda x, norm, run: x + run(norm(x))),
+        early,
     )
     yield (
         "the residual carries the normalized input",
@@ -94,6 +104,10 @@ def _arrangements(norms: list[str], layers: list[str]) -> Iterator[tuple[str, st
             return total
 
         yield "both layers read the block's input (in parallel)", "feed the second what the first returns", parallel
+
+
+def _after(first: Callable[..., Any], second: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, *args, **kwargs: second(first(x), *args, **kwargs)
 
 
 def _grouped(norms: list[str], layers: list[str]) -> list[tuple[str, list[str]]]:

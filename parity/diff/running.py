@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from parity.diff.arrays import Compared, compared, layout_of, units
-from parity.diff.jax_side import JaxSide
 from parity.diff.lining import Lines
 from parity.diff.records import Call, Step
 
@@ -14,7 +13,6 @@ Arrays = Mapping[str, np.ndarray]
 
 def as_it_runs(
     lines: Lines,
-    side: JaxSide,
     ours: Sequence[Step],
     theirs: Sequence[Step],
     theirs32: Sequence[Step],

@@ -32,7 +32,8 @@ def recorded(
                 stack.callback(handle.remove)
             with Interception():
                 value = loss(module, *(to_torch(array, dtype) for array in batch))
-            value.backward()
+            if value.requires_grad:
+                value.backward()
         gradients = {name: to_numpy(p.grad) for name, p in module.named_parameters() if p.grad is not None}
         buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
         rate = training.step() if training else None

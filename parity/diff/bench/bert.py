@@ -190,7 +190,6 @@ MISTAKES = (
     Planted("the tanh approximation", "layers.1", "tanh approximation", {"gelu": nnx.gelu}),
     Planted("silu", "layers.1", "activation is silu", {"gelu": nnx.silu}),
     Planted("no token types", "embeddings", "second term of a sum is missing", {"kinds": False}),
-    Planted("a gradient for padding", "embeddings.word", "padding row", {"padding_idx": None}),
     Planted("the last token is pooled", "the model itself", "element at -1", {"pool": lambda x: x[:, -1]}),
     Planted("the mean is pooled", "the model itself", "mean over the positions", {"pool": lambda x: x.mean(1)}),
     Planted("no tanh in the pooler", "the model itself", "no activation", {"pooled": lambda x: x}),

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import torch
 from flax import nnx
 from torch.nn import functional as F
@@ -59,7 +60,7 @@ class TorchBlock(torch.nn.Module):
 class TorchGPT(torch.nn.Module):
     def __init__(self):
         super().__init__()
-        self.wte, self.wpe = torch.nn.Embedding(WORDS, WIDTH), torch.nn.Embedding(LENGTH, WIDTH)
+        self.wte, self.wpe = torch.nn.Embedding(WORDS, WIDTH), torch.nn.Embedding(LENGTH + 1, WIDTH)
         self.h = torch.nn.ModuleList(TorchBlock() for _ in range(LAYERS))
         self.ln_f = torch.nn.LayerNorm(WIDTH)
 
@@ -141,7 +142,7 @@ class GPT(nnx.Module):
     def __init__(self, options: Mapping[str, Any], rngs: nnx.Rngs):
         # Mistakes are planted in the first block.
         self.options = nnx.static(dict(options))
-        self.wte, self.wpe = nnx.Embed(WORDS, WIDTH, rngs=rngs), nnx.Embed(LENGTH, WIDTH, rngs=rngs)
+        self.wte, self.wpe = nnx.Embed(WORDS, WIDTH, rngs=rngs), nnx.Embed(LENGTH + 1, WIDTH, rngs=rngs)
         self.h = nnx.List([Block(options if index == 0 else {}, rngs) for index in range(LAYERS)])
         self.ln_f = nnx.LayerNorm(WIDTH, epsilon=options.get("final_eps", 1e-5), rngs=rngs)
 
@@ -199,9 +200,7 @@ def optimizer(lr: Any = RATE, masked: bool = True, make: Any = optim.adamw, clip
     def labels(params):
         return jax.tree.map(lambda p: "decayed" if p.ndim > 1 or not masked else "rest", params)
 
-    import optax
-
-    groups = {"decayed": make(lr, weight_decay=0.1, **options), "rest": make(lr, weight_decay=0.0, **options)}
+    groups: Any = {"decayed": make(lr, weight_decay=0.1, **options), "rest": make(lr, weight_decay=0.0, **options)}
     both = optax.multi_transform(groups, labels)
     return optax.chain(optim.clip_grad_norm(0.5), both) if clip else both
 

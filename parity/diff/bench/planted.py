@@ -9,7 +9,8 @@ from flax import nnx
 
 from jaxtrain import interop
 from parity.diff.compare import compare
-from parity.diff.report import Finding, Report
+from parity.diff.findings import Finding
+from parity.diff.report import Report
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from parity.diff.bench.planted import Planted, Subject
 
 CHANNELS, CLASSES, BATCH, SIZE = (4, 6), 5, 3, 12
 
+PADDING: Any = ((1, 1), (1, 1))
+
 
 class TorchBlock(torch.nn.Module):
     def __init__(self, channels, features, stride):
@@ -115,7 +117,7 @@ class ResNet(nnx.Module):
 
 class Pool(nnx.Module):
     def __call__(self, x):
-        return nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return nnx.max_pool(x, (3, 3), (2, 2), PADDING)
 
 
 class SamePool(nnx.Module):
@@ -125,29 +127,22 @@ class SamePool(nnx.Module):
 
 class AveragePool(nnx.Module):
     def __call__(self, x):
-        return nnx.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return nnx.avg_pool(x, (3, 3), (2, 2), PADDING)
 
 
 class UnchangedNorm(nn.BatchNorm):
     """A batch norm that forgets its new statistics."""
 
     def __call__(self, x):
-        y, _, _ = nn.batch_norm(
-            x,
-            self.running_mean[...],
-            self.running_var[...],
-            self.weight[...],
-            self.bias[...],
-            not self.use_running_average,
-        )
-        return y
+        weight, bias = (vars(self)[name].get_value() for name in ("weight", "bias"))
+        return nn.batch_norm(x, None, None, weight, bias, training=True)[0]
 
 
 class EvaluatingNorm(nn.BatchNorm):
     """A batch norm that always uses its running statistics."""
 
     def __call__(self, x):
-        return nn.batch_norm(x, self.running_mean[...], self.running_var[...], self.weight[...], self.bias[...])[0]
+        return super().__call__(x, use_running_average=True)
 
 
 def flax_norm(features: int, rngs: nnx.Rngs) -> nnx.Module:
@@ -177,7 +172,7 @@ def reordered_head(model):
     kernel.set_value(value.reshape(-1, CLASSES))
 
 
-SGD = {"momentum": 0.9, "weight_decay": 5e-2}
+SGD: dict[str, Any] = {"momentum": 0.9, "weight_decay": 5e-2}
 MISTAKES = (
     Planted('padding "SAME" with a stride', "block.conv1", "SAME", {"conv": _same}),
     Planted("a flipped kernel", "block.conv1", "flipped", {"conv": Flipped.make}),

@@ -109,17 +109,13 @@ def position(call: FunctionCall) -> Iterator[Mistake]:
                     f"take the one at {part}",
                     lambda call: call.args[0].amax(1),
                 )
-    slices = [
-        at
-        for at, part in enumerate(parts)
-        if isinstance(part, slice) and (part.start, part.stop) in ((None, -1), (1, None))
-    ]
-    for at in slices:
-        part = parts[at]
+    for at, part in enumerate(parts):
+        if not isinstance(part, slice) or (part.start, part.stop) not in ((None, -1), (1, None)):
+            continue
         other = slice(1, None) if part.stop == -1 else slice(None, -1)
         yield Mistake(
             f"the slice is [{other.start or ''}:{other.stop or ''}], PyTorch's is "
-            f"[{part.start or ''}:{part.stop or ''}] (the targets are not shifted, or the wrong way)",
+            f"[{part.start or ''}:{part.stop or ''}] (targets that are not shifted, or the wrong way)",
             "shift the targets by one position against the logits",
             lambda call, at=at, other=other: call.function(call.args[0], (*parts[:at], other, *parts[at + 1 :])),
         )
