@@ -25,7 +25,7 @@ def port(request: pytest.FixtureRequest) -> Callable[..., Report]:
     """`parity.diff.compare`, which fails the test if the port differs."""
 
     def compared(*args: Any, **kwargs: Any) -> Report:
-        from parity.diff.compare import compare
+        from parity.diff.comparison import compare
 
         return _judged(request, compare(*args, **kwargs))
 

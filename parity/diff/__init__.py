@@ -17,7 +17,7 @@ The cause is found by experiment. A layer of PyTorch is run again while one of i
 known mistake (`mistakes`): another ε, a flipped kernel, a missing scale. The mistake that makes the difference vanish,
 in the output and in all gradients, is the cause.
 
-    compare.py      the two judgements            lining.py      which layer and which array is which
+    comparison.py   the two judgements            lining.py      which layer and which array is which
     torch_side.py   record and replay PyTorch     intercept.py   change PyTorch's function calls
     jax_side.py     record and replay NNX         mistakes/      the known mistakes
     causes.py       try them                      report.py, html.py, command.py
@@ -32,11 +32,11 @@ from parity.diff.marks import mark as mark
 from parity.diff.report import Report as Report
 
 if TYPE_CHECKING:
-    from parity.diff.compare import compare as compare
+    from parity.diff.comparison import compare as compare
     from parity.diff.recipe import Recipe as Recipe
     from parity.diff.recording import record as record
 
-NEED_TORCH = {"compare": "parity.diff.compare", "Recipe": "parity.diff.recipe", "record": "parity.diff.recording"}
+NEED_TORCH = {"compare": "parity.diff.comparison", "Recipe": "parity.diff.recipe", "record": "parity.diff.recording"}
 
 
 def __getattr__(name: str) -> Any:

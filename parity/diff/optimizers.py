@@ -62,6 +62,6 @@ def _all(
         largest = max(travelled.values(), default=0.0)
         for name in b:
             if name in a and name in gradients[step]:
-                unit = max(travelled[name], 1e-9 * largest, 1e-4 * float(np.abs(b[name]).max(initial=0.0)))
+                unit = max(travelled[name], 1e-9 * largest, 2e-3 * float(np.abs(b[name]).max(initial=0.0)))
                 values = a[name], b[name], c[name]
                 yield compared("parameter", name, *values, step=step, unit=unit, truth=right[name], dtype=precision)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from parity.diff.compare import TorchOptimizer, as_recipe, batches_of, mean_sine, state_of
+from parity.diff.comparison import TorchOptimizer, as_recipe, batches_of, mean_sine, state_of
 from parity.diff.golden import Golden, save
 from parity.diff.torch_side import recorded
 

@@ -52,7 +52,7 @@ def as_it_runs(
             if name in true.parameters and name in true.gradients:
                 b, moved = true.parameters[name], np.abs(true.parameters[name] - start[name]).max(initial=0.0)
                 # Of what has hardly moved, float64 keeps no more than the size of the parameter allows.
-                size = max(float(moved), 1e-4 * float(np.abs(b).max(initial=0.0)), 1e-12)
+                size = max(float(moved), 2e-3 * float(np.abs(b).max(initial=0.0)), 1e-12)
                 add("parameter after the step", name, a, b, low.parameters[name], size)
     return found
 

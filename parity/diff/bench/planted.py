@@ -8,7 +8,7 @@ import torch
 from flax import nnx
 
 from jaxtrain import interop
-from parity.diff.compare import compare
+from parity.diff.comparison import compare
 from parity.diff.findings import Finding
 from parity.diff.report import Report
 
