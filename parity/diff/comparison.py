@@ -94,6 +94,8 @@ def compare(
         side = JaxSide(model, jax_loss, names=names, as_is=as_is, dtype=precision, silent=_silent(module, model))
         steps_of_ours = side.recorded(ours, transformation)
         report = Report(precision=precision)
+        if jax.default_backend() != "cpu":
+            report.notes.append("products ran at the highest precision; JAX's default here is lower (TF32 or bfloat16)")
         lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
         report.unmatched = lines.unmatched
         report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
