@@ -1,0 +1,186 @@
+"""Arrays of both sides: brought into one layout, and how far apart they are."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parity.verdicts import ulp_distance
+
+FLOAT64_LEAST, FLOAT32_LEAST = 1e-12, 4e-6
+"""Limits below which no difference counts, in units: sums have another order in XLA."""
+
+MARGIN = 16
+"""How many times the error of PyTorch's float32 run a right port may have; errors of two runs are only alike."""
+
+SCALE = 2.0**-29
+"""Of a rounding error in float64 to one in float32."""
+
+CANCELLED = 1e-12
+"""A gradient this much smaller than another of its group is what float64 rounding leaves of zero."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How an array of PyTorch becomes ours: its axes in another order, then perhaps another shape.
+
+    Attributes:
+        axes: PyTorch's axis for each of ours.
+        shape: our shape.
+    """
+
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def to_jax(self, array: np.ndarray) -> np.ndarray:
+        return np.transpose(array, self.axes).reshape(self.shape)
+
+    def to_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Our array in PyTorch's layout; `shape` is PyTorch's."""
+        permuted = array.reshape(tuple(shape[axis] for axis in self.axes))
+        return np.transpose(permuted, np.argsort(self.axes))
+
+
+def orders(count: int) -> Iterator[tuple[int, ...]]:
+    """The orders of axes that ports differ in: as it is, channels last or first, batch second, a matrix transposed."""
+    axes = tuple(range(count))
+    seen = {axes}
+    yield axes
+    if count >= 2:
+        last, first = (axes[0], *axes[2:], axes[1]), (axes[0], axes[-1], *axes[1:-1])
+        for order in (last, first, (axes[1], axes[0], *axes[2:]), (*axes[:-2], axes[-1], axes[-2])):
+            if order not in seen:
+                seen.add(order)
+                yield order
+
+
+def layout_of(theirs: np.ndarray, ours: np.ndarray) -> Layout | None:
+    """The layout that brings PyTorch's array nearest to ours; None if the sizes differ.
+
+    As it is if the shapes are equal, unless another order is far nearer.
+    """
+    if theirs.size != ours.size:
+        return None
+    fitting = [
+        Layout(order, ours.shape)
+        for order in orders(theirs.ndim)
+        if tuple(theirs.shape[axis] for axis in order) == ours.shape
+    ]
+    if not fitting:
+        return Layout(tuple(range(theirs.ndim)), ours.shape)
+    distances = [_distance(layout.to_jax(theirs), ours) for layout in fitting]
+    best = int(np.argmin(distances))
+    return fitting[best] if distances[best] < distances[0] / 10 else fitting[0]
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.nan_to_num(np.abs(a - b), nan=np.inf).max(initial=0.0))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One quantity on both sides.
+
+    Attributes:
+        kind: what it is: output, input gradient, parameter gradient, update, ...
+        path: where, under PyTorch's name.
+        step: at which step.
+        error: the largest difference, in units.
+        limit: the largest that rounding explains.
+        rounding: the error of PyTorch's float32 run, in units.
+        ulp: the difference of the two worst values, in units in the last place.
+        index: of the worst element.
+        ours: our value there.
+        theirs: PyTorch's.
+        note: what the numbers do not say.
+    """
+
+    kind: str
+    path: str
+    step: int
+    error: float
+    limit: float
+    rounding: float
+    ulp: float
+    index: tuple[int, ...] = ()
+    ours: float = math.nan
+    theirs: float = math.nan
+    note: str = ""
+
+    @property
+    def differs(self) -> bool:
+        return not self.error <= self.limit
+
+    @property
+    def amplified(self) -> bool:
+        """Whether rounding alone is visible here: PyTorch's float32 run is more than 1e-3 units from float64."""
+        return not self.differs and self.rounding > 1e-3
+
+
+def compared(
+    kind: str,
+    path: str,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    theirs32: np.ndarray | None,
+    *,
+    step: int = 0,
+    unit: float | None = None,
+    truth: np.ndarray | None = None,
+    dtype: str = "float64",
+) -> Compared:
+    """Compare an array with PyTorch's in float64; both in PyTorch's layout.
+
+    Args:
+        kind: what it is.
+        path: where.
+        ours: our array.
+        theirs: PyTorch's.
+        theirs32: PyTorch's in float32, whose error says what rounding does.
+        step: at which step.
+        unit: in which errors are counted. Default None: the size of PyTorch's array.
+        truth: what `theirs32` is an approximation of, if it is not `theirs`, which has a mistake in it.
+        dtype: the precision of ours.
+    """
+    ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    if ours.shape != theirs.shape:
+        note = f"shape {ours.shape}, PyTorch's is {theirs.shape}"
+        return Compared(kind, path, step, math.inf, 0.0, 0.0, math.inf, note=note)
+    unit = _size(theirs) if unit is None else unit
+    right = theirs if truth is None else truth
+    rounding = 0.0
+    if theirs32 is not None and theirs32.shape == right.shape == theirs.shape:
+        rounding = _finite(_error(theirs32, right, unit))
+    error = _error(ours, theirs, unit)
+    least, scale = (FLOAT64_LEAST, SCALE) if dtype == "float64" else (FLOAT32_LEAST, 1.0)
+    limit = max(least, MARGIN * scale * rounding)
+    if not error.size:
+        return Compared(kind, path, step, 0.0, limit, rounding, 0.0)
+    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+    a, b = float(ours[at]), float(theirs[at])
+    return Compared(kind, path, step, float(error[at]), limit, rounding, ulp_distance(a, b, dtype), at, a, b)
+
+
+def units(group: Mapping[Any, np.ndarray]) -> dict[Any, float]:
+    """The size of each gradient of a group; of one that cancels, the size of the largest."""
+    sizes = {key: _size(array) for key, array in group.items()}
+    largest = max(sizes.values(), default=0.0)
+    return {key: largest if size < CANCELLED * largest else size for key, size in sizes.items()}
+
+
+def _size(array: np.ndarray) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def _finite(error: np.ndarray) -> float:
+    return float(error[np.isfinite(error)].max(initial=0.0))
+
+
+def _error(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        error = np.abs(ours - theirs) / unit if unit else np.where(ours == theirs, 0.0, np.inf)
+    same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    return np.where(same, 0.0, np.where(np.isfinite(error), error, np.inf))

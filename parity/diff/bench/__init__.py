@@ -1,0 +1,1 @@
+"""Mistakes planted in ports of small models: does the diff name the layer and the cause?"""

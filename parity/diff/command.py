@@ -1,0 +1,72 @@
+"""`python -m parity diff MODULE:FUNCTION`: compare a port with its original."""
+
+import importlib
+import importlib.util
+import sys
+from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from parity.diff.report import Report
+from parity.options import add_json
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this command."""
+    parser.add_argument(
+        "function",
+        nargs="*",
+        metavar="MODULE:FUNCTION",
+        help="a function without arguments that returns what parity.diff.compare returned; MODULE may be a file. With "
+        "--bench: only mistakes whose model or name contains this",
+    )
+    parser.add_argument("--bench", action="store_true", help="find the mistakes planted in ports of small models")
+    add_json(parser)
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures to FILE")
+
+
+def main(options: Namespace) -> int:
+    """0 if the port is right, 1 if it differs."""
+    if options.bench:
+        from parity.diff.bench import command
+
+        return command.main(options)
+    if len(options.function) != 1:
+        raise ArgumentError(None, "expected MODULE:FUNCTION, such as port_check.py:check, or --bench")
+    report = loaded(options.function[0])()
+    if not isinstance(report, Report):
+        raise ArgumentError(
+            None, f"expected {options.function[0]} to return a parity.diff.Report, got {type(report).__name__}"
+        )
+    report.print(Console(width=None if sys.stdout.isatty() else 110))
+    if options.json:
+        options.json.write_text(report.as_json())
+    if options.html:
+        from parity.diff.html import as_html
+
+        options.html.write_text(as_html(report, options.function[0]))
+    return 0 if report.same else 1
+
+
+def loaded(name: str) -> Callable[[], Any]:
+    """The function that MODULE:FUNCTION names."""
+    place, _, function = name.rpartition(":")
+    try:
+        if place.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            if spec is None or spec.loader is None or not Path(place).exists():
+                raise ModuleNotFoundError(f"no file {place}", name=place)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, "")
+            module = importlib.import_module(place or name)
+        return getattr(module, function)
+    except (ModuleNotFoundError, AttributeError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name != place:
+            raise
+        raise ArgumentError(None, f"expected MODULE:FUNCTION that exists, got {name!r}: {error}") from error

@@ -1,0 +1,172 @@
+"""Compare a port with PyTorch's model: as it runs, and layer by layer."""
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+import torch
+from flax import nnx
+from torch.utils import _pytree as pytree
+
+from parity.diff.dropping import judge_dropout
+from parity.diff.jax_side import JaxSide, paths_of
+from parity.diff.jax_side import mean_sine as jax_mean_sine
+from parity.diff.layerwise import judge_layers, judge_loss
+from parity.diff.lining import Lines, line_up
+from parity.diff.optimizers import judge_optimizer
+from parity.diff.parameters import judge_parameters
+from parity.diff.recipe import Recipe
+from parity.diff.report import Report
+from parity.diff.running import as_it_runs
+from parity.diff.torch_side import recorded
+
+TorchOptimizer = Recipe | Callable[[torch.nn.Module], torch.optim.Optimizer]
+
+
+def compare(
+    module: torch.nn.Module,
+    model: nnx.Module,
+    batch: tuple[Any, ...] | Sequence[tuple[Any, ...]],
+    *,
+    loss: tuple[Callable[..., torch.Tensor], Callable[..., jax.Array]] | None = None,
+    optimizer: tuple[TorchOptimizer, optax.GradientTransformation] | None = None,
+    steps: int = 1,
+    names: Mapping[str, str] | None = None,
+    as_is: Collection[str] = (),
+    layers: Mapping[str, str] | None = None,
+    jax_batch: tuple[Any, ...] | Sequence[tuple[Any, ...]] | None = None,
+    precision: Literal["float64", "float32"] = "float64",
+) -> Report:
+    """Name the parts of a port that differ from PyTorch's model, and why.
+
+    Both models must have the same weights, see `jaxtrain.interop.load_state_dict`, and be in the same mode, training or
+    evaluation. They stay as they are. Dropout that is active in PyTorch is switched off on both sides.
+
+    Args:
+        module: PyTorch's model.
+        model: the port.
+        batch: NumPy arrays, or a list of such tuples, one a step.
+        loss: PyTorch's function and ours, each called with the model and the arrays of a batch. Default None: a fixed
+            function of the output, and every array of the batch is an input.
+        optimizer: PyTorch's, as a function of the module or as a `Recipe` with clipping and schedule, and the Optax
+            transformation. Default None: no updates are compared.
+        steps: number of steps, on the same batch unless there are several. Default 1.
+        names: rules from our names to PyTorch's, as `load_state_dict` takes them. Default None: no rules.
+        as_is: PyTorch's names of arrays with our order of axes, see `load_state_dict`. Default (): none.
+        layers: PyTorch's path for some of our paths of layers, where names and parameters do not tell. Default None.
+        jax_batch: the batch in the layout of the port, such as images with channels last. Default None: the same.
+        precision: of JAX. In float64, the sharper judge, float32 variables are converted. Default "float64".
+
+    Returns:
+        What was found.
+
+    Raises:
+        ValueError: if an argument does not fit, or PyTorch's and our loss are not scalars.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from flax import nnx
+    from torch.utils import _pytree as pytree
+        >>> from jaxtrain import interop
+        >>> from parity import diff
+        >>> theirs = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))
+        >>> ours = nnx.Sequential(nnx.Linear(4, 3, rngs=nnx.Rngs(0)), nnx.LayerNorm(3, rngs=nnx.Rngs(0)))
+        >>> ours = interop.load_state_dict(ours, theirs.state_dict())
+        >>> report = diff.compare(theirs, ours, (np.random.default_rng(0).normal(size=(5, 4)),))
+        >>> report.findings[0].name, report.findings[0].cause.says
+        ('1', "ε of the norm is 1e-06, PyTorch's is 1e-05")
+    """
+    _check(module, model, precision)
+    batches = batches_of("batch", batch, steps)
+    ours = batches if jax_batch is None else batches_of("jax_batch", jax_batch, steps)
+    if len(ours) != len(batches):
+        raise ValueError(f"diff: expected as many batches in jax_batch, got {len(ours)} for {len(batches)}")
+    torch_loss, jax_loss = loss or (mean_sine, jax_mean_sine)
+    given, transformation = optimizer or (None, None)
+    recipe = as_recipe(given)
+    start = torch.nn.Module.double(_copy(module))
+    theirs64 = recorded(module, torch_loss, batches, recipe, "float64")
+    theirs32 = recorded(module, torch_loss, batches, recipe, "float32")
+    with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
+        side = JaxSide(model, jax_loss, names=names, as_is=as_is, dtype=precision, silent=_silent(module, model))
+        steps_of_ours = side.recorded(ours, transformation)
+        report = Report(precision=precision)
+        if jax.default_backend() != "cpu":
+            report.notes.append("products ran at the highest precision; JAX's default here is lower (TF32 or bfloat16)")
+        lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
+        report.unmatched = lines.unmatched
+        report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
+        report.running = as_it_runs(lines, steps_of_ours, theirs64, theirs32, state_of(start), precision)
+        side.load(lines.to_ours(state_of(start)))
+        report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
+        report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)
+        if loss:
+            report.findings += judge_loss(
+                side, steps_of_ours[0], theirs64[0], start, torch_loss, batches[0], ours[0], precision
+            )
+        if recipe and transformation:
+            report.findings += judge_optimizer(side, lines, theirs64, start, recipe, transformation, precision)
+    return report
+
+
+def _check(module: Any, model: Any, precision: str) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"diff: expected PyTorch's module first, got {type(module).__name__}")
+    if not isinstance(model, nnx.Module):
+        raise TypeError(
+            f"diff: expected an nnx.Module, got {type(model).__name__}; put a function or another library's model into "
+            "one, and mark intermediate values with diff.mark"
+        )
+    if precision not in ("float64", "float32"):
+        raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
+
+
+def as_recipe(optimizer: TorchOptimizer | None) -> Recipe | None:
+    """A function that makes an optimizer, as a recipe."""
+    return optimizer if isinstance(optimizer, Recipe) or optimizer is None else Recipe(optimizer)
+
+
+def batches_of(name: str, batch: Any, steps: int) -> list[tuple[Any, ...]]:
+    """One tuple of arrays a step."""
+    if isinstance(batch, tuple):
+        return [batch] * steps
+    if not isinstance(batch, list) or not all(isinstance(each, tuple) for each in batch) or not batch:
+        raise TypeError(
+            f"diff: expected {name} to be a tuple of arrays or a list of tuples, got {type(batch).__name__}"
+        )
+    return batch
+
+
+def _copy(module: torch.nn.Module) -> torch.nn.Module:
+    return copy.deepcopy(module)
+
+
+def state_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    """The floating variables."""
+    state = module.state_dict()
+    return {name: value.double().numpy() for name, value in state.items() if value.is_floating_point()}
+
+
+def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
+    """The loss where none is given: a function of the output that depends on no layout and tells all values apart."""
+    output = module(*batch)
+    leaves = pytree.tree_leaves(output)
+    return torch.sin(next(leaf for leaf in leaves if leaf.is_floating_point())).mean()
+
+
+def _silent(module: torch.nn.Module, model: nnx.Module) -> set[str]:
+    """Our dropout layers, if PyTorch's dropout is active; if it is not, ours runs and must not be."""
+    return (
+        {path for path, node in paths_of(model).items() if "Dropout" in type(node).__name__}
+        if module.training
+        else set()
+    )
+
+
+def _lined(side: JaxSide, ours: Any, start: Any, theirs: Any, names: Any, layers: Any) -> Lines:
+    called = dict.fromkeys(call.path for call in ours[0].calls)
+    known = dict.fromkeys(call.path for call in theirs[0].calls)
+    return line_up(called, known, side.arrays(), state_of(start), names=names, layers=layers)

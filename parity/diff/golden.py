@@ -1,0 +1,132 @@
+"""Goldens: what PyTorch computed, in a file, so that a machine without PyTorch can check a port."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import optax
+from flax import nnx
+
+from parity.diff.jax_side import JaxSide, mean_sine, paths_of
+from parity.diff.lining import line_up
+from parity.diff.records import Call, Step
+from parity.diff.report import Report
+from parity.diff.running import as_it_runs
+
+FORMAT = 1
+
+
+@dataclass
+class Golden:
+    """PyTorch's side of a diff.
+
+    Attributes:
+        start: the variables before the first step.
+        batches: one a step.
+        exact: the steps in float64.
+        rough: the steps in float32, which show what rounding does.
+        training: whether the module was in training mode.
+    """
+
+    start: dict[str, np.ndarray]
+    batches: list[tuple[np.ndarray, ...]]
+    exact: list[Step]
+    rough: list[Step]
+    training: bool
+
+
+def save(golden: Golden, path: Path) -> None:
+    """Write a golden: one compressed file of NumPy arrays."""
+    arrays: dict[str, np.ndarray] = {f"start/{name}": array for name, array in golden.start.items()}
+    for at, batch in enumerate(golden.batches):
+        arrays |= {f"batch/{at}/{index}": np.asarray(array) for index, array in enumerate(batch)}
+    calls: dict[str, Any] = {}
+    for label, steps in (("exact", golden.exact), ("rough", golden.rough)):
+        for at, step in enumerate(steps):
+            place = f"{label}/{at}"
+            arrays[f"{place}/loss"] = np.asarray(step.loss)
+            for kind in ("gradients", "buffers", "parameters"):
+                arrays |= {f"{place}/{kind}/{name}": array for name, array in getattr(step, kind).items()}
+            calls[place] = [[call.path, call.number, call.kind, len(call.outputs)] for call in step.calls]
+            for index, call in enumerate(step.calls):
+                for number, (output, gradient) in enumerate(zip(call.outputs, call.output_gradients, strict=True)):
+                    arrays[f"{place}/output/{index}/{number}"] = output
+                    if gradient is not None:
+                        arrays[f"{place}/gradient/{index}/{number}"] = gradient
+    about = {"format": FORMAT, "training": golden.training, "steps": len(golden.exact), "calls": calls}
+    np.savez_compressed(path, about=np.asarray(json.dumps(about)), **arrays)  # type: ignore[arg-type]
+
+
+def load(path: Path) -> Golden:
+    """Read a golden."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    about = json.loads(str(arrays.pop("about")))
+    if about["format"] != FORMAT:
+        raise ValueError(f"diff.check: expected a golden of format {FORMAT}, got {about['format']}; record it again")
+
+    def under(prefix: str) -> dict[str, np.ndarray]:
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+    def step(place: str) -> Step:
+        calls = []
+        for index, (name, number, kind, count) in enumerate(about["calls"][place]):
+            outputs = [arrays[f"{place}/output/{index}/{at}"] for at in range(count)]
+            gradients = [arrays.get(f"{place}/gradient/{index}/{at}") for at in range(count)]
+            calls.append(Call(name, number, kind, None, [], outputs, gradients))
+        gradients, buffers, parameters = (under(f"{place}/{kind}/") for kind in ("gradients", "buffers", "parameters"))
+        return Step(calls, float(arrays[f"{place}/loss"]), gradients, buffers, parameters)
+
+    steps = range(about["steps"])
+    batches = [tuple(under(f"batch/{at}/")[str(index)] for index in range(len(under(f"batch/{at}/")))) for at in steps]
+    exact, rough = ([step(f"{label}/{at}") for at in steps] for label in ("exact", "rough"))
+    return Golden(under("start/"), batches, exact, rough, about["training"])
+
+
+def check(
+    path: str | Path,
+    model: nnx.Module,
+    *,
+    loss: Callable[..., jax.Array] | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    names: Mapping[str, str] | None = None,
+    as_is: Collection[str] = (),
+    layers: Mapping[str, str] | None = None,
+    jax_batch: Sequence[tuple[Any, ...]] | None = None,
+    precision: Literal["float64", "float32"] = "float64",
+) -> Report:
+    """Compare a port with what PyTorch computed when `diff.record` ran; PyTorch is not needed.
+
+    The weights are taken from the golden. Both sides are compared as they run; to judge layer by layer and to find
+    causes, PyTorch must be there (`diff.compare`).
+
+    Args:
+        path: the file.
+        model: the port; it stays as it is.
+        loss: our loss, called with the model and the arrays of a batch. Default None: the one of `diff.compare`.
+        optimizer: our optimizer, if PyTorch's was recorded. Default None: none.
+        names: rules from our names to PyTorch's, see `diff.compare`.
+        as_is: PyTorch's names of arrays with our order of axes.
+        layers: PyTorch's path for some of our layers.
+        jax_batch: the batches in the layout of the port, one a step. Default None: as they were recorded.
+        precision: of JAX. Default "float64".
+
+    Returns:
+        What was found.
+    """
+    golden = load(Path(path))
+    silent = {at for at, node in paths_of(model).items() if golden.training and "Dropout" in type(node).__name__}
+    with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
+        side = JaxSide(model, loss or mean_sine, names=names, as_is=as_is, dtype=precision, silent=silent)
+        lines = line_up([], [], side.arrays(), golden.start, names=names)
+        side.load(lines.to_ours(golden.start))
+        steps = side.recorded(jax_batch or golden.batches, optimizer)
+        called, known = (dict.fromkeys(call.path for call in each[0].calls) for each in (steps, golden.exact))
+        lines = line_up(called, known, side.arrays(), golden.start, names=names, layers=layers)
+        report = Report(precision=precision, unmatched=lines.unmatched)
+        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision)
+    return report

@@ -1,0 +1,51 @@
+"""Casts inside a JAX layer, read from its program: where a value loses precision that the run has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from parity.diff.arrays import FLOAT32_LEAST, MARGIN, Compared
+from parity.diff.casts import ERRORS
+from parity.diff.jax_side import JaxSide
+from parity.diff.records import Call
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """A cast to fewer digits.
+
+    Attributes:
+        dtype: to which.
+        text: where, in words.
+        fix: what to do.
+        likely: whether a difference of this size can come from it.
+        harmless: whether it is float32, and explains the difference.
+    """
+
+    dtype: str
+    text: str
+    fix: str
+    likely: bool
+    harmless: bool
+
+
+def rounding_cause(side: JaxSide, call: Call, inputs: Sequence[np.ndarray], worst: Compared) -> Rounding | None:
+    """The cast to the fewest digits in a layer, if it has one that can explain the difference."""
+    casts = list(side.casts(call, inputs))
+    if not casts:
+        return None
+    dtype, line = max(casts, key=lambda cast: ERRORS[cast[0]])
+    size = ERRORS[dtype]
+    if dtype == "float32":
+        floor = max(FLOAT32_LEAST, worst.rounding * MARGIN)
+        likely = worst.error <= floor
+    else:
+        likely = size / 64 <= worst.error <= size * 64 + worst.rounding / ERRORS["float32"] * size * 4
+    return Rounding(
+        dtype,
+        f"the layer computes in {dtype} ({line})",
+        "remove the cast, or pass dtype=None, for the same precision as PyTorch",
+        likely,
+        likely and dtype == "float32",
+    )

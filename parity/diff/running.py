@@ -1,0 +1,71 @@
+"""Both sides as they run, each on its own results."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from parity.diff.arrays import Compared, compared, layout_of, units
+from parity.diff.lining import Lines
+from parity.diff.records import Call, Step
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def as_it_runs(
+    lines: Lines,
+    ours: Sequence[Step],
+    theirs: Sequence[Step],
+    theirs32: Sequence[Step],
+    start: Arrays,
+    precision: str,
+) -> list[Compared]:
+    """Every quantity of every step in the order of computation."""
+    found = []
+    for step, (mine, true, low) in enumerate(zip(ours, theirs, theirs32, strict=True)):
+
+        def add(kind: str, path: str, a, b, c, unit=None, step=step) -> None:
+            found.append(compared(kind, path, a, b, c, step=step, unit=unit, dtype=precision))
+
+        calls = list(_pairs(lines, mine, true, low))
+        for name, call, known, rounded in calls:
+            for index, (a, b) in enumerate(zip(call.outputs, known.outputs, strict=False)):
+                if np.issubdtype(b.dtype, np.floating) and (layout := layout_of(b, a)):
+                    add("output", name, layout.to_torch(a, b.shape), b, rounded.outputs[index])
+        add("loss", "", np.asarray(mine.loss), np.asarray(true.loss), np.asarray(low.loss))
+        gradients = {name: known.output_gradients for name, _, known, _ in calls}
+        sizes = units({name: each[0] for name, each in gradients.items() if each and each[0] is not None})
+        for name, call, known, rounded in reversed(calls):
+            for index, (a, b) in enumerate(zip(call.output_gradients, known.output_gradients, strict=False)):
+                c = rounded.output_gradients[index]
+                if a is not None and b is not None and (layout := layout_of(known.outputs[index], call.outputs[index])):
+                    add("output gradient", name, layout.to_torch(a, b.shape), b, c, sizes.get(name))
+        gradients_of_ours = lines.in_torch(mine.gradients)
+        sizes = units(true.gradients)
+        for name, b in true.gradients.items():
+            if name in gradients_of_ours:
+                add("parameter gradient", name, gradients_of_ours[name], b, low.gradients[name], sizes[name])
+        buffers = lines.in_torch(mine.buffers)
+        for name, b in true.buffers.items():
+            if name in buffers and not name.endswith("num_batches_tracked"):
+                add("buffer", name, buffers[name], b, low.buffers[name])
+        for name, a in lines.in_torch(mine.parameters).items():
+            if name in true.parameters and name in true.gradients:
+                b, moved = true.parameters[name], np.abs(true.parameters[name] - start[name]).max(initial=0.0)
+                # Of what has hardly moved, float64 keeps no more than the size of the parameter allows.
+                size = max(float(moved), 2e-3 * float(np.abs(b).max(initial=0.0)), 1e-12)
+                add("parameter after the step", name, a, b, low.parameters[name], size)
+    return found
+
+
+def _pairs(lines: Lines, ours: Step, theirs: Step, theirs32: Step):
+    known = {call.place: call for call in theirs.calls}
+    low = {call.place: call for call in theirs32.calls}
+    for call in ours.calls:
+        place = (lines.layers.get(call.path, "?"), call.number)
+        if place in known:
+            yield place[0], call, known[place], low[place]
+
+
+def pairs_of(lines: Lines, ours: Step, theirs: Step) -> list[tuple[Call, Call]]:
+    """Our calls and PyTorch's, in the order in which ours return; marks, which cannot be called again, are left out."""
+    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs) if call.kind != "mark"]

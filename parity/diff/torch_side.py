@@ -1,0 +1,210 @@
+"""PyTorch's side: its training steps recorded, and single layers of it run again."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from parity.diff.intercept import Change, FunctionCall, Interception
+from parity.diff.recipe import Recipe
+from parity.diff.records import Call, Replayed, Step
+from parity.subjects._arrays import to_numpy, to_torch
+
+Loss = Callable[..., torch.Tensor]
+
+
+def recorded(
+    module: torch.nn.Module, loss: Loss, batches: Sequence[tuple[Any, ...]], recipe: Recipe | None, dtype: str
+) -> list[Step]:
+    """Train a copy of the module, one step a batch, and record each step."""
+    module = copy.deepcopy(module).to(getattr(torch, dtype))
+    training = recipe.start(module) if recipe else None
+    steps = []
+    for batch in batches:
+        module.zero_grad()
+        calls: list[Call] = []
+        with ExitStack() as stack:
+            for handle in _hooks(module, calls):
+                stack.callback(handle.remove)
+            with Interception():
+                value = loss(module, *(to_torch(array, dtype) for array in batch))
+            if value.requires_grad:
+                value.backward()
+        gradients = {name: to_numpy(p.grad) for name, p in module.named_parameters() if p.grad is not None}
+        buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
+        rate = training.step() if training else None
+        parameters = {name: to_numpy(p) for name, p in module.named_parameters()}
+        steps.append(Step(calls, float(value.detach()), gradients, buffers, parameters, rate))
+    return steps
+
+
+def _hooks(module: torch.nn.Module, calls: list[Call]) -> Iterable[Any]:
+    """Hooks that write the calls of all layers down."""
+    counts: dict[str, int] = {}
+    waiting: dict[str, list[Any]] = {}
+
+    def before(path: str) -> Callable[..., None]:
+        def hook(layer: torch.nn.Module, args: Any, kwargs: Any) -> None:
+            waiting.setdefault(path, []).append(_detached((args, kwargs)))
+
+        return hook
+
+    def after(path: str) -> Callable[..., None]:
+        def hook(layer: torch.nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            arguments = waiting[path].pop()
+            number = counts[path] = counts.get(path, -1) + 1
+            outputs = _tensors(output)
+            call = Call(path, number, type(layer).__name__, arguments, _arrays(arguments), _arrays(output))
+            call.output_gradients = [None] * len(outputs)
+            for index, tensor in enumerate(outputs):
+                if tensor.requires_grad:
+                    tensor.register_hook(_keeper(call, index))
+            calls.append(call)
+
+        return hook
+
+    for path, layer in module.named_modules():
+        yield layer.register_forward_pre_hook(before(path), with_kwargs=True)
+        yield layer.register_forward_hook(after(path), with_kwargs=True)
+
+
+def _keeper(call: Call, index: int) -> Callable[[torch.Tensor], None]:
+    def keep(gradient: torch.Tensor) -> None:
+        call.output_gradients[index] = to_numpy(gradient)
+
+    return keep
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+def _arrays(tree: Any) -> list[np.ndarray]:
+    return [_array(tensor) for tensor in _tensors(tree)]
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return to_numpy(tensor) if tensor.is_floating_point() else tensor.detach().numpy().copy()
+
+
+def _detached(tree: Any) -> Any:
+    return pytree.tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf, tree)
+
+
+class TorchLayer:
+    """One call of a layer of PyTorch's, which can be run again, changed or not.
+
+    Args:
+        module: the model as it is before the step.
+        call: the call.
+    """
+
+    def __init__(self, module: torch.nn.Module, call: Call):
+        self.call = call
+        self.layer = module.get_submodule(call.path)
+        self.prefix = f"{call.path}." if call.path else ""
+        self.forward: Callable[..., Any] = lambda layer, *args, **kwargs: layer(*args, **kwargs)
+
+    def calls(self) -> list[FunctionCall]:
+        """The functions that the layer calls, in order."""
+        found: list[FunctionCall] = []
+        self._run("float64", None, lambda number, call: found.append(call), gradients=False)
+        return found
+
+    def replay(
+        self, dtype: str = "float64", changes: Mapping[int, Change] | None = None, gradients: bool = True
+    ) -> Replayed:
+        """Run the layer on what it was given, and send the recorded gradients of its outputs back through it."""
+        return self._run(dtype, changes, None, gradients)
+
+    def with_forward(self, forward: Callable[..., Any]) -> "TorchLayer":
+        """The same call of a layer that computes something else."""
+        other = copy.copy(self)
+        other.forward = forward
+        return other
+
+    def _run(self, dtype: str, changes: Any, watch: Any, gradients: bool) -> Replayed:
+        layer = copy.deepcopy(self.layer).to(getattr(torch, dtype))
+
+        def cast(leaf: Any) -> Any:
+            if not isinstance(leaf, torch.Tensor):
+                return leaf
+            floating = leaf.is_floating_point()
+            copied = leaf.detach().clone().to(getattr(torch, dtype)) if floating else leaf.clone()
+            return copied.requires_grad_(floating and gradients)
+
+        args, kwargs = pytree.tree_map(cast, self.call.arguments)
+        with Interception(changes, watch), torch.set_grad_enabled(gradients):
+            output = self.forward(layer, *args, **kwargs)
+        outputs = _tensors(output)
+        found = Replayed([_array(tensor) for tensor in outputs])
+        found.buffers = {self.prefix + name: to_numpy(buffer) for name, buffer in layer.named_buffers()}
+        if not gradients:
+            return found
+        inputs = _tensors((args, kwargs))
+        named = dict(layer.named_parameters())
+        wanted = [*(tensor for tensor in inputs if tensor.requires_grad), *named.values()]
+        pairs = [
+            (tensor, to_torch(gradient, dtype).reshape(tensor.shape))
+            for tensor, gradient in zip(outputs, self.call.output_gradients, strict=False)
+            if gradient is not None and tensor.requires_grad and gradient.size == tensor.numel()
+        ]
+        results: list[torch.Tensor | None] = [None] * len(wanted)
+        if pairs and wanted:
+            results = list(torch.autograd.grad([t for t, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True))
+        arrays = [
+            to_numpy(tensor.new_zeros(tensor.shape) if result is None else result)
+            for tensor, result in zip(wanted, results, strict=True)
+        ]
+        count = len(wanted) - len(named)
+        floating = iter(arrays[:count])
+        found.input_gradients = [next(floating) if tensor.requires_grad else None for tensor in inputs]
+        found.parameter_gradients = {
+            self.prefix + name: array for name, array in zip(named, arrays[count:], strict=True)
+        }
+        return found
+
+
+class TorchLoss:
+    """The loss of PyTorch on the output of its model, run again, changed or not."""
+
+    def __init__(self, module: torch.nn.Module, loss: Loss, batch: tuple[Any, ...], call: Call):
+        self.module, self.loss, self.batch, self.call = module, loss, batch, call
+
+    def calls(self) -> list[FunctionCall]:
+        found: list[FunctionCall] = []
+        self._run("float64", None, lambda number, call: found.append(call), gradients=False)
+        return found
+
+    def replay(
+        self, dtype: str = "float64", changes: Mapping[int, Change] | None = None, gradients: bool = True
+    ) -> Replayed:
+        return self._run(dtype, changes, None, gradients)
+
+    def _run(self, dtype: str, changes: Any, watch: Any, gradients: bool) -> Replayed:
+        module = copy.deepcopy(self.module).to(getattr(torch, dtype))
+        outputs = [to_torch(array, dtype) for array in self.call.outputs]
+        for tensor in outputs:
+            tensor.requires_grad_(gradients and tensor.is_floating_point())
+        with Interception():
+            # The shape of what the model returns: a tensor, a tuple, ...
+            example = module(*self.call.arguments[0], **self.call.arguments[1]) if len(outputs) > 1 else outputs[0]
+        leaves = iter(outputs)
+        whole = pytree.tree_map(lambda leaf: next(leaves) if isinstance(leaf, torch.Tensor) else leaf, example)
+        module.forward = lambda *args, **kwargs: whole
+        with Interception(changes, watch), torch.set_grad_enabled(gradients):
+            value = self.loss(module, *(to_torch(array, dtype) for array in self.batch))
+        found = Replayed([to_numpy(value)])
+        if gradients:
+            floating = [tensor for tensor in outputs if tensor.requires_grad]
+            results = iter(torch.autograd.grad(value, floating, allow_unused=True))
+            found.input_gradients = [_zero_or(next(results), t) if t.requires_grad else None for t in outputs]
+        return found
+
+
+def _zero_or(gradient: torch.Tensor | None, tensor: torch.Tensor) -> np.ndarray:
+    return to_numpy(tensor.new_zeros(tensor.shape) if gradient is None else gradient)

@@ -1,0 +1,45 @@
+"""Layouts and limits."""
+
+import numpy as np
+import pytest
+
+from parity.diff.arrays import compared, layout_of, units
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2), (1, 0, 2, 3)])
+def test_the_layout_of_an_image_is_recognised_and_undone(axes):
+    theirs = RNG.normal(size=(2, 2, 2, 2))  # Only the values tell the axes apart.
+    layout = layout_of(theirs, np.transpose(theirs, axes))
+    assert layout.axes == axes
+    np.testing.assert_array_equal(layout.to_torch(layout.to_jax(theirs), theirs.shape), theirs)
+
+
+def test_equal_shapes_stay_unless_another_order_is_far_nearer():
+    a = RNG.normal(size=(3, 3))
+    assert layout_of(a, a + 1).axes == (0, 1)
+    assert layout_of(a, np.zeros((2, 2))) is None
+    assert layout_of(np.zeros((2, 3, 4)), np.zeros((6, 4))).to_jax(np.zeros((2, 3, 4))).shape == (6, 4)
+
+
+def test_the_limit_is_what_rounding_explains():
+    true = np.array([1.0, 2.0])
+    exact = compared("output", "a", true * (1 + 1e-14), true, true.astype(np.float32))
+    assert not exact.differs
+    assert compared("output", "a", true * (1 + 1e-9), true, true.astype(np.float32)).differs
+    # Where PyTorch in float32 is far off, float64 may be off, too.
+    noisy = compared("output", "a", true * (1 + 1e-9), true, true * 1.1)
+    assert not noisy.differs
+    assert noisy.amplified
+    assert compared("output", "a", np.zeros(3), true, None).differs
+    assert compared("output", "a", np.array([1.0, np.nan]), true, None).differs
+
+
+def test_a_mistake_does_not_widen_the_limit_of_its_own_experiment():
+    true, changed, ours = np.ones(3), np.full(3, 50.0), np.full(3, 2.0)
+    assert compared("output", "a", ours, changed, true.astype(np.float32), truth=true).differs
+
+
+def test_a_gradient_that_cancels_is_measured_by_the_others():
+    assert units({"weight": np.array([2.0]), "bias": np.array([1e-17])}) == {"weight": 2.0, "bias": 2.0}

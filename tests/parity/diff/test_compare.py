@@ -1,0 +1,145 @@
+"""A whole port: right, and with mistakes in four places at once."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+from jaxtrain import interop, losses, nn, optim
+from parity import diff
+from parity.__main__ import main
+from parity.diff import command
+from parity.diff.html import as_html
+
+RNG = np.random.default_rng(0)
+BATCH = RNG.normal(size=(6, 5)), np.array([0, 1, 2, 0, 1, 2])
+
+
+def theirs():
+    torch.manual_seed(0)
+    layers = torch.nn.Linear(5, 4), torch.nn.LayerNorm(4), torch.nn.GELU(), torch.nn.Dropout(0.5), torch.nn.Linear(4, 3)
+    return torch.nn.Sequential(*layers)
+
+
+def ours(eps=1e-5, approximate=False):
+    rngs = nnx.Rngs(0)
+
+    def gelu(x):
+        return diff.mark("2", nnx.gelu(x, approximate=approximate))
+
+    last = nn.Linear(4, 3, rngs=rngs)
+    model = nnx.Sequential(nn.Linear(5, 4, rngs=rngs), nn.LayerNorm(4, eps), gelu, nn.Dropout(0.5, rngs=rngs), last)
+    return interop.load_state_dict(model, theirs().state_dict())
+
+
+def torch_loss(model, x, labels):
+    return torch.nn.functional.cross_entropy(model(x), labels)
+
+
+def run(model, smoothing=0.0, decay=0.0):
+    def loss(model, x, labels):
+        return losses.cross_entropy(model(x), labels, label_smoothing=smoothing)
+
+    optimizers = lambda module: torch.optim.SGD(module.parameters(), 0.1), optim.sgd(0.1, weight_decay=decay)
+    return diff.compare(theirs(), model, BATCH, loss=(torch_loss, loss), optimizer=optimizers, steps=2)
+
+
+@pytest.fixture(scope="module")
+def right():
+    return run(ours())
+
+
+@pytest.fixture(scope="module")
+def wrong():
+    return run(ours(1e-3, approximate=True), smoothing=0.1, decay=0.01)
+
+
+def test_a_right_port_raises_no_alarm(right):
+    assert right.same
+    assert right.unmatched == []
+    kinds = {each.kind for each in right.running}
+    assert kinds >= {"output", "output gradient", "loss", "parameter gradient", "parameter after the step"}
+    assert [each.path for each in right.running[:4]] == ["0", "1", "2", "3"]
+    assert "No difference in float64" in str(right)
+
+
+def test_every_wrong_part_is_named_at_once_with_its_cause(wrong):
+    assert [found.name for found in wrong.findings] == ["1", "the model itself", "loss", "optimizer"]
+    says = [found.cause.says for found in wrong.findings]
+    assert says[0] == "ε of the norm is 0.001, PyTorch's is 1e-05"
+    assert "tanh approximation" in says[1]
+    assert says[2] == "the label smoothing is 0.1, PyTorch's is 0"
+    assert says[3] == "the weight decay is 0.01 (a default), PyTorch's is 0"
+    assert (wrong.first.kind, wrong.first.path, wrong.first.step) == ("output", "1", 0)
+    assert "1 (LayerNorm)" in str(wrong)
+
+
+def test_the_report_is_json_and_html(wrong):
+    content = json.loads(wrong.as_json(), parse_constant=pytest.fail)
+    assert content["findings"][0]["cause"]["says"].startswith("ε of the norm")
+    assert content["first"]["path"] == "1"
+    page = as_html(wrong)
+    assert page.count("<svg") == 2
+    assert page.count("<circle") >= len(wrong.running)
+    assert "ε of the norm is 0.001" in page
+
+
+def test_the_command_writes_files_and_its_status_tells(right, wrong, tmp_path, monkeypatch, capsys):
+    check = tmp_path / "port_check.py"
+    check.write_text("def wrong():\n    return REPORT\n")
+    monkeypatch.setattr(
+        command, "loaded", lambda name: lambda: {"right": right, "wrong": wrong}[name.partition(":")[2]]
+    )
+    files = ["--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html")]
+    assert main(["diff", "port_check:wrong", *files]) == 1
+    assert json.loads((tmp_path / "a.json").read_text())["same"] is False
+    assert "<svg" in (tmp_path / "a.html").read_text()
+    assert "First difference, as it runs: output of 1" in capsys.readouterr().out
+    assert main(["diff", "port_check:right"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected MODULE:FUNCTION"),
+        (["no_such_file.py:check"], "expected MODULE:FUNCTION that exists, got 'no_such_file.py:check'"),
+        (["json:no_such_function"], "has no attribute 'no_such_function'"),
+        (["json:JSONDecoder"], "to return a parity.diff.Report, got JSONDecoder"),
+    ],
+)
+def test_the_command_says_what_it_needs(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["diff", *arguments])
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_golden_is_checked_without_pytorch(tmp_path, monkeypatch):
+    path = tmp_path / "golden.npz"
+    diff.record(path, theirs(), BATCH, loss=torch_loss)
+
+    def loss(model, x, labels):
+        return losses.cross_entropy(model(x), labels)
+
+    assert diff.check(path, ours(), loss=loss).same
+    found = diff.check(path, ours(1e-3), loss=loss)
+    assert found.first.path == "1"
+    assert found.findings == []
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"module": 3}, TypeError, "expected PyTorch's module first, got int"),
+        ({"model": jax.nn.relu}, TypeError, "expected an nnx.Module, got .*diff.mark"),
+        ({"batch": BATCH[0]}, TypeError, "expected batch to be a tuple of arrays or a list of tuples, got ndarray"),
+        ({"precision": "bfloat16"}, ValueError, 'precision "float64" or "float32", got \'bfloat16\''),
+    ],
+)
+def test_bad_arguments_are_refused(change, error, message):
+    given = {"module": theirs(), "model": nnx.Module(), "batch": BATCH, **change}
+    with pytest.raises(error, match=message):
+        diff.compare(given.pop("module"), given.pop("model"), given.pop("batch"), **given)
