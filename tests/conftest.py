@@ -14,12 +14,17 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
+import jax
 import torch
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 torch.set_num_threads(1)
+
+# The package neither promotes dtypes nor adds axes silently, whatever the program around it allows.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 class OwnDraws(providers.HypothesisProvider):

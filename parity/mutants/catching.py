@@ -19,11 +19,14 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from parity.mutants.equivalent import EQUIVALENT
-from parity.mutants.mutants import Mutant
+from parity.mutants.mutants import Mutant, unchanged
 from parity.mutants.reach import ROOT, components_of, path_of
 
 SECONDS = 400
 """A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
+
+ENDED = "the end of its process"
+"""What catches a mutant that ends its process, if the file as it stands does not."""
 
 TESTS = 60
 """How many of the tests that run the changed line are run: one file after the other, and what these do not notice,
@@ -74,10 +77,17 @@ def verdict_on(mutant: Mutant, tests: Sequence[str] = ()) -> Verdict:
             return Verdict(mutant, f"taking more than {SECONDS} s", SECONDS)
         return Verdict(mutant, *receiving.recv())
     except EOFError:
-        return Verdict(mutant, "the end of its process", 0.0)
+        return Verdict(mutant, ENDED, 0.0)
     finally:
         process.kill()
         process.join()
+
+
+def check_unchanged(module: str, tests: Sequence[str]) -> None:
+    """Raise unless a file without any change passes: what catches everything says nothing."""
+    found = verdict_on(unchanged(module, path_of(module).read_text()), tests).caught_by
+    if found:
+        raise RuntimeError(f"mutants: expected {module} as it stands to pass its cases and tests, got {found}")
 
 
 def _run(sending: Connection, mutant: Mutant, components: Set[str], tests: Sequence[str], programs: str) -> None:
@@ -123,6 +133,7 @@ def _failing_test(tests: Sequence[str]) -> str | None:
     os.chdir(ROOT.parent)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Of what is imported before.
         status = import_module("pytest").main([*options, *tests], plugins=[watch])
     return watch.failed or (f"pytest's exit status {int(status)}" if status else None)
 

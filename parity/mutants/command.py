@@ -8,7 +8,7 @@ from pathlib import Path
 
 from parity.markdown import write_markdown
 from parity.mutants import report
-from parity.mutants.catching import Verdict, verdict_on
+from parity.mutants.catching import ENDED, Verdict, check_unchanged, verdict_on
 from parity.mutants.mutants import Mutant, mutants_of, sample
 from parity.mutants.reach import TESTS, modules, path_of, record
 from parity.options import add_json, add_markdown, add_names, add_processes, named
@@ -46,8 +46,16 @@ def main(options: Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.processes) as pool:
         run = record({mutant.room for mutant in drawn}, options.record or Path(folder), options.processes)
 
+        for room in sorted({mutant.room for mutant in drawn}):
+            first = next(mutant for mutant in drawn if mutant.room == room)
+            check_unchanged(first.module, run.tests_of(first.module, first.lines))
+
         def verdict(mutant: Mutant) -> Verdict:  # Each thread waits for one process after the other.
-            return verdict_on(mutant, run.tests_of(mutant.module, mutant.lines))
+            tests = run.tests_of(mutant.module, mutant.lines)
+            found = verdict_on(mutant, tests)
+            if found.caught_by == ENDED:
+                check_unchanged(mutant.module, tests)
+            return found
 
         for number, found in enumerate(pool.map(verdict, drawn), 1):
             verdicts.append(found)

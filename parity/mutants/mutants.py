@@ -34,7 +34,7 @@ class Mutant:
         after: what takes its place.
         statement: the changed statement, its first line.
         source: the module as it stands.
-        place: which target is changed, and which of its changes this is.
+        place: which target is changed, and which of its changes this is; None if nothing is.
     """
 
     module: str
@@ -44,7 +44,7 @@ class Mutant:
     after: str
     statement: str
     source: str
-    place: tuple[int, int]
+    place: tuple[int, int] | None
 
     @property
     def name(self) -> str:
@@ -58,6 +58,8 @@ class Mutant:
     def tree(self) -> ast.Module:
         """The changed module."""
         tree = ast.parse(self.source)
+        if self.place is None:
+            return tree
         number, change = self.place
         target, _, changes_of = list(_targets(tree))[number]
         _, replacement = list(changes_of(target))[change]
@@ -72,6 +74,11 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
             before, after = _shown(target, replacement)
             changed = after if isinstance(target, ast.stmt) else _changed_statement(statement, target, replacement)
             yield Mutant(module, kind, _lines(statement), before, after, changed, source, (number, change))
+
+
+def unchanged(module: str, source: str) -> Mutant:
+    """A mutant in which nothing is changed."""
+    return Mutant(module, "none", (1, 1), "nothing", "nothing", "", source, None)
 
 
 def sample(mutants: list[Mutant], number: int, seed: int) -> list[Mutant]:

@@ -31,7 +31,7 @@ def loss_at(target):
     """Curved along each axis in its own way, and not quadratic."""
 
     def loss(params):
-        error = params["kernel"] * jnp.arange(1.0, 3.0) + params["bias"][:, None] - target
+        error = params["kernel"] * jnp.arange(1.0, 3.0)[None] + params["bias"][:, None] - target
         return (error**2).sum() + (params["bias"] ** 4).sum()
 
     return loss
@@ -130,7 +130,7 @@ def test_composition_changes_no_number(compose, plain):
 
 
 def test_learning_rate_schedule_is_called_with_the_count():
-    optimizer = make(lambda count: 0.5 / (1 + count))
+    optimizer = make(lambda count: 0.5 / (1.0 + count.astype(float)))
     state, rates = optimizer.init(parameters()), []
     step = jax.jit(lambda state: update(optimizer, parameters(), state, TARGETS[0])[1])
     for _ in range(3):

@@ -185,6 +185,14 @@ def test_a_mutant_is_caught_by_a_test(tests, monkeypatch):
     assert catching.verdict_on(in_clipping(UNUSED), tests).caught_by is None
 
 
+def test_a_file_as_it_stands_must_pass(tests, tmp_path):
+    """Otherwise whatever fails every time would count as having caught each mutant."""
+    catching.check_unchanged("jaxtrain.optim.clipping", tests)
+    (tmp_path / "test_it.py").write_text("def test_nothing():\n    assert False\n")
+    with pytest.raises(RuntimeError, match=r"expected jaxtrain.optim.clipping as it stands to pass .*::test_nothing"):
+        catching.check_unchanged("jaxtrain.optim.clipping", tests[:1])
+
+
 def test_a_record_knows_the_tests_of_a_line(monkeypatch, tmp_path):
     folder = tmp_path / "tests" / "optim"
     folder.mkdir(parents=True)
@@ -246,6 +254,7 @@ def test_the_command_fails_if_a_mutant_survives_unexplained(
 ):
     monkeypatch.setattr(command, "record", lambda *_: NoRecord())
     monkeypatch.setattr(command, "sample", lambda *_: [mutant()])
+    monkeypatch.setattr(command, "check_unchanged", lambda module, tests: None)
     monkeypatch.setattr(command, "verdict_on", lambda mutant, tests: catching.Verdict(mutant, caught_by, 1.0))
     files = ["--json", str(tmp_path / "found.json"), "--markdown", str(tmp_path / "found.md")]
     assert main(["mutants", *files]) == status
@@ -263,7 +272,8 @@ def test_the_command_fails_if_a_mutant_survives_unexplained(
 
 
 def test_the_command_changes_only_the_named_files_and_knows_their_tests(monkeypatch, capsys):
-    asked = []
+    asked, checked = [], []
+    monkeypatch.setattr(command, "check_unchanged", lambda module, tests: checked.append((module, tests)))
     monkeypatch.setattr(command, "record", lambda rooms, *_: asked.append(rooms) or NoRecord())
     monkeypatch.setattr(command, "verdict_on", lambda mutant, tests: catching.Verdict(mutant, tests[0], 1.0))
     assert main(["mutants", "optim/clipping.py", "losses/margin.py", "--sample", "2", "--processes", "2"]) == 0
@@ -271,6 +281,7 @@ def test_the_command_changes_only_the_named_files_and_knows_their_tests(monkeypa
     modules = [line.split()[1].split(":")[0] for line in lines]
     assert modules == ["jaxtrain.losses.margin"] * 2 + ["jaxtrain.optim.clipping"] * 2
     assert asked == [{"losses", "optim"}]
+    assert checked == [("jaxtrain.losses.margin", ["a test"]), ("jaxtrain.optim.clipping", ["a test"])]
     assert all("caught by a test" in line for line in lines)
 
 
