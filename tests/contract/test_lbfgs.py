@@ -124,6 +124,7 @@ def scheduled(optimizer):
     return make(lambda count: jnp.where(count < STEPS, 0.5, jnp.nan))
 
 
+@pytest.mark.usefixtures("promotion")  # Optax's MultiSteps needs it.
 @pytest.mark.parametrize("compose", [nested, accumulating, injected, scheduled])
 def test_composition_changes_no_number(compose, plain):
     assert_same(run(compose(make()), parameters(), TARGETS), plain, 4)

@@ -118,6 +118,7 @@ def accumulating(optimizer):
     return optax.MultiSteps(optimizer, 1).gradient_transformation()
 
 
+@pytest.mark.usefixtures("promotion")  # Optax's MultiSteps needs it.
 @pytest.mark.parametrize("compose", [nested, accumulating])
 def test_composition_changes_no_number(name, compose, plain):
     if (name, compose) == ("sparse_adam", accumulating):

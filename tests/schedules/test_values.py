@@ -221,6 +221,45 @@ class TestSequential:
         assert_values(schedules.sequential_lr(parts, [5, 5]), {4: 1.04, 5: 3.0, 6: 3.01})
         assert_values(schedules.sequential_lr(parts, [0, 5]), {0: 2.0, 4: 2.04, 5: 3.0})
 
+    def test_nested_sequences_and_epochs_of_one_step_are_the_flat_sequence(self):
+        """Whatever the schedules do to the rate that they find, and to the one from which others start."""
+        before = schedules.step_lr(1.0, 2, 0.5)
+        others = [
+            schedules.multiplicative_lr(1.0, lambda count: 0.9 - 0.01 * count),
+            schedules.swa_lr(1.0, 0.3, 4),
+            schedules.one_cycle_lr(4.0, 20),
+        ]
+
+        def ways(first, second):
+            inner = schedules.sequential_lr([first, second], [6])
+            yield schedules.sequential_lr([before, first, second], [3, 9])
+            yield schedules.sequential_lr([before, inner], [3])
+            yield schedules.sequential_lr([schedules.sequential_lr([before, first], [3]), second], [9])
+            yield schedules.sequential_lr([before, *(schedules.per_epoch(one, 1) for one in (first, second))], [3, 9])
+            yield schedules.sequential_lr([before, schedules.per_epoch(inner, 1)], [3])
+
+        found = values(
+            lambda count: jnp.stack(
+                [
+                    jnp.stack([way(count) for way in ways(first, second)])
+                    for first, second in zip(others, others[1:] + others[:1], strict=True)
+                ]
+            ),
+            range(14),
+        )
+        flat = found[:, :, :1]
+        assert (np.ptp(flat, axis=0) > 0.1).all()
+        np.testing.assert_allclose(found, np.broadcast_to(flat, found.shape), rtol=1e-14)
+
+    def test_the_last_of_two_cycles_sets_the_rate_for_all(self):
+        low, high = schedules.one_cycle_lr(1.0, 50), schedules.one_cycle_lr(2.0, 50)
+        warm_up = schedules.constant_lr(9.0, 0.5, 99)
+        assert_values(schedules.sequential_lr([warm_up, low, high], [2, 4]), {0: 0.04, 2: 0.04, 4: 0.08})
+        assert_values(schedules.sequential_lr([warm_up, high, low], [2, 4]), {0: 0.02, 2: 0.08, 4: 0.04})
+        only_constants = schedules.sequential_lr([warm_up, schedules.constant_lr(3.0, 1.0, 9)], [9])
+        assert_values(schedules.sequential_lr([warm_up, only_constants], [2]), {0: 4.5, 2: 4.5})
+        assert_values(schedules.sequential_lr([schedules.constant_lr(5.0, 0.5, 9), only_constants], [2]), {0: 2.5})
+
     def test_compositions_and_plain_callables(self):
         chain = schedules.chained_scheduler([schedules.constant_lr(1.0, 0.5, 2), schedules.exponential_lr(1.0, 0.5)])
         inner = schedules.sequential_lr([chain, optax.constant_schedule(7.0)], [3])
