@@ -88,11 +88,11 @@ def ctc_loss(
     if targets.ndim != 2 or len(targets) != batch:
         raise ValueError(f"{where}: targets must have shape ({batch}, longest) or be one row, got {targets.shape}")
 
-    is_label = jnp.arange(targets.shape[1])[None] < target_lengths[:, None]
+    is_label = jnp.arange(targets.shape[1], dtype=jnp.int32)[None] < target_lengths[:, None]
     is_class = (targets >= 0) & (targets < classes)
     labels = _with_blanks(jnp.where(is_label & is_class, targets, blank), blank)
     emissions = jnp.take_along_axis(log_probs, labels[None], 2, mode="promise_in_bounds")
-    is_running = jnp.arange(frames)[:, None] < input_lengths[None]
+    is_running = jnp.arange(frames, dtype=jnp.int32)[:, None] < input_lengths[None]
     ends = _ends(_alignments(emissions, labels, is_running), target_lengths)
     is_impossible = jnp.all(jnp.isneginf(ends), 0)
     is_valid = inputs_fit & targets_fit & jnp.all(is_class | ~is_label, 1)
@@ -126,7 +126,7 @@ def _split(where: str, targets: Array, lengths: Array) -> tuple[Array, Array]:
     if is_concrete(total) and total != targets.size:
         raise ValueError(f"{where}: target_lengths add up to {total}, but targets has {targets.size} labels")
     longest = int(jnp.max(lengths)) if is_concrete(lengths) else targets.size
-    index = (jnp.cumsum(lengths) - lengths)[:, None] + jnp.arange(longest)[None]
+    index = (jnp.cumsum(lengths) - lengths)[:, None] + jnp.arange(longest, dtype=jnp.int32)[None]
     return jnp.take(targets, index, mode="clip"), total == targets.size
 
 

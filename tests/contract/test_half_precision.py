@@ -1,5 +1,7 @@
 """Half precision is rounded once: inputs and results have few digits, the arithmetic between them has float32's."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,12 +70,14 @@ def test_layers(name, dtype, param_dtype):
     half = results(state, input)
     wide = results(in_dtype(state, jnp.float32), in_dtype(input, jnp.float32))
     assert half[0][0].dtype == (param_dtype if name == "Embedding" else dtype)
-    for training, *both in zip(MODES[name], half, wide, strict=True):
-        assert_rounded_once(*both, f"training {training}")
+    for training, narrow, exact in zip(MODES[name], half, wide, strict=True):
+        assert_rounded_once(narrow, exact, f"training {training}")
 
 
 def test_the_adaptive_softmax_takes_its_logarithms_in_float32():
-    layer = nn.AdaptiveLogSoftmaxWithLoss(6, 40, [4, 12], div_value=1.5, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    layer: Any = nn.AdaptiveLogSoftmaxWithLoss(
+        6, 40, [4, 12], div_value=1.5, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0)
+    )
     input = jnp.asarray(30 * X[0], jnp.bfloat16)
     head = jax.nn.log_softmax(layer.head(input).astype(jnp.float32))
     tails = [jax.nn.log_softmax(classes(first(input)).astype(jnp.float32)) for first, classes in layer.tail]

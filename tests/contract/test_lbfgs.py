@@ -31,7 +31,10 @@ def loss_at(target):
     """Curved along each axis in its own way, and not quadratic."""
 
     def loss(params):
-        error = params["kernel"] * jnp.arange(1.0, 3.0)[None] + params["bias"][:, None] - target
+        kernel = params["kernel"]
+        error = (
+            kernel * jnp.arange(1, 3, dtype=kernel.dtype)[None] + params["bias"][:, None] - target.astype(kernel.dtype)
+        )
         return (error**2).sum() + (params["bias"] ** 4).sum()
 
     return loss
@@ -164,7 +167,7 @@ def test_map_params_finds_nothing_that_is_like_a_parameter():
 
 @pytest.mark.parametrize("line_search_fn", SEARCHES)
 def test_lowers_for_accelerators(line_search_fn):
-    optimizer = make(lambda count: 0.5 * 0.9**count, line_search_fn)
+    optimizer = make(lambda count: 0.5 * 0.9 ** count.astype(float), line_search_fn)
     exported = export.export(
         jax.jit(lambda params, state, target: update(optimizer, params, state, target)), platforms=["cuda", "tpu"]
     )(parameters(), optimizer.init(parameters()), TARGETS[0])
