@@ -18,7 +18,7 @@ Factory = Callable[[], optax.GradientTransformation]
 
 def halving(count):
     """A schedule that both sides know: half the rate every hundred steps."""
-    return 0.01 * 0.5 ** (count // 100)
+    return 0.01 * 0.5 ** (count // 100).astype(float)
 
 
 def torch_halving(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
