@@ -16,6 +16,9 @@ from parity.cases import all_cases
 from parity.report import begin_marker, end_marker
 from parity.torch_inputs.runner import all_names
 
+# The pages are run as readers run them.
+pytestmark = pytest.mark.usefixtures("promotion")
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = sorted((ROOT / "docs").glob("*.md"))
