@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from importlib import import_module
@@ -149,4 +150,5 @@ class _Changed(MetaPathFinder, SourceFileLoader):
         return spec_from_loader(fullname, self) if fullname == self.mutant.module else None
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self.mutant.tree, self.path, "exec")
+        with warnings.catch_warnings(action="ignore"):  # Python's doubts about the change are not a test's.
+            return compile(self.mutant.tree, self.path, "exec")

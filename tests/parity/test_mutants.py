@@ -119,6 +119,7 @@ def test_the_sample_is_even_over_files_and_leaves_no_kind_out():
     assert mutants.sample(everything(), 20, 0) == drawn != mutants.sample(everything(), 20, 1)
 
 
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
 def test_every_mutant_differs_from_the_source_and_compiles():
     for mutant in mutants.sample(everything(), 30, 0):
         assert ast.unparse(mutant.tree) != ast.unparse(ast.parse(mutant.source))
