@@ -140,4 +140,6 @@ class Case(ABC):
     def catches(self, defect: str) -> bool:
         """Whether the planted defect fails a verdict."""
         wrong = self.defects[defect]
-        return not self.measure(wrong.defect if isinstance(wrong, OfTheseInputs) else wrong).passed
+        # Only the subject must keep to strict modes.
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return not self.measure(wrong.defect if isinstance(wrong, OfTheseInputs) else wrong).passed

@@ -14,12 +14,25 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 )
 
+import jax
+import pytest
 import torch
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
 torch.set_num_threads(1)
+
+# The package neither promotes dtypes nor adds axes silently, whatever the program around it allows.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def promotion():
+    """For tests of what becomes of arrays of different dtypes where a program lets JAX promote them."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 class OwnDraws(providers.HypothesisProvider):

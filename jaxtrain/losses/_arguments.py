@@ -47,7 +47,7 @@ def as_classes(where: str, name: str, value: ArrayLike) -> Array:
     classes = jnp.asarray(value)
     if not (_is(classes, jnp.signedinteger) or classes.dtype == jnp.uint8):
         raise TypeError(f"{where}: {name} must hold classes as signed integers or uint8, got {classes.dtype}")
-    return classes.astype(jnp.promote_types(classes.dtype, jnp.int32))
+    return classes if classes.dtype.itemsize >= 4 else classes.astype(jnp.int32)
 
 
 def as_coefficients(where: str, name: str, value: ArrayLike, like: Array) -> Array:

@@ -277,7 +277,7 @@ def _norm_jvp(p: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[
     if p == 2:
         slope = x / jnp.where(norm == 0, 1, norm)[..., None]
     elif p == math.inf:
-        is_largest = jnp.abs(x) == norm[..., None]
+        is_largest = (jnp.abs(x) == norm[..., None]).astype(x.dtype)
         slope = jnp.sign(x) * is_largest / jnp.sum(is_largest, -1, keepdims=True)
     else:
         size = jnp.where(x == 0, 1, jnp.abs(x))

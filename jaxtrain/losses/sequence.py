@@ -90,11 +90,11 @@ def ctc_loss(
     if targets.ndim != 2 or len(targets) != batch:
         raise ValueError(f"{where}: targets must have shape ({batch}, longest) or be one row, got {targets.shape}")
 
-    is_label = jnp.arange(targets.shape[1]) < target_lengths[:, None]
+    is_label = jnp.arange(targets.shape[1], dtype=jnp.int32)[None] < target_lengths[:, None]
     is_class = (targets >= 0) & (targets < classes)
     labels = _with_blanks(jnp.where(is_label & is_class, targets, blank), blank)
     emissions = jnp.take_along_axis(log_probs, labels[None], 2, mode="promise_in_bounds")
-    is_running = jnp.arange(frames)[:, None] < input_lengths
+    is_running = jnp.arange(frames, dtype=jnp.int32)[:, None] < input_lengths[None]
     ends = _ends(_alignments(emissions, labels, is_running), target_lengths)
     is_impossible = jnp.all(jnp.isneginf(ends), 0)
     is_valid = inputs_fit & targets_fit & jnp.all(is_class | ~is_label, 1)
@@ -102,11 +102,11 @@ def ctc_loss(
     losses = -_log_sum_or(0 if zero_infinity else -jnp.inf, ends)
     losses = jnp.where(is_valid, losses, jnp.nan)
     has_no_gradient = ~is_valid if zero_infinity else ~is_valid | is_impossible
-    losses = losses + _undefined(log_probs, is_running & has_no_gradient)
+    losses = losses + _undefined(log_probs, is_running & has_no_gradient[None])
     if is_single:
         losses, target_lengths = losses[0], target_lengths[0]
     if reduction == "mean":
-        losses = losses / jnp.maximum(target_lengths, 1)
+        losses = losses / jnp.maximum(target_lengths, 1).astype(losses.dtype)
     return reduce(losses, reduction, dtype)
 
 
@@ -128,7 +128,7 @@ def _split(where: str, targets: Array, lengths: Array) -> tuple[Array, Array]:
     if is_concrete(total) and total != targets.size:
         raise ValueError(f"{where}: target_lengths add up to {total}, but targets has {targets.size} labels")
     longest = int(jnp.max(lengths)) if is_concrete(lengths) else targets.size
-    index = (jnp.cumsum(lengths) - lengths)[:, None] + jnp.arange(longest)
+    index = (jnp.cumsum(lengths) - lengths)[:, None] + jnp.arange(longest, dtype=jnp.int32)[None]
     return jnp.take(targets, index, mode="clip"), total == targets.size
 
 
@@ -158,7 +158,7 @@ def _alignments(emissions: Array, labels: Array, is_running: Array) -> Array:
         return jnp.where(is_running[:, None], _log_sum_or(-jnp.inf, arriving) + emission, alpha), None
 
     # Before the first frame every alignment is at the first blank.
-    start = jnp.where(jnp.arange(labels.shape[1]) == 0, jnp.zeros_like(emissions[0]), -jnp.inf)
+    start = jnp.where(jnp.arange(labels.shape[1])[None] == 0, jnp.zeros_like(emissions[0]), -jnp.inf)
     return lax.scan(advance, start, (emissions, is_running))[0]
 
 

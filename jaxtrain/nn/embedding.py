@@ -75,10 +75,11 @@ def embedding(
         check_range("embedding", "max_norm", max_norm, 0.0)
         check_range("embedding", "norm_type", norm_type, 0.0, open_low=True)
         norm = jnp.linalg.norm(rows.astype(at_least_float32(rows.dtype)), norm_type, axis=-1, keepdims=True)
-        returned = (rows * jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)).astype(rows.dtype)
+        scale = jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)
+        returned = (rows.astype(norm.dtype) * scale).astype(rows.dtype)
     if scale_grad_by_freq:
         look_ups = left_to_xla(lambda index: jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop"), index)
-        share /= entries(look_ups, index, mode="fill", fill_value=1)
+        share /= entries(look_ups, index, mode="fill", fill_value=1).astype(share.dtype)
     if padding_idx is not None:
         share = jnp.where(index == padding_idx, 0, share)
     return _with_gradient(rows, returned, share[..., None])

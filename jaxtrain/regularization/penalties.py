@@ -147,10 +147,16 @@ def _penalty(
     leaves = _penalized(where, params, mask)
     dtype = jnp.finfo(at_least_float32(*(leaf.dtype for leaf in leaves))).dtype if leaves else default_float()
 
-    def total(measure: Callable[[jax.Array], jax.Array]) -> jax.Array:
-        return sum((jnp.sum(measure(leaf)) for leaf in leaves), start=jnp.zeros(()))
+    def penalty(*numbers: float | jax.Array) -> jax.Array:
+        # Converted once for all measures: each conversion would round its part of the gradient.
+        wide = [leaf if jnp.iscomplexobj(leaf) else as_float64(leaf) for leaf in leaves]
 
-    return in_float64(lambda *numbers: formula(total, *map(as_float64, numbers)), *coefficients, dtype=dtype)
+        def total(measure: Callable[[jax.Array], jax.Array]) -> jax.Array:
+            return sum((jnp.sum(measure(leaf)) for leaf in wide), start=jnp.zeros(()))
+
+        return formula(total, *map(as_float64, numbers))
+
+    return in_float64(penalty, *coefficients, dtype=dtype)
 
 
 def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
@@ -184,7 +190,7 @@ def _is_function(mask: Mask) -> TypeGuard[Callable[[PyTree[Array]], PyTree[bool]
 def _absolute(p: jax.Array) -> jax.Array:
     """|p|, whose gradient at 0 is 0, not the 1 of `jnp.abs`."""
     if not jnp.iscomplexobj(p):
-        return as_float64(p) * jnp.sign(as_float64(p))
+        return p * jnp.sign(p)
     square = _square(p)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 

@@ -80,8 +80,9 @@ def sequential_lr(
     rate = first.rate
     for begin, schedule in zip(milestones[skipped:], others, strict=True):
         rate = _continued(rate, begin, schedule)
-    lr = next((schedule.lr for schedule in reversed(schedules) if schedule.sets_initial_lr), first.lr)
-    return Schedule(lr=lr, rate=rate, resumes=first.resumes)
+    initial = [schedule.lr for schedule in schedules if schedule.sets_initial_lr]
+    lr = initial[-1] if initial else first.lr
+    return Schedule(lr=lr, rate=rate, resumes=first.resumes, sets_initial_lr=bool(initial))
 
 
 def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:

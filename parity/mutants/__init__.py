@@ -1,7 +1,8 @@
-"""Mutation testing: how many small bugs in the source would the cases catch?
+"""Mutation testing: how many small bugs in the source would the cases and the tests notice?
 
-Planted defects show that a case catches the bugs that its author thought of. Here the source of `jaxtrain/losses`,
-`optim` and `schedules` is changed in one place at a time, and the cases of all components that the changed file can
-influence run on the changed package, by their formula verdict. A mutant that fails a case, cannot run or never ends is
-caught; one that survives needs a new case, or an explanation why it changes nothing.
+Planted defects show that a case catches the bugs that its author thought of. Here the source of every room is changed
+in one place at a time. On the changed package run the tests that run the changed line, and the cases of all components
+that the file can influence, by their formula verdict; where a dtype is changed, by both verdicts. A mutant that fails a
+test or a case, cannot run or never ends is caught; one that survives needs a new case or test, or an explanation why it
+changes nothing.
 """

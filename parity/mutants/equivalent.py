@@ -19,7 +19,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "the number is multiplied by exp(-inf) = 0",
     (
         "jaxtrain.losses.sequence",
-        "losses = losses - _undefined(log_probs, is_running & has_no_gradient)",
+        "losses = losses - _undefined(log_probs, is_running & has_no_gradient[None])",
     ): "the term is 0, and its gradient 0 or NaN, whatever its sign",
     (
         "jaxtrain.optim._lerp",

@@ -1,9 +1,12 @@
-"""The verdicts as lines on the terminal and as JSON."""
+"""The verdicts as lines on the terminal, as Markdown and as JSON."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from parity.mutants.catching import Verdict
+from parity.mutants.changes import KINDS
+from parity.mutants.mutants import Mutant
 
 
 def line(verdict: Verdict) -> str:
@@ -22,18 +25,31 @@ def survivors(verdicts: Sequence[Verdict]) -> list[Verdict]:
     return [verdict for verdict in verdicts if not (verdict.caught_by or verdict.explanation)]
 
 
-def summary(verdicts: Sequence[Verdict], possible: int) -> str:
+def summary(verdicts: Sequence[Verdict], possible: Sequence[Mutant]) -> str:
     """One line for each room, and one for all."""
-    rooms: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        rooms.setdefault(verdict.mutant.module.split(".")[1], []).append(verdict)
     seconds = sum(verdict.seconds for verdict in verdicts)
     return "\n".join(
         [
-            *(f"{room}: {_figures(members)}" for room, members in rooms.items()),
-            f"{_figures(verdicts)} (of {possible} possible), in {seconds:.0f} s of CPU time",
+            *(f"{room}: {_figures(members)}" for room, members in _rooms(verdicts)),
+            f"{_figures(verdicts)} (of {len(possible)} possible), in {seconds:.0f} s of CPU time",
         ]
     )
+
+
+def markdown(verdicts: Sequence[Verdict], possible: Sequence[Mutant], seed: int) -> str:
+    """One row for each room; below, what survives, and how many mutants there are of each kind."""
+    of_room = Counter(mutant.room for mutant in possible)
+    lines = ["| room | mutants | drawn | caught | equivalent | survived | caught of the others |", f"|{'---|' * 7}"]
+    for room, members in _rooms(verdicts):
+        caught, equivalent, survived = _counts(members)
+        share = f"{caught / (caught + survived):.1%}" if caught + survived else "-"
+        lines.append(
+            f"| `{room}` | {of_room[room]} | {len(members)} | {caught} | {equivalent} | {survived} | {share} |"
+        )
+    kinds = Counter(verdict.mutant.kind for verdict in verdicts)
+    lines += ["", f"Seed {seed}; kinds: {', '.join(f'{kinds[kind]} {kind}' for kind in KINDS if kinds[kind])}."]
+    lines += [f"- survived: `{verdict.mutant.name}`" for verdict in survivors(verdicts)]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(verdicts: Sequence[Verdict]) -> str:
@@ -42,7 +58,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
         {
             "module": verdict.mutant.module,
             "kind": verdict.mutant.kind,
-            "line": verdict.mutant.line,
+            "line": verdict.mutant.lines[0],
             "before": verdict.mutant.before,
             "after": verdict.mutant.after,
             "caught_by": verdict.caught_by,
@@ -53,10 +69,18 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(entries, indent=2) + "\n"
 
 
-def _figures(verdicts: Sequence[Verdict]) -> str:
+def _rooms(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
+    for room in dict.fromkeys(verdict.mutant.room for verdict in verdicts):
+        yield room, [verdict for verdict in verdicts if verdict.mutant.room == room]
+
+
+def _counts(verdicts: Sequence[Verdict]) -> tuple[int, int, int]:
+    """How many are caught, equivalent and neither."""
     caught = sum(verdict.caught_by is not None for verdict in verdicts)
-    unexplained = len(survivors(verdicts))
-    return (
-        f"{caught} of {len(verdicts)} mutants caught, {len(verdicts) - caught - unexplained} equivalent, "
-        f"{unexplained} unexplained"
-    )
+    survived = len(survivors(verdicts))
+    return caught, len(verdicts) - caught - survived, survived
+
+
+def _figures(verdicts: Sequence[Verdict]) -> str:
+    caught, equivalent, unexplained = _counts(verdicts)
+    return f"{caught} of {len(verdicts)} mutants caught, {equivalent} equivalent, {unexplained} unexplained"

@@ -9,6 +9,9 @@ import pytest
 import jaxtrain
 import parity
 
+# The examples are run as readers run them.
+pytestmark = pytest.mark.usefixtures("promotion")
+
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 

@@ -31,7 +31,10 @@ def loss_at(target):
     """Curved along each axis in its own way, and not quadratic."""
 
     def loss(params):
-        error = params["kernel"] * jnp.arange(1.0, 3.0) + params["bias"][:, None] - target
+        kernel = params["kernel"]
+        error = (
+            kernel * jnp.arange(1, 3, dtype=kernel.dtype)[None] + params["bias"][:, None] - target.astype(kernel.dtype)
+        )
         return (error**2).sum() + (params["bias"] ** 4).sum()
 
     return loss
@@ -124,13 +127,14 @@ def scheduled(optimizer):
     return make(lambda count: jnp.where(count < STEPS, 0.5, jnp.nan))
 
 
+@pytest.mark.usefixtures("promotion")  # Optax's MultiSteps needs it.
 @pytest.mark.parametrize("compose", [nested, accumulating, injected, scheduled])
 def test_composition_changes_no_number(compose, plain):
     assert_same(run(compose(make()), parameters(), TARGETS), plain, 4)
 
 
 def test_learning_rate_schedule_is_called_with_the_count():
-    optimizer = make(lambda count: 0.5 / (1 + count))
+    optimizer = make(lambda count: 0.5 / (1.0 + count.astype(float)))
     state, rates = optimizer.init(parameters()), []
     step = jax.jit(lambda state: update(optimizer, parameters(), state, TARGETS[0])[1])
     for _ in range(3):
@@ -163,7 +167,7 @@ def test_map_params_finds_nothing_that_is_like_a_parameter():
 
 @pytest.mark.parametrize("line_search_fn", SEARCHES)
 def test_lowers_for_accelerators(line_search_fn):
-    optimizer = make(lambda count: 0.5 * 0.9**count, line_search_fn)
+    optimizer = make(lambda count: 0.5 * 0.9 ** count.astype(float), line_search_fn)
     exported = export.export(
         jax.jit(lambda params, state, target: update(optimizer, params, state, target)), platforms=["cuda", "tpu"]
     )(parameters(), optimizer.init(parameters()), TARGETS[0])

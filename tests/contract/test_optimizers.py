@@ -118,6 +118,7 @@ def accumulating(optimizer):
     return optax.MultiSteps(optimizer, 1).gradient_transformation()
 
 
+@pytest.mark.usefixtures("promotion")  # Optax's MultiSteps needs it.
 @pytest.mark.parametrize("compose", [nested, accumulating])
 def test_composition_changes_no_number(name, compose, plain):
     if (name, compose) == ("sparse_adam", accumulating):
@@ -157,7 +158,7 @@ def test_vmap_over_traced_learning_rates(name, plain):
 
 
 def test_learning_rate_schedule_is_called_with_the_count(name):
-    optimizer = OPTIMIZERS[name](lambda count: 0.1 / (1 + count))
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 / (1.0 + count.astype(float)))
     state, rates = optimizer.init(parameters(name)), []
     gradient = first(gradients(name))
     for _ in range(3):
@@ -257,7 +258,7 @@ def test_without_buffers_a_missing_gradient_keeps_the_state_as_it_is():
 
 @pytest.mark.parametrize("init", ["shared", "separate"])
 def test_float64_work_does_not_grow_with_the_number_of_parameters(name, init):
-    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5**count)
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5 ** count.astype(float))
 
     def float64_values(number):
         params = {f"{index:02d}": jnp.ones((4, 2)) for index in range(number)}
@@ -330,8 +331,33 @@ def test_map_params_of_groups():
     assert kernels.lr.dtype == jnp.float32
 
 
+def test_half_precision_is_rounded_once(name):
+    """From the same numbers, the update and the state in bfloat16 are those of float32, rounded."""
+    optimizer = OPTIMIZERS[name](0.1)
+
+    def in_dtype(tree, dtype):
+        return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.ndim and leaf.dtype != jnp.int32 else leaf, tree)
+
+    @jax.jit
+    def steps(params, gradients):
+        state = optimizer.init(params)
+        for _ in range(2):
+            _, state = optimizer.update(first(gradients), state, params)
+        last = jax.tree.map(lambda g: g[1], gradients)
+        return [
+            optimizer.update(in_dtype(last, dtype), in_dtype(state, dtype), in_dtype(params, dtype))
+            for dtype in (jnp.bfloat16, jnp.float32)
+        ]
+
+    half, wide = steps(parameters(name, jnp.bfloat16), gradients(name, jnp.bfloat16))
+    for narrow, exact in zip(jax.tree.leaves(half), jax.tree.leaves(wide), strict=True):
+        assert narrow.dtype == (jnp.bfloat16 if narrow.ndim else exact.dtype)
+        same = np.asarray(narrow == exact.astype(narrow.dtype))
+        assert same.sum() >= 0.95 * same.size
+
+
 def test_lowers_for_accelerators(name):
-    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5**count)
+    optimizer = OPTIMIZERS[name](lambda count: 0.1 * 0.5 ** count.astype(float))
     exported = export.export(jax.jit(lambda g, s, p: optimizer.update(g, s, p)), platforms=["cuda", "tpu"])(
         first(gradients(name)), optimizer.init(parameters(name)), parameters(name)
     )

@@ -64,8 +64,8 @@ def train_torch(model: torch.nn.Module, optimizer: torch.optim.LBFGS, steps: int
 def train_ours(state: TrainState, steps: int) -> TrainState:
     def loss(params: Any) -> jax.Array:
         first, second = params["layers"][0], params["layers"][2]
-        hidden = jnp.tanh(X @ first["kernel"] + first["bias"])
-        return jnp.square(hidden @ second["kernel"] + second["bias"] - Y).mean()
+        hidden = jnp.tanh(X @ first["kernel"] + first["bias"][None])
+        return jnp.square(hidden @ second["kernel"] + second["bias"][None] - Y).mean()
 
     @jax.jit
     def step(params: Any, opt_state: Any) -> Any:

@@ -71,6 +71,7 @@ def test_vmap_and_a_single_example(layer):
     np.testing.assert_allclose(one_by_one.loss, -together.output, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_dtype_of_the_input_comes_back(layer, dtype):
     output, loss = jax.eval_shape(layer, jax.ShapeDtypeStruct(X.shape, dtype), TARGET)

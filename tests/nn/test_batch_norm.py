@@ -17,7 +17,7 @@ MEAN, BIASED, UNBIASED = np.array([4.0, 14.0]), np.array([5.0, 14.0]), np.array(
 
 def test_normalizes_by_the_biased_and_tracks_the_unbiased_variance():
     layer = nn.BatchNorm(2)
-    np.testing.assert_allclose(layer(X), (X - MEAN) / np.sqrt(BIASED + 1e-5), rtol=1e-6)
+    np.testing.assert_allclose(layer(X), (np.asarray(X) - MEAN) / np.sqrt(BIASED + 1e-5), rtol=1e-6)
     np.testing.assert_allclose(layer.running_mean[...], 0.1 * MEAN, rtol=1e-6)
     np.testing.assert_allclose(layer.running_var[...], 0.9 + 0.1 * UNBIASED, rtol=1e-6)
     assert layer.num_batches_tracked[...] == 1
@@ -53,7 +53,7 @@ def test_evaluation_uses_and_keeps_the_running_statistics():
     layer(X)
     layer.eval()
     before = jax.tree.leaves(nnx.state(layer, nnx.BatchStat))
-    expected = (X - 0.1 * MEAN) / np.sqrt(0.9 + 0.1 * UNBIASED + 1e-5)
+    expected = (np.asarray(X) - 0.1 * MEAN) / np.sqrt(0.9 + 0.1 * UNBIASED + 1e-5)
     np.testing.assert_allclose(layer(X), expected, rtol=1e-6)
     np.testing.assert_array_equal(jax.tree.leaves(nnx.state(layer, nnx.BatchStat))[1], before[1])
     np.testing.assert_allclose(layer(X, use_running_average=False).mean(0), np.zeros(2), atol=1e-6)
@@ -105,7 +105,7 @@ def test_statistics_carry_no_gradient_and_output_does():
 
 def test_derivatives_of_all_orders_agree_with_autodiff():
     def textbook(x):
-        return (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5)
+        return (x - x.mean(0, keepdims=True)) / jnp.sqrt(x.var(0, keepdims=True) + 1e-5)
 
     def ours(x):
         return nn.batch_norm(x, None, None, training=True)[0]
@@ -161,7 +161,7 @@ def trained(layer, x):
         def loss(params, x):
             model = nnx.merge(graph, params, rest, copy=True)
             output = model(x)
-            return jnp.sum(jnp.sin(output) * jnp.arange(output.size).reshape(output.shape)), (
+            return jnp.sum(jnp.sin(output) * jnp.arange(float(output.size)).reshape(output.shape)), (
                 output,
                 nnx.state(model, nnx.BatchStat),
             )

@@ -71,6 +71,7 @@ def test_the_transposed_convolution_is_the_gradient_of_the_convolution():
     np.testing.assert_allclose(*both(X, X[:, :3]), atol=2e-6)
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_dtypes(function):
     half = jax.ShapeDtypeStruct(X.shape, jnp.bfloat16)
@@ -79,6 +80,7 @@ def test_dtypes(function):
     assert jax.eval_shape(function, half, KERNEL).dtype == jnp.float32
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("layer", LAYERS)
 def test_dtype_of_the_computation(layer):
     assert jax.eval_shape(layer(4, 2, 3, dtype=jnp.bfloat16, rngs=RNGS), X).dtype == jnp.bfloat16

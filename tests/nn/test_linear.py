@@ -40,6 +40,7 @@ def test_initializers_can_be_replaced():
     np.testing.assert_array_equal(layer(jnp.array([[1.0, 2.0]])), [[3.5, 3.5, 3.5]])
 
 
+@pytest.mark.usefixtures("promotion")
 def test_param_dtype_and_dtype_are_flax_s():
     layer = nn.Linear(2, 3, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert layer.kernel.dtype == jnp.bfloat16

@@ -15,6 +15,9 @@ from flax import nnx
 import parity
 from jaxtrain import nn
 
+# Optax and Flax promote dtypes and add axes.
+pytestmark = pytest.mark.usefixtures("promotion")
+
 
 def test_check_optimizer_names_step_leaf_values_and_ulp():
     with pytest.raises(AssertionError) as error:
@@ -59,6 +62,52 @@ def test_check_layer_sees_another_epsilon():
             inputs,
             variables=lambda variables: {name.replace("weight", "scale"): v for name, v in variables.items()},
         )
+
+
+def test_check_loss_sees_half_precision_inside():
+    def rounded(x, y):
+        return (
+            jnp.square(x - y).astype(jnp.bfloat16).astype(x.dtype) if x.dtype == jnp.float32 else (x - y) ** 2
+        ).sum()
+
+    inputs = tuple(np.random.default_rng(0).normal(size=(2, 50)))
+    with pytest.raises(AssertionError, match="float32 ulp apart; root mean square error"):
+        parity.check_loss(rounded, lambda x, y: (x - y).square().sum(), inputs)
+
+
+class AnotherNorm(nnx.Module):
+    """A batch norm that rounds its float32 results to bfloat16, or has another momentum."""
+
+    def __init__(self, rngs, momentum=0.1, rounds=False):
+        self.norm, self.rounds = nn.BatchNorm(3, momentum=momentum), rounds
+
+    def __call__(self, input):
+        output = self.norm(input)
+        return output.astype(jnp.bfloat16).astype(input.dtype) if self.rounds and input.dtype == jnp.float32 else output
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, None),
+        ({"rounds": True}, "output .* float32 ulp apart; root mean square error"),
+        ({"momentum": 0.2}, "running_mean.* float64 ulp apart; error .*, limit 1e-12"),
+    ],
+)
+def test_check_layer_sees_half_precision_inside_and_other_statistics(options, message):
+    def check():
+        return parity.check_layer(
+            lambda rngs: AnotherNorm(rngs, **options),
+            lambda: torch.nn.Sequential(torch.nn.BatchNorm1d(3)),
+            np.random.default_rng(0).normal(size=(16, 3)),
+            variables=lambda variables: {name.replace("0.", "norm."): v for name, v in variables.items()},
+        )
+
+    if message is None:
+        assert check().passed
+        return
+    with pytest.raises(AssertionError, match=message):
+        check()
 
 
 def test_a_comparison_that_could_not_fail_is_refused():

@@ -19,6 +19,9 @@ from parity.speed.scenario import Program, Scenario
 from parity.speed.scenarios import all_scenarios
 from parity.speed.timing import Patience, Samples, interleaved, quartiles
 
+# Optax, Flax and plain JAX promote dtypes and add axes.
+pytestmark = pytest.mark.usefixtures("promotion")
+
 SCENARIOS = {scenario.name: scenario for scenario in all_scenarios([4], small=True)}
 
 

@@ -220,6 +220,51 @@ class TestSequential:
         parts = [schedules.lambda_lr(1.0, lambda count, k=k: k + count / 100) for k in (1, 2, 3)]
         assert_values(schedules.sequential_lr(parts, [5, 5]), {4: 1.04, 5: 3.0, 6: 3.01})
         assert_values(schedules.sequential_lr(parts, [0, 5]), {0: 2.0, 4: 2.04, 5: 3.0})
+        assert_values(schedules.sequential_lr(parts, [0, 0]), {0: 3.0, 4: 3.04})
+
+    def test_a_cyclic_rate_leaves_the_others_their_own(self):
+        cyclic, constant = schedules.cyclic_lr(1.0, 4.0, 3), schedules.constant_lr(9.0, 0.5, 99)
+        assert_values(schedules.sequential_lr([constant, cyclic], [2]), {0: 4.5, 2: 1.0, 4: 3.0})
+        assert_values(schedules.sequential_lr([cyclic, constant], [2]), {0: 1.0, 1: 2.0, 2: 4.5})
+
+    def test_nested_sequences_and_epochs_of_one_step_are_the_flat_sequence(self):
+        """Whatever the schedules do to the rate that they find, and to the one from which others start."""
+        before = schedules.step_lr(1.0, 2, 0.5)
+        others = [
+            schedules.multiplicative_lr(1.0, lambda count: 0.9 - 0.01 * count),
+            schedules.swa_lr(1.0, 0.3, 4),
+            schedules.one_cycle_lr(4.0, 20),
+        ]
+
+        def ways(first, second):
+            inner = schedules.sequential_lr([first, second], [6])
+            yield schedules.sequential_lr([before, first, second], [3, 9])
+            yield schedules.sequential_lr([before, inner], [3])
+            yield schedules.sequential_lr([schedules.sequential_lr([before, first], [3]), second], [9])
+            yield schedules.sequential_lr([before, *(schedules.per_epoch(one, 1) for one in (first, second))], [3, 9])
+            yield schedules.sequential_lr([before, schedules.per_epoch(inner, 1)], [3])
+
+        found = values(
+            lambda count: jnp.stack(
+                [
+                    jnp.stack([way(count) for way in ways(first, second)])
+                    for first, second in zip(others, others[1:] + others[:1], strict=True)
+                ]
+            ),
+            range(14),
+        )
+        flat = found[:, :, :1]
+        assert (np.ptp(flat, axis=0) > 0.1).all()
+        np.testing.assert_allclose(found, np.broadcast_to(flat, found.shape), rtol=1e-14)
+
+    def test_the_last_of_two_cycles_sets_the_rate_for_all(self):
+        low, high = schedules.one_cycle_lr(1.0, 50), schedules.one_cycle_lr(2.0, 50)
+        warm_up = schedules.constant_lr(9.0, 0.5, 99)
+        assert_values(schedules.sequential_lr([warm_up, low, high], [2, 4]), {0: 0.04, 2: 0.04, 4: 0.08})
+        assert_values(schedules.sequential_lr([warm_up, high, low], [2, 4]), {0: 0.02, 2: 0.08, 4: 0.04})
+        only_constants = schedules.sequential_lr([warm_up, schedules.constant_lr(3.0, 1.0, 9)], [9])
+        assert_values(schedules.sequential_lr([warm_up, only_constants], [2]), {0: 4.5, 2: 4.5})
+        assert_values(schedules.sequential_lr([schedules.constant_lr(5.0, 0.5, 9), only_constants], [2]), {0: 2.5})
 
     def test_compositions_and_plain_callables(self):
         chain = schedules.chained_scheduler([schedules.constant_lr(1.0, 0.5, 2), schedules.exponential_lr(1.0, 0.5)])
@@ -237,6 +282,23 @@ class TestChained:
     def test_annealed_to_the_rate_of_weight_averaging(self):
         chain = [schedules.constant_lr(1.0, 0.5, 1), schedules.swa_lr(1.0, 0.5, 2, "linear")]
         assert_values(schedules.chained_scheduler(chain), {0: 0.5, 1: 0.75, 2: 0.5, 3: 0.5})
+
+    @pytest.mark.parametrize("cyclic_first", [True, False])
+    def test_a_cyclic_rate_in_a_chain_is_torch_s(self, cyclic_first):
+        """Its bounds are its own, whatever the rate of the others is."""
+        optimizer = torch.optim.SGD([torch.zeros(1)], 0.1)
+        theirs = [
+            torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
+            torch.optim.lr_scheduler.CyclicLR(optimizer, 0.05, 0.2, 3, cycle_momentum=False),
+        ]
+        ours = [schedules.exponential_lr(0.1, 0.9), schedules.cyclic_lr(0.05, 0.2, 3)]
+        order = -1 if cyclic_first else 1
+        chain, expected = torch.optim.lr_scheduler.ChainedScheduler(theirs[::order]), {}
+        for count in range(1, 9):
+            optimizer.step()
+            chain.step()
+            expected[count] = optimizer.param_groups[0]["lr"]
+        assert_values(schedules.chained_scheduler(ours[::order]), expected)
 
     def test_the_last_to_overwrite_wins(self):
         constant = schedules.constant_lr(1.0, 0.5, 2)

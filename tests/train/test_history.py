@@ -38,7 +38,10 @@ def rates(optimizer):
             {"lr/body": 0.5, "lr/head": 0.25},
         ),
         (optax.inject_hyperparams(optax.sgd)(learning_rate=0.5), {"lr": 0.5}),
-        (optax.inject_hyperparams(optax.sgd)(learning_rate=lambda count: 0.5 / (1 + count)), {"lr": 0.5}),
+        (
+            optax.inject_hyperparams(optax.sgd)(learning_rate=lambda count: 0.5 / (1.0 + count.astype(float))),
+            {"lr": 0.5},
+        ),
         (optax.inject_hyperparams(optim.sgd)(lr=0.5), {"lr": 0.5}),
         (optax.adam(0.5), {}),
         (optax.trace(0.9), {}),
@@ -49,7 +52,7 @@ def test_where_the_rate_is_found(optimizer, expected):
 
 
 def test_rate_is_that_of_the_last_update():
-    optimizer = optim.sgd(lr=lambda count: 0.5 / (count + 1))
+    optimizer = optim.sgd(lr=lambda count: 0.5 / (count.astype(float) + 1))
     state = TrainState.create(Model(), optimizer)
     opt_state = state.opt_state
     for _ in range(2):

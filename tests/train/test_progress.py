@@ -2,6 +2,7 @@
 
 import re
 import sys
+import time
 
 import pytest
 
@@ -35,6 +36,35 @@ def test_bar(monkeypatch, capsys, net):
     assert "epoch 2/3  loss 0.1235  val_accuracy 0.97  lr 1e-05" in out
     assert "20/40" in out
     assert "loss 0.5" in out
+
+
+def test_seconds_are_those_of_each_epoch(monkeypatch, capsys, net):
+    clock = iter([100.0, 103.0, 108.5])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    lines = Lines()
+    lines.started(Run(range(2), 20, net.state, 0, History()))
+    for epoch in range(2):
+        lines.epoch_ended(epoch, ENTRIES, net.state)
+    assert re.findall(r"epoch (\d)/2 .*  (\S+)s\n", capsys.readouterr().out) == [("1", "3.0"), ("2", "5.5")]
+
+
+@pytest.mark.parametrize("steps", [20, None])
+def test_the_bar_counts_the_steps_of_this_run(steps, net):
+    """A run resumed at epoch 3, step 60: its bar begins at 0, goes on over epochs, and ends when the run does."""
+    pytest.importorskip("rich")
+    run, bar = Run(range(3, 5), steps, net.state, 3, History()), Bar()
+    bar.started(run)
+    (task,) = bar._bar.tasks
+    assert (task.completed, task.total) == (0, None)
+    for epoch in run.epochs:
+        for step in range(20):
+            bar.stepped(20 * epoch + step, {"loss": 0.5})
+        run.steps = 20
+        bar.epoch_ended(epoch, ENTRIES, net.state)
+        assert (task.completed, task.total) == (20 * (epoch - 2), 40)
+    assert task.finished
+    bar.ended(net.state, None)
+    assert not bar._bar.live.is_started
 
 
 def test_lines_where_there_is_no_terminal_or_no_rich(monkeypatch):

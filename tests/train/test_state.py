@@ -112,6 +112,22 @@ def test_random_streams_differ_by_stream_and_step_only(net, state):
     assert first == jax.random.key_data(expected).tolist()
 
 
+def test_masks_repeat_after_no_number_of_steps(state):
+    steps = [*range(0, 1024, 64), *(2**power for power in (1, 2, 3, 4, 5, 12, 16, 20, 24, 30)), 2**31 - 1]
+    blueprint = state.blueprint
+
+    @jax.jit
+    @jax.vmap
+    def streams(step):
+        model = blueprint.module(state.params, state.model_state, state.key, step, train=True)
+        return [(jax.random.key_data(drop.rngs.key[...]), drop.rngs.count[...]) for drop in model.drops]
+
+    found = streams(jnp.asarray(steps, jnp.int32))
+    keys = np.concatenate([np.asarray(key) for key, _ in found])
+    assert len(np.unique(keys, axis=0)) == 2 * len(steps)
+    assert not any(np.any(count) for _, count in found)  # Each step counts its masks from zero.
+
+
 def test_stacked_random_streams_get_a_key_each():
     @nnx.split_rngs(splits=3)
     @nnx.vmap

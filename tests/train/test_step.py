@@ -45,6 +45,21 @@ def test_step_worked_by_hand():
     assert int(state.step) == 1
 
 
+@pytest.mark.usefixtures("promotion")  # Optax adds numbers of two dtypes.
+def test_updates_in_float32_are_added_to_narrow_parameters_before_they_are_rounded():
+    """1 + 2⁻⁸ lies between two bfloat16 numbers, and the bit beyond it says which is nearer."""
+    model = nnx.Module()
+    model.w = nnx.Param(jnp.ones(1, jnp.bfloat16))
+    add = optax.stateless(
+        lambda gradients, params: jax.tree.map(lambda g: jnp.full(1, 2**-8 + 2**-18, jnp.float32), gradients)
+    )
+    state, _ = make_train_step(lambda model, batch: model.w[...].sum() * 1.0)(
+        TrainState.create(model, add), np.zeros(1, np.float32)
+    )
+    assert state.params["w"].dtype == jnp.bfloat16
+    assert float(state.params["w"][0]) == 1 + 2**-7
+
+
 def test_traced_once_and_compiled_once(net):
     traces = []
 

@@ -47,7 +47,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
         rows, columns = math.prod(shape[:-1]), shape[-1]
         factor, triangle = jnp.linalg.qr(jax.random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
         # The factorization fixes the signs; the signs of the triangle's diagonal make all matrices equally likely.
-        factor *= jnp.sign(jnp.diagonal(triangle))
+        factor *= jnp.sign(jnp.diagonal(triangle))[None]
         return gain * (factor if rows >= columns else factor.T).reshape(shape)
 
     return initializer(draw)

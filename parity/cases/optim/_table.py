@@ -16,9 +16,12 @@ from parity.subjects.optimizer import OptimizerCase
 Factory = Callable[[], optax.GradientTransformation]
 
 
+FIRST_RATE = 0.01
+
+
 def halving(count):
-    """A schedule that both sides know: half the rate every hundred steps."""
-    return 0.01 * 0.5 ** (count // 100)
+    """A schedule that both sides know: from `FIRST_RATE` on, half the rate every hundred steps."""
+    return FIRST_RATE * 0.5 ** (count // 100).astype(float)
 
 
 def torch_halving(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
@@ -46,7 +49,7 @@ def case(
     given |= {name: options.pop(name) for name in [*options] if name in parameters}
     component = f"optim.{optimizer.__name__}"
     reference = counterpart(component)
-    for_torch = {name: halving(0) if value is halving else value for name, value in given.items()}
+    for_torch = {name: FIRST_RATE if value is halving else value for name, value in given.items()}
     if halving in given.values():
         options["scheduler"] = torch_halving
     return OptimizerCase(

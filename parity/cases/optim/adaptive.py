@@ -162,7 +162,7 @@ RPROP = [
     special_case(
         "rprop",
         "schedule",
-        partial(optim.rprop, lambda count: 0.01 * 0.5**count),
+        partial(optim.rprop, lambda count: 0.01 * 0.5 ** count.astype(float)),
         lambda p: torch.optim.Rprop(p, 0.01),
         scheduler=lambda optimizer: lr_scheduler.ExponentialLR(optimizer, 0.5),
         defects={"the schedule scales the steps": lambda: _rprop_with_scaled_steps(lambda count: 0.5**count)},

@@ -62,7 +62,7 @@ CASES: list[Case] = [
     case(
         "averaged_model",
         "avg_fn of one's own",
-        ours=lambda: optim.averaged_model(slowing_down),
+        ours=lambda: optim.averaged_model(lambda a, c, number: slowing_down(a, c, number.astype(a.dtype))),
         reference=lambda model: swa_utils.AveragedModel(model, avg_fn=slowing_down),
         defects={
             "counts the current model": lambda: optim.averaged_model(

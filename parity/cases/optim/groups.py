@@ -116,7 +116,7 @@ SKIPPING = [
     special_case(
         "rprop",
         "no gradient at first, schedule",
-        partial(optim.rprop, lambda count: 0.01 * 0.9**count),
+        partial(optim.rprop, lambda count: 0.01 * 0.9 ** count.astype(float)),
         lambda p: torch.optim.Rprop(p, 0.01),
         scheduler=lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
         leaves=skipping(0, 3),
