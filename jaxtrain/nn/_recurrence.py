@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxtrain.nn._arrays import with_bias
+from jaxtrain.nn._products import affine
 from jaxtrain.nn._tanh import tanh
 
 State = tuple[jax.Array, ...]
@@ -67,11 +67,11 @@ def gru_step(inputs: jax.Array, state: State, weights: Weights) -> State:
 
 def of_input(input: jax.Array, weights: Weights) -> jax.Array:
     """The gates' share of the input, for all positions in one product."""
-    return with_bias(jnp.matmul(input, weights.kernel_ih), weights.bias_ih)
+    return affine(jnp.matmul, input, weights.kernel_ih, weights.bias_ih)
 
 
 def _of_hidden(state: State, weights: Weights) -> jax.Array:
-    return with_bias(jnp.matmul(state[0], weights.kernel_hh), weights.bias_hh)
+    return affine(jnp.matmul, state[0], weights.kernel_hh, weights.bias_hh)
 
 
 def repeated(

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
+from jaxtrain.nn._arrays import add_bias, as_floating, check_flags, check_param_dtype, check_rngs, value
 from jaxtrain.nn._named import named
 
 
@@ -58,7 +58,8 @@ def bilinear(
             f"leading axes, got {input1.shape} and {input2.shape}"
         )
     input1, input2, kernel, bias = promote_dtype((input1, input2, kernel, bias))
-    return with_bias(jnp.einsum("...i,ijk,...j->...k", input1, kernel, input2), bias)
+    output = jnp.einsum("...i,ijk,...j->...k", input1, kernel, input2)
+    return add_bias(output, bias, -1).astype(output.dtype)
 
 
 class Bilinear(nnx.Module):

@@ -12,8 +12,9 @@ from jaxtyping import Array, Bool, Float
 
 from jaxtrain._ground.checks import check_integer, check_scalar, is_zero
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value, with_bias
+from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
 from jaxtrain.nn._named import named
+from jaxtrain.nn._products import affine
 from jaxtrain.nn.attention import as_mask, attention_weights, causal_mask, weighted_values
 from jaxtrain.nn.dropout import Dropout
 from jaxtrain.nn.linear import Linear
@@ -229,12 +230,12 @@ class MultiheadAttention(nnx.Module):
         promoted: list[Any] = list(promote_dtype(given, dtype=self.dtype))
         inputs, bias, packed, kernels = promoted[:3], *promoted[3:5], promoted[5:]
         if packed is not None and is_one:
-            return jnp.split(with_bias(jnp.matmul(inputs[0], packed), bias), 3, axis=-1)
+            return jnp.split(affine(jnp.matmul, inputs[0], packed, bias), 3, axis=-1)
         if packed is not None:
             kernels = jnp.split(packed, 3, axis=-1)
         biases = [None] * 3 if bias is None else jnp.split(bias, 3)
         maps = zip(inputs, kernels, biases, strict=True)
-        return [with_bias(jnp.matmul(input, kernel), own) for input, kernel, own in maps]
+        return [affine(jnp.matmul, input, kernel, own) for input, kernel, own in maps]
 
     def _with_additional_keys(self, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Query, key and value with the trained key and the key of zeros at the end, if the layer has them."""

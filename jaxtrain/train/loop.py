@@ -114,9 +114,7 @@ def fit(
         if batch_size is not None:
             placement.check_rows("fit: batch_size", batch_size)
         state = placement.put(state)
-    train_step = kept(
-        make_train_step, batch_size, loss_fn, observe=observe, accumulate=accumulate, placement=placement
-    )
+    train_step = kept(make_train_step, batch_size, loss_fn, observe=observe, accumulate=accumulate, placement=placement)
     training = feed("fit", train_step, scanned, batches, state, steps_per_dispatch, placement)
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
