@@ -159,7 +159,7 @@ def public() -> dict[str, Callable]:
         for name, value in vars(module).items()
         if callable(value) and not name.startswith("_") and not name.endswith("State")
     }
-    return exported | {"train.update_bn": train.update_bn}
+    return exported | {"train.update_bn": train.update_bn, "train.GradScaler": train.GradScaler}
 
 
 def component_of(torch_name: str) -> str | None:

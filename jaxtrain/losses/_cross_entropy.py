@@ -95,7 +95,9 @@ def _of_classes(
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
         return CrossEntropies(labels.losses(own), labels.weight, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
-    is_label = jnp.expand_dims(labels.safe, axis) == along_axis(jnp.arange(input.shape[axis]), axis, input.ndim)
+    is_label = jnp.expand_dims(labels.safe, axis) == along_axis(
+        jnp.arange(input.shape[axis], dtype=labels.safe.dtype), axis, input.ndim
+    )
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)

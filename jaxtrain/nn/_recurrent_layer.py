@@ -191,4 +191,4 @@ def _inside(where: str, lengths: ArrayLike, batch: int, time: int) -> jax.Array:
         raise ValueError(f"{where}: expected lengths of shape {(batch,)}, one for each example, got {lengths.shape}")
     if is_concrete(lengths) and not np.all((np.asarray(lengths) >= 0) & (np.asarray(lengths) <= time)):
         raise ValueError(f"{where}: lengths must lie in [0, {time}], the length of the input, got {lengths}")
-    return jnp.arange(time)[:, None, None] < lengths[None, :, None].astype(jnp.int32)
+    return jnp.arange(time, dtype=jnp.int32)[:, None, None] < lengths[None, :, None].astype(jnp.int32)

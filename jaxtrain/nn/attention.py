@@ -129,9 +129,9 @@ def attention_weights(
     if allowed is None and bias is None:
         return softmax(scores)
     if bias is not None:
-        scores += bias.astype(dtype)
+        scores += jnp.broadcast_to(bias.astype(dtype), scores.shape)
     if allowed is not None:
-        scores = jnp.where(allowed, scores, -jnp.inf)
+        scores = jnp.where(jnp.broadcast_to(allowed, scores.shape), scores, -jnp.inf)
     # Where no key is left, the softmax and its gradient would be NaN.
     is_left = jnp.any(scores != -jnp.inf, axis=-1, keepdims=True)
     return jnp.where(is_left, softmax(jnp.where(is_left, scores, 0)), 0)

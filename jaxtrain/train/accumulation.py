@@ -15,10 +15,12 @@ from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average
 from jaxtrain.train.state import TrainState
 
+MakeKey = Callable[[], Key[Array, ""]]
+"""A function that derives the random key of a step, for those who want one."""
 Summands = TypeVar("Summands")
 Metrics = dict[str, Average]
 Objective = Callable[[nnx.Module, Any, Any], tuple[Float[Array, ""], Metrics]]
-"""`objective(model, batch, key)` returns the loss, and the metrics including the loss."""
+"""`objective(model, batch, key)` returns the loss, and the metrics including the loss; `key()` makes a random key."""
 
 
 def gradients_of(
@@ -26,19 +28,20 @@ def gradients_of(
 ) -> tuple[Variables, Float[Array, ""], Metrics, TrainState]:
     """The gradients of the mean loss of a batch, the loss, all metrics, and the state with new running statistics."""
     if parts == 1:
-        return state.gradients(objective, batch, state.step_key())
+        return state.gradients(objective, batch, state.step_key)
 
     def of_part(state: TrainState, part: PyTree) -> tuple[tuple[Variables, Metrics], TrainState]:
-        def mean(model: nnx.Module, part: PyTree, key: Key[Array, ""]) -> tuple[Float[Array, ""], Metrics]:
+        def mean(model: nnx.Module, part: PyTree, key: MakeKey) -> tuple[Float[Array, ""], Metrics]:
             _, metrics = objective(model, part, key)
+            total, count = jnp.asarray(metrics["loss"].total), jnp.asarray(metrics["loss"].count)
             # A part without a token to count has no mean.
-            return metrics["loss"].total / jnp.maximum(metrics["loss"].count, 1), metrics
+            return total / jnp.maximum(count, 1).astype(total.dtype), metrics
 
-        gradients, _, metrics, state = state.gradients(mean, part, state.step_key())
+        gradients, _, metrics, state = state.gradients(mean, part, state.step_key)
         return (_times(gradients, metrics["loss"].count), metrics), state
 
     (gradients, metrics), state = over_parts(of_part, state, batch, parts)
-    gradients = _times(gradients, 1 / metrics["loss"].count)
+    gradients = _times(gradients, 1 / jnp.asarray(metrics["loss"].count, jnp.float32))
     gradients = jax.tree.map(lambda leaf, param: leaf.astype(param.dtype), gradients, state.params)
     return gradients, jnp.asarray(metrics["loss"].value), metrics, state
 
@@ -48,7 +51,7 @@ def value_of(objective: Objective, state: TrainState, batch: PyTree, parts: int)
 
     def of_part(state: TrainState, part: PyTree) -> tuple[tuple[Float[Array, ""], Metrics], TrainState]:
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=True)
-        return objective(model, part, state.step_key()), state
+        return objective(model, part, state.step_key), state
 
     if parts == 1:
         return of_part(state, batch)[0][0]

@@ -8,11 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Key, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train._shapes import ShapeWatch
-from jaxtrain.train.accumulation import gradients_of, value_of
+from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
 from jaxtrain.train.placement import Placement, placed
@@ -83,7 +83,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
 
-        def objective(model: nnx.Module, part: PyTree, key: Key[Array, ""]) -> tuple[Float[Array, ""], Metrics]:
+        def objective(model: nnx.Module, part: PyTree, key: MakeKey) -> tuple[Float[Array, ""], Metrics]:
             return _loss_and_metrics(call(model, part, key), part)
 
         with jax.named_scope("loss"):
@@ -137,7 +137,7 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
     def eval_step(state: TrainState, batch: PyTree) -> Metrics:
         watch.see(batch)
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
-        result = call(model, batch, state.step_key())
+        result = call(model, batch, state.step_key)
         if isinstance(result, Mapping):
             return {name: as_average(name, metric, batch) for name, metric in result.items()}
         return _loss_and_metrics(result, batch)[1]
@@ -158,15 +158,15 @@ def _skipping(
     return dataclasses.replace(after, model_state=model_state), {**counted, "skipped": skipped}
 
 
-def with_key(function: LossFn) -> Callable[[Any, Any, Any], Any]:
-    """`function(model, batch, key)` of a function that may not want the key."""
+def with_key(function: LossFn) -> Callable[[Any, Any, MakeKey], Any]:
+    """`function(model, batch, key())` of a function that may not want the key, which is then never derived."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # A builtin has no signature.
         parameters = []
     positional = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     if positional[2:3] == ["key"]:
-        return function
+        return lambda model, batch, key: function(model, batch, key())
     return lambda model, batch, key: function(model, batch)
 
 

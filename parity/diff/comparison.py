@@ -69,7 +69,6 @@ def compare(
     Example:
         >>> import numpy as np, torch
         >>> from flax import nnx
-    from torch.utils import _pytree as pytree
         >>> from jaxtrain import interop
         >>> from parity import diff
         >>> theirs = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3))

@@ -6,14 +6,6 @@ EQUIVALENT: dict[tuple[str, str], str] = {
         "input, target = (input - _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
     ): "adding 0 or NaN is the same as subtracting it",
     (
-        "jaxtrain.losses.linear",
-        "if linear_weight.ndim >= 2:",
-    ): "without chunks the numbers are the same; the memory is not, and a test measures that",
-    (
-        "jaxtrain.losses.linear",
-        "logits = jnp.tensordot(input, linear_weight, (1, -1)) + bias",
-    ): "the last axis of a matrix is axis 1",
-    (
         "jaxtrain.losses.probabilistic",
         "losses = jnp.exp(target) * jnp.where(is_impossible, 1, target - input)",
     ): "the number is multiplied by exp(-inf) = 0",

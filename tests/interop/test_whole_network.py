@@ -144,6 +144,7 @@ def assert_same_run(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], 
         assert np.abs(array - truth[name]).max() <= 1e-12 * travelled, name
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
 def test_a_run_of_pytorch_is_finished_here(prefix: str, tmp_path: Path) -> None:
     """From a file, whose names have the prefixes of DataParallel and torch.compile."""
@@ -168,6 +169,7 @@ def test_a_run_of_pytorch_is_finished_here(prefix: str, tmp_path: Path) -> None:
         assert np.array_equal(moment.reshape(8, 8), truth.T)
 
 
+@pytest.mark.usefixtures("promotion")
 def test_a_run_begun_here_is_finished_in_pytorch() -> None:
     model, optimizer = torch_side()
     start = weights(model)

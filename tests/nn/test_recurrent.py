@@ -33,7 +33,9 @@ def test_what_follows_the_end_of_an_example_is_without_effect():
     layer = nn.GRU(4, 3, num_layers=2, bidirectional=True, rngs=nnx.Rngs(0))
     lengths = jnp.array([5, 2, 0])
     output, final = layer(X, lengths=lengths)
-    other, other_final = layer(jnp.where(jnp.arange(5)[:, None] < lengths[:, None, None], X, jnp.nan), lengths=lengths)
+    other, other_final = layer(
+        jnp.where(jnp.arange(5)[None, :, None] < lengths[:, None, None], X, jnp.nan), lengths=lengths
+    )
     np.testing.assert_array_equal(output, other)
     np.testing.assert_array_equal(final, other_final)
     alone, alone_final = layer(X[1, :2])
@@ -45,7 +47,7 @@ def test_what_follows_the_end_of_an_example_is_without_effect():
 
 def test_no_gradient_comes_from_behind_the_end():
     layer, lengths = nn.GRU(4, 3, bidirectional=True, rngs=nnx.Rngs(0)), jnp.array([5, 2, 0])
-    padded = jnp.where(jnp.arange(5)[:, None] < lengths[:, None, None], X, jnp.nan)
+    padded = jnp.where(jnp.arange(5)[None, :, None] < lengths[:, None, None], X, jnp.nan)
     of_layer, of_input = nnx.grad(lambda layer, x: jnp.sum(layer(x, lengths=lengths)[0]), argnums=(0, 1))(layer, padded)
     assert all(np.all(np.isfinite(gradient)) for gradient in jax.tree.leaves((of_layer, of_input)))
     assert not np.any(of_input[1, 2:])
@@ -61,6 +63,7 @@ def test_dropout_acts_between_the_layers_in_training_only():
     assert not np.array_equal(layer(X, deterministic=False)[0], layer(X)[0])
 
 
+@pytest.mark.usefixtures("promotion")
 def test_dtypes_are_flax_s():
     half = nn.LSTM(4, 3, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
     assert {array.dtype for array in parameters(half).values()} == {jnp.dtype(jnp.bfloat16)}

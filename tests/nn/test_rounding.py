@@ -22,6 +22,7 @@ def test_the_gradient_of_a_norms_bias_is_off_by_less_than_one_rounding(shape):
     assert error < 0.5 * np.spacing(np.float32(np.abs(true).max()))
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_a_half_precision_product_and_its_bias_are_rounded_once(dtype):
     draw = np.random.default_rng(0)
@@ -34,6 +35,7 @@ def test_a_half_precision_product_and_its_bias_are_rounded_once(dtype):
     assert np.mean(np.asarray((x @ kernel) + bias) == np.asarray(exact.astype(dtype))) < 0.95
 
 
+@pytest.mark.usefixtures("promotion")
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
 def test_forward_and_reverse_mode_agree_through_a_product_with_its_own_derivative(dtype):
     x, kernel, bias = jnp.ones((2, 5, 4), dtype), jnp.full((3, 2, 4), 0.5, dtype), jnp.ones(4, dtype)

@@ -18,6 +18,7 @@ INDICES = np.array([0, 1, 2])
 TABLE = np.ones((4, 2), np.float32)
 
 
+@pytest.mark.usefixtures("promotion")
 def test_functions_are_layers_of_a_sequential():
     layers = [nn.relu, partial(nn.max_pool, kernel_size=2), nn.flatten, nn.Linear(18, 2, rngs=nnx.Rngs(0))]
     model = nnx.Sequential(*layers)

@@ -48,6 +48,7 @@ def test_a_loop_of_unknown_length_is_not_guessed():
     assert traffic(PROGRAM.replace("body=%body", "body=%condition").replace("known_trip_count", "other")) is not None
 
 
+@pytest.mark.usefixtures("promotion")
 def test_a_step_is_compiled_without_arrays():
     devices = Machine("here", tuple(jax.devices()), 1e6, {})
     result = compile_step(devices, "tiny", "both", sequences=1)

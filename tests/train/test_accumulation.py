@@ -55,6 +55,7 @@ def test_a_line_search_sees_the_whole_batch():
     np.testing.assert_allclose(parts.params["kernel"], whole.params["kernel"], rtol=1e-4)
 
 
+@pytest.mark.usefixtures("promotion")
 def test_statistics_and_masks_of_each_part():
     class Net(nnx.Module):
         def __init__(self):

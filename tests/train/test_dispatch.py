@@ -169,5 +169,5 @@ def test_each_program_is_compiled_once(net):
         **settings,
     )
     fit(state, loss_fn, net.batch, **settings)
-    program: Any = scanned(kept(make_train_step, 8, loss_fn, observe=None, accumulate=1))
+    program: Any = scanned(kept(make_train_step, 8, loss_fn, observe=None, accumulate=1, placement=None))
     assert program._cache_size() == 1

@@ -214,6 +214,7 @@ def test_frozen_parameters_follow_the_rules_too():
     assert state.model_state["hidden"]["kernel"].sharding.spec == P(None, "model")
 
 
+@pytest.mark.usefixtures("promotion")
 def test_annotated_variables_are_split_and_made_where_they_lie():
     def new(seed=0):
         init = nnx.with_partitioning(nnx.initializers.lecun_normal(), (None, "model"))
@@ -231,6 +232,7 @@ def test_annotated_variables_are_split_and_made_where_they_lie():
     assert other.shardings(state).params["kernel"].spec == P("model")
 
 
+@pytest.mark.usefixtures("promotion")
 def test_a_model_may_name_axes_of_the_mesh():
     def loss_fn(model, x):
         return jax.lax.with_sharding_constraint(model(x), P("data", "model")).mean()

@@ -118,3 +118,8 @@ def assert_same_logits(
     found = np.asarray(evaluated(model, given))
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= LIMIT * np.abs(expected).max()
+
+
+@pytest.fixture(autouse=True)
+def _as_in_other_programs(promotion: None) -> None:
+    """The ports are written as users write them, and let JAX promote."""
