@@ -78,6 +78,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 """The rooms in which the names of a PyTorch module are found. Functions come before modules, as ours are functions."""
 
 OTHER_NAMES = {
+    "amp.GradScaler": "train.GradScaler",
     "nn.BCELoss": "losses.binary_cross_entropy",
     "nn.BCEWithLogitsLoss": "losses.binary_cross_entropy_with_logits",
     "nn.SyncBatchNorm": "nn.BatchNorm",
@@ -131,6 +132,7 @@ JAX_ONLY = {
 
 
 OTHER_ARGUMENTS = {
+    ("train.GradScaler", "enabled"): "without a scaler there is no scaling",
     ("losses.linear_cross_entropy", "options"): "an object that holds PyTorch's chunk sizes",
     ("losses.linear_cross_entropy", "chunk_size"): "a size in PyTorch's `options`",
     ("nn.ConvTranspose", "padding_mode"): "PyTorch accepts only zeros there",

@@ -45,7 +45,7 @@ class Net(nnx.Module):
 def loss_fn(model, batch):
     x, y = batch
     logits = model(x)
-    return losses.cross_entropy(logits, y), {"accuracy": logits.argmax(-1) == y}
+    return losses.cross_entropy(logits, y), {"accuracy": logits.argmax(-1).astype(y.dtype) == y}
 
 
 x = np.random.default_rng(0).normal(size=(36, 4))
