@@ -1,4 +1,7 @@
-"""Every case of the registry: both verdicts hold, and every planted defect is caught."""
+"""Cases of the registry: both verdicts hold, and every planted defect is caught.
+
+By default one case of each component runs here, and all of them by `python -m parity run`.
+"""
 
 import pytest
 
@@ -6,7 +9,16 @@ from parity.cases import all_cases
 from parity.runner import run
 
 
-@pytest.mark.parametrize("case", all_cases(), ids=lambda case: case.name)
+def parameters():
+    """The cases; all but the first of a component are marked as long."""
+    first = {case.component: case for case in reversed(all_cases())}
+    return [
+        pytest.param(case, id=case.name, marks=[] if first[case.component] is case else pytest.mark.long)
+        for case in all_cases()
+    ]
+
+
+@pytest.mark.parametrize("case", parameters())
 def test_case(case):
     result = run(case)
     assert result.passed, result.failure
