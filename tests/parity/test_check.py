@@ -26,6 +26,7 @@ def test_check_optimizer_names_step_leaf_values_and_ulp():
     assert re.fullmatch(pattern, str(error.value))
 
 
+@pytest.mark.long
 def test_check_optimizer_sees_float32_bias_corrections():
     with pytest.raises(AssertionError, match="float32 ulp apart"):
         parity.check_optimizer(optax.adam(1e-3), lambda p: torch.optim.Adam(p))

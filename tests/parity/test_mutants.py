@@ -178,6 +178,7 @@ def tests(tmp_path):
     return [f"{file}::test_nothing", f"{file}::test_clipping"]
 
 
+@pytest.mark.long
 def test_a_mutant_is_caught_by_a_test(tests, monkeypatch):
     monkeypatch.setattr(catching, "components_of", lambda module: set())
     assert catching.verdict_on(in_clipping(UNUSED), tests).caught_by.endswith("test_it.py::test_clipping")
@@ -186,6 +187,7 @@ def test_a_mutant_is_caught_by_a_test(tests, monkeypatch):
     assert catching.verdict_on(in_clipping(UNUSED), tests).caught_by is None
 
 
+@pytest.mark.long
 def test_a_file_as_it_stands_must_pass(tests, tmp_path):
     """Otherwise whatever fails every time would count as having caught each mutant."""
     catching.check_unchanged("jaxtrain.optim.clipping", tests)
@@ -194,6 +196,7 @@ def test_a_file_as_it_stands_must_pass(tests, tmp_path):
         catching.check_unchanged("jaxtrain.optim.clipping", tests[:1])
 
 
+@pytest.mark.long
 def test_a_record_knows_the_tests_of_a_line(monkeypatch, tmp_path):
     folder = tmp_path / "tests" / "optim"
     folder.mkdir(parents=True)

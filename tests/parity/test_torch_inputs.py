@@ -315,6 +315,7 @@ def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
     assert {entry["component"] for entry in entries} == {"nn.layer_norm"}
 
 
+@pytest.mark.long
 def test_several_at_a_time_find_the_same(monkeypatch):
     monkeypatch.setattr(runner, "workers", ThreadPoolExecutor)  # Threads need not import everything again.
     names = ["nn.layer_norm", "nn.local_response_norm"]
@@ -324,6 +325,7 @@ def test_several_at_a_time_find_the_same(monkeypatch):
     assert pickle.loads(pickle.dumps((runner.findings_on, found))) == (runner.findings_on, found)
 
 
+@pytest.mark.long
 def test_a_failure_fails_the_command(monkeypatch, capsys):
     monkeypatch.setattr(registry, "implementation", lambda name: partial(nn.layer_norm, eps=0.1))
     assert main(["inputs", "nn.layer_norm"]) == 1

@@ -71,6 +71,7 @@ def test_what_cifar_files_hold(cnn, tmp_path):
         cnn["read"](tmp_path / "nothing")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("promotion")
 def test_text_goes_on_from_its_checkpoint(tmp_path, capsys):
     main = runpy.run_path(str(EXAMPLES / "text.py"))["main"]

@@ -55,6 +55,7 @@ def test_two_processes_end_where_one_does(tmp_path):
     assert len((tmp_path / "2.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.long
 def test_two_processes_of_ddp_end_where_eight_devices_do(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 16, 4))

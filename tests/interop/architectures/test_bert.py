@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -87,6 +88,7 @@ class Bert(nnx.Module):
         return self.classifier(jnp.tanh(self.pooler(x[:, 0])))
 
 
+@pytest.mark.long
 def test_bert(assert_same_run) -> None:
     random = np.random.default_rng(0)
     is_word = np.arange(12) < np.array([12, 7, 3, 1])[:, None]

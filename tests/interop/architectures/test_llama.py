@@ -83,6 +83,7 @@ def angles(self: LlamaRotaryEmbedding, x: torch.Tensor, position_ids: torch.Tens
     return turned.cos(), turned.sin()
 
 
+@pytest.mark.long
 def test_llama(assert_same_run, monkeypatch: pytest.MonkeyPatch) -> None:
     # transformers rounds both to float32, whatever the dtype of the model.
     monkeypatch.setattr(LlamaRMSNorm, "forward", norm)

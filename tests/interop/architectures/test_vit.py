@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from transformers import ViTConfig, ViTForImageClassification
 
@@ -75,6 +76,7 @@ class VisionTransformer(nnx.Module):
         return self.classifier(self.layernorm(x)[:, 0])
 
 
+@pytest.mark.long
 def test_vit(assert_same_run) -> None:
     images = np.random.default_rng(0).normal(size=(4, SIZE, SIZE, 3))
     assert_same_run(
