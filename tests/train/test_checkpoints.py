@@ -50,6 +50,20 @@ def test_a_resumed_run_ends_with_the_same_bits(net, tmp_path, assert_same, async
     assert len(set(history["lr"])) > 1
 
 
+def test_what_is_being_written_does_not_grow_with_the_history(net, tmp_path, monkeypatch):
+    import orbax.checkpoint
+
+    given, save = [], orbax.checkpoint.CheckpointManager.save
+
+    def noted(manager, done, args, **options):
+        given.append(args)
+        return save(manager, done, args=args, **options)
+
+    monkeypatch.setattr(orbax.checkpoint.CheckpointManager, "save", noted)
+    run(net, tmp_path, epochs=3)
+    assert [args["about"].item["history"]["epoch"] for args in given] == [[0], [0, 1], [0, 1, 2]]
+
+
 def test_a_finished_run_trains_no_more(net, tmp_path, assert_same):
     first, history = run(net, tmp_path, epochs=2)
     second, again = run(net, tmp_path, epochs=2)

@@ -139,7 +139,9 @@ class Checkpoints(Listener):
         args = self._orbax.args
         # The next step consumes the state, while its copy is being written.
         arrays = copied({"state": state, "listeners": self._memories()})
-        about = {"format": FORMAT, "history": dict(self._run.history), "listeners": list(self._memories())}
+        # So do the lists of the history, to which the next epoch adds.
+        history = {name: list(values) for name, values in self._run.history.items()}
+        about = {"format": FORMAT, "history": history, "listeners": list(self._memories())}
         saved = args.Composite(arrays=args.StandardSave(arrays), about=args.JsonSave(about))
         with self._going_on(done):
             self._manager.save(done, args=saved, metrics=dict(entries), force=True)
