@@ -1,5 +1,7 @@
 """What PyTorch 2.13 has, made of PyTorch's own functions where an older one runs."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -21,8 +23,12 @@ def _linear_then_cross_entropy(
 linear_cross_entropy = getattr(F, "linear_cross_entropy", _linear_then_cross_entropy)
 
 
-def instance_norm_without_bias(features: int, **options) -> torch.nn.InstanceNorm1d:
-    """`torch.nn.InstanceNorm1d(..., bias=False)`, which PyTorch 2.13 takes."""
-    module = torch.nn.InstanceNorm1d(features, affine=True, **options)
-    module.register_parameter("bias", None)
-    return module
+def without_bias(module: Callable[..., torch.nn.Module]) -> Callable[..., torch.nn.Module]:
+    """`module` with PyTorch 2.13's `bias=False`."""
+
+    def make(*sizes: int) -> torch.nn.Module:
+        made = module(*sizes)
+        made.register_parameter("bias", None)
+        return made
+
+    return make
