@@ -1,17 +1,22 @@
 """The precision verdict: errors in low precision, ours and PyTorch's, over all that shares a unit."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
 
 from parity.trace import Quantity, Trace
-from parity.verdicts import Difference, difference_at, errors, rounded, spacing, with_dimensions
-
-FALSE_ALARM = 1e-9
-"""How probable it may be that the largest of several normal errors is over its limit by chance."""
+from parity.verdicts import (
+    Difference,
+    difference_at,
+    errors,
+    largest_by_chance,
+    rounded,
+    spacing,
+    with_dimensions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class Draw:
         ours: ours in low precision.
         torch: PyTorch in low precision.
         moved: PyTorch in float64 with a rounding after every operation; None if its own error is all that is allowed.
+        by_rounding: of each quantity, the float64 error that rounding alone can make, if that may be over the limit.
         source: which inputs they were, for messages.
     """
 
@@ -34,6 +40,7 @@ class Draw:
     ours: Trace | None = None
     torch: Trace | None = None
     moved: Trace | None = None
+    by_rounding: Mapping[Quantity, float] | None = None
     source: str = ""
 
 
@@ -167,12 +174,8 @@ class _Pool:
 
     @property
     def expected_largest(self) -> float:
-        """How large the largest of as many errors can be, given PyTorch's largest.
-
-        The largest of n normal errors is usually about √(2 log 2n) deviations; with the probability `FALSE_ALARM` it
-        is above √(2 log (2n / FALSE_ALARM)). PyTorch's may be of the usual kind while ours is of the rare one.
-        """
-        return self.their_largest * math.sqrt(math.log(2 * self.count / FALSE_ALARM) / math.log(2 * self.count))
+        """How large the largest of as many errors can be, given PyTorch's largest."""
+        return largest_by_chance(self.their_largest, self.count)
 
 
 def _multiple(error: float, limit: float) -> float:
