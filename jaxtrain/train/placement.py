@@ -43,7 +43,8 @@ class Placement:
 
     A parameter's dimensions are split by the first rule whose pattern its path matches; without a match, as its
     variable is annotated (`nnx.with_partitioning`); otherwise it is whole. `fully_sharded` then splits its largest
-    dimension that is still whole and divides. The moments of an optimizer lie like their parameters.
+    dimension that is still whole and divides. The moments of an optimizer and a running
+    average lie like their parameters.
 
     Args:
         mesh: a mesh of devices, or the sizes of its axes by name: `{"data": 2, "model": 4}`. Default None: all devices
@@ -145,6 +146,9 @@ class Placement:
         def of_optimizer(path: Any, leaf: Any) -> NamedSharding:
             return self._sharding(leaf, of_moments(path, leaf.shape, params))
 
+        def of_average(path: Any, leaf: Any) -> NamedSharding:
+            return self._sharding(leaf, of_moments(path, leaf.shape, known))
+
         whole = self._sharding(state.step, PartitionSpec())
         return dataclasses.replace(
             state,
@@ -153,6 +157,8 @@ class Placement:
             params=_mapped(of_variables, state.params),
             model_state=_mapped(of_variables, state.model_state),
             opt_state=_mapped(of_optimizer, state.opt_state),
+            average=_mapped(of_average, state.average),
+            scaler=jax.tree.map(lambda _: whole, state.scaler),
         )
 
     def put(self, state: TrainState) -> TrainState:

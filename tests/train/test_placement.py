@@ -14,8 +14,11 @@ from jax.sharding import AxisType, PartitionSpec
 
 from jaxtrain import interop, losses, nn, optim
 from jaxtrain.train import (
+    AveragedEvery,
     Checkpoints,
+    GradScaler,
     Placement,
+    Precision,
     TrainState,
     evaluate,
     fit,
@@ -25,6 +28,7 @@ from jaxtrain.train import (
 )
 
 P = PartitionSpec
+MESH = {"data": 2, "model": 4}
 TENSOR_RULES = {"hidden/kernel": P(None, "model"), "hidden/bias": P("model"), "out/kernel": P("model")}
 
 
@@ -192,6 +196,28 @@ def test_moments_lie_like_their_parameters(optimizer):
     assert all("data" not in str(spec) for spec in others)
 
 
+def test_averages_lie_like_their_variables_and_a_scaled_loss_is_the_one_of_one_device():
+    def new():
+        average = AveragedEvery(optim.averaged_model(use_buffers=True), every=1)
+        precision = Precision("float64", scaler=GradScaler(init_scale=4.0, growth_interval=1))
+        return TrainState.create(Net(), optim.sgd(0.1), key=1, average=average, precision=precision)
+
+    placement = Placement(MESH, rules=TENSOR_RULES)
+    state, alone = placement.put(new()), new()
+    assert state.average.module["hidden"]["kernel"].sharding.spec == P(None, "model")
+    assert state.average.buffers["norm"]["running_mean"].sharding.is_fully_replicated
+    batch = jax.tree.map(lambda leaf: leaf[:16], DATA)
+    state, _ = make_train_step(loss_fn, placement=placement)(state, placement.put_batch(batch))
+    alone, _ = make_train_step(loss_fn)(alone, batch)
+    # The network's output is rounded to float32.
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7),
+        *jax.device_get((state.average, alone.average)),
+    )
+    assert float(state.scaler.scale) == 8.0
+    assert state.average.module["hidden"]["kernel"].sharding.spec == P(None, "model")
+
+
 def test_which_dimension_is_split():
     sharded = Placement({"data": 2, "model": 4}, fully_sharded="data", rules=TENSOR_RULES, min_size=64)
     found = specs(sharded, optim.sgd())
@@ -258,9 +284,6 @@ def test_a_run_of_eight_devices_resumes_on_two_and_on_one(tmp_path, alone):
     assert history["epoch"] == [0, 1]
     assert {leaf.sharding.num_devices for leaf in jax.tree.leaves(one)} == {1}
     assert_close(values(one), alone[0])
-
-
-MESH = {"data": 2, "model": 4}
 
 
 @pytest.mark.parametrize(
