@@ -140,6 +140,20 @@ def schedule(name: str, peak: float, steps: int) -> schedules.Schedule:
     return schedules.sequential_lr([warm_up, schedules.cosine_annealing_lr(peak, T_max=max(1, steps - warm))], [warm])
 
 
+def new_state(
+    channels: int, widths: tuple[int, ...], lr: schedules.Schedule, *, bfloat16: bool = False, seed: int = 0
+) -> TrainState:
+    """Network, optimizer and average before the first step."""
+    sgd = optim.sgd(lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    return TrainState.create(
+        ResNet(channels, widths, nnx.Rngs(seed)),
+        optax.chain(optim.clip_grad_norm(1.0), sgd),
+        key=seed,
+        precision=Precision("bfloat16") if bfloat16 else None,
+        average=optim.averaged_model(optim.get_ema_avg_fn(0.98), use_buffers=True),
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a residual CNN on images.")
     parser.add_argument("--data", type=Path, help="a folder with CIFAR-10 or MNIST; default: scikit-learn's digits")
@@ -159,13 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     steps = options.epochs * -(-len(train[1]) // BATCH)
     widths = (16, 32) if options.data is None else (16, 32, 64)
     lr = schedule(options.schedule, 0.2, steps)
-    state = TrainState.create(
-        ResNet(train[0].shape[-1], widths, nnx.Rngs(options.seed)),
-        optax.chain(optim.clip_grad_norm(1.0), optim.sgd(lr, momentum=0.9, nesterov=True, weight_decay=5e-4)),
-        key=options.seed,
-        precision=Precision("bfloat16") if options.bfloat16 else None,
-        average=optim.averaged_model(optim.get_ema_avg_fn(0.98), use_buffers=True),
-    )
+    state = new_state(train[0].shape[-1], widths, lr, bfloat16=options.bfloat16, seed=options.seed)
     listeners = [Curves(options.curves)] if options.curves else []
     state, _ = fit(
         state,
