@@ -79,6 +79,7 @@ def make_train_step(
     check_integer("make_train_step", "accumulate", accumulate, 1)
     watch = ShapeWatch("train step", expected=2)
     call = with_key(loss_fn)
+    place = () if placement is None else (placement.constrained,)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
@@ -87,10 +88,10 @@ def make_train_step(
             return _loss_and_metrics(call(model, part, key), part)
 
         with jax.named_scope("loss"):
-            gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate)
+            gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate, *place)
 
         def value_fn(params: Variables) -> Float[Array, ""]:
-            return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate)
+            return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate, *place)
 
         with jax.named_scope("optimizer"):
             after, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)

@@ -16,9 +16,9 @@ from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
 from jaxtrain.tune.pruning import import_optuna
-from jaxtrain.tune.recipe import Recipe
+from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Entries, Runs
-from jaxtrain.tune.sweep import held_out_rows
+from jaxtrain.tune.sweep import check_metrics_fn, held_out_rows
 
 if TYPE_CHECKING:
     import optuna
@@ -119,6 +119,8 @@ def search(
                 f"search: space of {name} must be an Optuna distribution, got {distribution!r}; pass "
                 "optuna.distributions.FloatDistribution(low, high, log=True)"
             )
+    check_recipe("search", recipe, space)
+    check_metrics_fn("search", metrics_fn)
     watched = Watched("search", metric or ("loss" if validation is None else "val_loss"), mode)
     study = optuna.create_study(
         storage=storage,

@@ -26,6 +26,7 @@ from jaxtrain.train import (
     make_train_step,
     predict,
 )
+from parity.compile.communication import traffic
 
 P = PartitionSpec
 MESH = {"data": 2, "model": 4}
@@ -130,6 +131,19 @@ def test_a_step_over_eight_devices_is_the_step_of_one(placement, one_device_step
     assert_close(values(state), values(alone))
     assert jax.tree.map(lambda leaf: leaf.sharding, state) == where
     assert step._cache_size() == 1
+
+
+def test_the_parts_of_a_batch_are_spread_too():
+    state, batch = new(), jax.tree.map(lambda leaf: leaf[:32], DATA)
+    expected, _ = make_train_step(loss_fn, accumulate=2)(new(), batch)
+    placement = Placement()
+    step: Any = make_train_step(loss_fn, accumulate=2, placement=placement)
+    compiled = step.lower(placement.put(state), placement.put_batch(batch)).compile()
+    # The gradients are summed over the devices; whole parts on each would need no sum.
+    sent = traffic(compiled.as_text())["all-reduce"].bytes
+    assert sent >= sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
+    found, _ = compiled(placement.put(state), placement.put_batch(batch))
+    assert_close(values(found), values(expected))
 
 
 def test_the_batch_norm_of_eight_devices_is_that_of_torch_on_the_whole_batch():
