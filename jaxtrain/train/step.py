@@ -15,7 +15,7 @@ from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
-from jaxtrain.train.placement import Placement, placed
+from jaxtrain.train.placement import Placement, check_placement, placed
 from jaxtrain.train.precision import all_finite
 from jaxtrain.train.state import TrainState, check_loss, select
 
@@ -77,6 +77,7 @@ def make_train_step(
     PyTorch: `model.train(); optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()`.
     """
     check_integer("make_train_step", "accumulate", accumulate, 1)
+    check_placement("make_train_step", placement)
     watch = ShapeWatch("train step", expected=2)
     call = with_key(loss_fn)
     place = () if placement is None else (placement.constrained,)
@@ -132,6 +133,7 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
 
     PyTorch: `model.eval()` and `with torch.no_grad():`.
     """
+    check_placement("make_eval_step", placement)
     watch = ShapeWatch("evaluation step", expected=4)
     call = with_key(metrics_fn)
 

@@ -306,7 +306,17 @@ def test_a_run_of_eight_devices_resumes_on_two_and_on_one(tmp_path, alone):
         ({"mesh": 8}, TypeError, "expected a mesh, or the sizes of its axes by name, got 8"),
         ({"mesh": {"data": 3}}, ValueError, "whose product is the number of devices, 8, got {'data': 3}"),
         ({"mesh": {"data": 0}}, ValueError, "mesh['data'] must be at least 1, got 0"),
-        ({"data": "rows"}, ValueError, "expected data to name axes of the mesh, ('data',), got ['rows']"),
+        (
+            {"data": "rows"},
+            ValueError,
+            "name axes of the mesh, ('data',), each once, got ['rows']; pass data= with one",
+        ),
+        ({"data": ("data", "data")}, ValueError, "each once, got ('data', 'data')"),
+        (
+            {"fully_sharded": True},
+            TypeError,
+            "fully_sharded must be the name of an axis, several names or None, got True",
+        ),
         (
             {"fully_sharded": "fsdp"},
             ValueError,
@@ -350,6 +360,25 @@ def test_fully_sharded_needs_automatic_axes():
 def test_rules_that_do_not_fit_are_refused(rules, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         specs(Placement(MESH, rules=rules), optim.sgd())
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: run("data"), "fit: placement must be a train.Placement or None, got str; pass Placement()"),
+        (
+            lambda: make_train_step(loss_fn, placement=Placement().mesh),
+            "make_train_step: placement must be .* got Mesh",
+        ),
+        (lambda: make_eval_step(loss_fn, placement=8), "make_eval_step: placement must be .*, got int"),
+        (lambda: Placement().put(Net()), "expected a TrainState, got Net; make one with TrainState.create"),
+        (lambda: Placement().create(Net), "expected a TrainState, got Net"),
+        (lambda: Placement().create(new()), "expected a function that makes a state, got TrainState"),
+    ],
+)
+def test_what_is_not_a_placement_or_a_state_is_refused(use, message):
+    with pytest.raises(TypeError, match=message):
+        use()
 
 
 def test_a_batch_that_does_not_divide_is_refused():

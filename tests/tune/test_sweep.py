@@ -63,6 +63,7 @@ def test_halving_stops_the_worse_half_and_leaves_the_others_as_they_are(data: Da
         np.testing.assert_allclose(losses[:epochs], whole.history["loss"][run, :epochs], rtol=1e-5)
         assert np.isnan(losses[epochs:]).all()
     assert int(halved.state().step) == 8
+    assert halved.diverged == []
     with pytest.raises(ValueError, match=r"expected a run that was not stopped, got 0, .* choose from \[4\]"):
         halved.state(0)
 
@@ -71,6 +72,10 @@ def test_a_diverged_run_is_never_the_best(data: Data) -> None:
     outcome = tune.sweep(recipe, {"lr": [np.nan, 1e-3]}, data, epochs=2, batch_size=50)
     assert np.isnan(outcome.last[0])
     assert outcome.best == 1
+    assert outcome.diverged == [0]
+    alone = tune.sweep(recipe, {"lr": [1e-3, 1e-3]}, data, epochs=2, batch_size=50)
+    np.testing.assert_array_equal(outcome.history["loss"][1], alone.history["loss"][1])
+    assert alone.diverged == []
     lost = tune.sweep(recipe, {"lr": [np.nan, np.nan]}, data, epochs=2, batch_size=50)
     with pytest.raises(ValueError, match="expected a run whose loss is a number, got NaN for all of them"):
         _ = lost.best
