@@ -17,10 +17,7 @@ def plot_outcome(
     finite = np.isfinite(results)
     looks = [(finite & ~stopped, {"alpha": 0.7}), (finite & stopped, {"alpha": 0.25, "label": "stopped"})]
     for axes, (name, numbers) in zip(panels, values.items(), strict=True):
-        for runs, look in (
-            (finite & ~stopped, {"alpha": 0.7}),
-            (finite & stopped, {"alpha": 0.25, "label": "stopped"}),
-        ):
+        for runs, look in looks:
             if runs.any():
                 axes.plot(numbers[runs], results[runs], "o", color=BLUE, markersize=4, **look)
         if not finite.all():
