@@ -74,6 +74,8 @@ def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     second = [trial.value for trial in search(data, trials=3, seed=1, **shared).trials]
     assert (len(first), len(second)) == (2, 3)
     assert second[:2] == first
+    with pytest.raises(ValueError, match="the mode of the study 'rates' in this storage, MINIMIZE, got 'max'"):
+        search(data, trials=3, mode="max", **shared)
 
 
 def test_an_error_leaves_no_trial_running(data: Data) -> None:
@@ -109,6 +111,8 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
     [
         ({"space": {}}, TypeError, "space must be a dict with a distribution for at least one hyper-parameter"),
         ({"space": {"lr": (0.1, 1.0)}}, TypeError, r"space of lr must be an Optuna distribution, got \(0\.1, 1\.0\)"),
+        ({"space": {"rate": RATE["lr"]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any, p: Any"),
+        ({"pruner": "median"}, TypeError, "pruner must be an Optuna pruner or None, got 'median'"),
         ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
         ({"at_once": 0}, ValueError, "at_once must be at least 1, got 0"),
         ({"sampler": "bayes"}, ValueError, "sampler must be one of 'tpe', 'gp', 'random', 'grid', got 'bayes'"),
