@@ -1,9 +1,8 @@
 """Recurrent layers, attention and transformers: PyTorch's weights in, the same numbers, gradients and weights out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,8 @@ import torch
 from flax import nnx
 
 from jaxtrain import interop, nn
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 BATCH, TIME, WIDTH = 2, 4, 6
 SEQUENCE = (BATCH, TIME, WIDTH)
@@ -79,14 +80,6 @@ LAYERS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], nnx.Module],
         2,
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 def total(results: Any, sine: Callable[[Any], Any]) -> Any:
