@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
+import torch
+from torch.torch_version import TorchVersion
 
 from parity.draws import numbers
 from parity.judge import judge
@@ -40,10 +42,14 @@ class Case(ABC):
         precision: the dtype of the second verdict.
         reason: why a limit is wider than usual; printed in the report.
         right_is_enough: whether an error may also be as large as PyTorch's in float64 with a rounding to the precision
-            after every operation. That is right, but PyTorch's own kernels are often more exact.
+            after every operation. That is right, but PyTorch's own kernels are often more exact. On a GPU or TPU it is
+            enough for every case: quotients, roots and exponentials may be a unit in the last place off there.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
             square of few errors can be over its limit by chance, so there are more draws until it is below.
         formula_only: quantities without a precision verdict.
+        torch_since: the PyTorch that the reference needs, if not every one that this package runs with has it.
+        products: how much of float32 factors the device uses in matrix products and convolutions, by JAX's name; a CPU
+            uses all of it.
     """
 
     component: str
@@ -56,6 +62,9 @@ class Case(ABC):
     reason: str = ""
     right_is_enough: bool = False
 
+    torch_since: str = ""
+    products: str = "highest"
+
     draws: ClassVar[tuple[int, ...]] = (4, 16, 64)
     formula_only: ClassVar[Collection[Quantity]] = ()
 
@@ -66,6 +75,11 @@ class Case(ABC):
     @property
     def name(self) -> str:
         return f"{self.component}[{self.configuration}]"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the PyTorch that runs has the reference."""
+        return not self.torch_since or TorchVersion(torch.__version__) >= self.torch_since
 
     @abstractmethod
     def run_torch(self, dtype: str) -> Trace:
@@ -107,8 +121,7 @@ class Case(ABC):
 
     def measure(self, ours: Any, *, formula_only: bool = False) -> Measurement:
         """Both verdicts on an implementation; the second is skipped if the first fails, or if `formula_only`."""
-        with jax.enable_x64(True):
-            found = self.run_ours(ours, "float64")
+        found = self._run_ours(ours, "float64")
         if ours is self.ours and (missing := [str(name) for name in self.truth if name not in found]):
             raise AssertionError(f"{self.name}: expected ours to have PyTorch's {missing}, got {list(map(str, found))}")
         # A borrowed defect may lack what the subject must have, such as a state under PyTorch's name.
@@ -122,17 +135,20 @@ class Case(ABC):
                 break
         return measurement
 
+    def _run_ours(self, ours: Any, dtype: str) -> Trace:
+        with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(self.products):
+            return self.run_ours(ours, dtype)
+
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
 
     def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
         """The results of both sides in low precision, as far as they are compared."""
         case = self.redrawn(number) if number else self
-        with jax.enable_x64(False):
-            found = case.run_ours(ours, self.precision)
+        found = case._run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None
-        if self.right_is_enough:
+        if self.right_is_enough or jax.default_backend() != "cpu":
             with RoundedOperations(self.precision, number):
                 moved = case.run_torch("float64")
         return Draw(truth=truth, units=case.units(truth), ours=found, torch=case.torch_rounded, moved=moved)

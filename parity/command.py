@@ -36,6 +36,8 @@ def main(options: Namespace) -> int:
         return seeds.main(options)
     draws.use(draws.Drawing(options.seed, options.draws))
     cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    missing = [f"{case.name} ({case.torch_since})" for case in cases if not case.is_here]
+    cases = [case for case in cases if case.is_here]
     console = Console(width=None if sys.stdout.isatty() else 160)
     running = run_all(cases, options.processes)
     results = list(
@@ -44,6 +46,11 @@ def main(options: Namespace) -> int:
     console.print(report.table(results))
     for reason in report.reasons(results):
         console.print(reason, markup=False)
+    if rounded := report.by_default(results):
+        console.print(report.ROUNDED_PRODUCTS, *rounded, sep="\n", markup=False)
+    if missing:
+        line = f"Not run, for they need a newer PyTorch than {torch.__version__}: {', '.join(missing)}."
+        console.print(line, markup=False)
     console.print(
         f"{report.summary(results)} (PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})."
     )

@@ -73,7 +73,7 @@ class Comparison(ABC):
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
-        with jax.enable_x64(dtype == "float64"):
+        with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
             results = compiled(_results, dtype, (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
