@@ -67,5 +67,5 @@ def _pairs(lines: Lines, ours: Step, theirs: Step, theirs32: Step):
 
 
 def pairs_of(lines: Lines, ours: Step, theirs: Step) -> list[tuple[Call, Call]]:
-    """Our calls and PyTorch's, in the order in which ours return; marks, which cannot be called again, are left out."""
-    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs) if call.kind != "mark"]
+    """Our calls and PyTorch's, in the order in which ours return."""
+    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs)]
