@@ -10,8 +10,9 @@ import optax
 import torch
 from torch.utils import _pytree as pytree
 
-from parity.diff.batches import batches_of
+from parity.diff.batches import batches_of, examples_of
 from parity.diff.dropping import judge_dropout
+from parity.diff.float32 import float32_casts
 from parity.diff.jax_side import JaxSide
 from parity.diff.layerwise import judge_layers
 from parity.diff.lining import Lines, kinds_of, line_up
@@ -103,7 +104,10 @@ def compare(
         lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
         report.unmatched = lines.unmatched
         report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
-        report.running = as_it_runs(lines, steps_of_ours, theirs64, theirs32, state_of(start), precision)
+        casts = float32_casts(side, transformation)
+        report.running = as_it_runs(
+            lines, steps_of_ours, theirs64, theirs32, state_of(start), precision, rounded=bool(casts)
+        )
         side.load(lines.to_ours(state_of(start)))
         report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
         report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)
@@ -112,7 +116,10 @@ def compare(
                 side, steps_of_ours[0], theirs64[0], start, torch_loss, batches[0], ours[0], precision
             )
         if recipe and transformation:
-            report.findings += judge_optimizer(side, lines, theirs64, start, recipe, transformation, precision)
+            examples = [examples_of(each) for each in batches]
+            report.findings += judge_optimizer(
+                side, lines, theirs64, start, recipe, transformation, examples, precision, casts, report.notes
+            )
     return report
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from parity.diff.batches import batches_of
+from parity.diff.float32 import float32_casts
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import kinds_of, line_up
 from parity.diff.ports import port_of
@@ -130,5 +131,6 @@ def check(
         side.load(lines.to_ours(golden.start))
         steps = side.recorded(batches, optimizer)
         report = Report(precision=precision, unmatched=lines.unmatched)
-        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision)
+        rounded = bool(float32_casts(side, optimizer))
+        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision, rounded)
     return report

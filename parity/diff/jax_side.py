@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -51,13 +52,12 @@ class JaxSide:
         self, gradients: Sequence[Mapping[str, np.ndarray]], optimizer: optax.GradientTransformation
     ) -> list[dict[str, np.ndarray]]:
         """The parameters after each step of the optimizer on given gradients; zeros where none is given."""
-        values = self.port.tree(self.port.params)
+        values, update = self.port.tree(self.port.params), updating(optimizer)
         zeros = {name: np.zeros_like(array) for name, array in self.arrays().items()}
         state, found = optimizer.init(values), []
         for given in gradients:
             back, _ = self.port.filled(zeros | dict(given))
-            updates, state = optimizer.update(self.port.tree(back), state, values)
-            values = optax.apply_updates(values, updates)
+            values, state = update(self.port.tree(back), state, values)
             found.append(self.port.arrays(jax.tree.leaves(values), []))
         return found
 
@@ -73,12 +73,18 @@ class JaxSide:
             self._batch = self._batch or arrays
             step, gradients, rest = self._step(params, rest, arrays)
             if optimizer:
-                values = self.port.tree(params)
-                updates, state = optimizer.update(self.port.tree(gradients), state, values)
-                params = jax.tree.leaves(optax.apply_updates(values, updates))
+                update = updating(optimizer)
+                values, state = update(self.port.tree(gradients), state, self.port.tree(params))
+                params = jax.tree.leaves(values)
             step.parameters = self.port.arrays(params, [])
             steps.append(step)
         return steps
+
+    def optimizer_casts(self, optimizer: optax.GradientTransformation) -> list[tuple[str, str]]:
+        """The casts to fewer digits inside an optimizer, and their lines."""
+        values = self.port.tree(self.port.params)
+        state = optimizer.init(values)
+        return list(casts_of(jax.make_jaxpr(optimizer.update)(values, state, values).jaxpr))
 
     def _evaluated(self, model: Any, walk: Walk, batch: tuple[Any, ...]) -> tuple[jax.Array, Any]:
         """The loss, and what it returned besides."""
@@ -86,7 +92,8 @@ class JaxSide:
             if self.loss is None:
                 return mean_sine(self.port.on_batch(model, *batch)), None
             returned: Any = self.loss(model, *batch)
-        value, extra = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+        pair: tuple[Any, Any] = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+        value, extra = pair
         if getattr(value, "shape", None) != ():
             raise ValueError(
                 f"diff: expected our loss to return a scalar, got {_described(value)}; take the mean of it"
@@ -302,6 +309,17 @@ class JaxSide:
         value, gradients = jax.value_and_grad(run)([to_jax(y, self.dtype) for y in outputs if is_float(y)])
         left = iter(gradients)
         return Replayed([as_numpy(value)], [as_numpy(next(left)) if is_float(y) else None for y in outputs])
+
+
+@lru_cache(maxsize=4)
+def updating(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """The step of an optimizer, compiled once."""
+
+    def update(gradients: Any, state: Any, values: Any) -> Any:
+        updates, state = optimizer.update(gradients, state, values)
+        return optax.apply_updates(values, updates), state
+
+    return jax.jit(update)
 
 
 def _forced(passing: Passing, shape: Any) -> Any:

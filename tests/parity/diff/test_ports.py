@@ -123,7 +123,10 @@ def in_a_function(epsilon, approximate):
     return (port, params), {"loss": (torch_loss, loss)}
 
 
-@pytest.mark.parametrize("make", [in_linen, in_equinox, in_a_function])
+@pytest.mark.parametrize(
+    "make",
+    [pytest.param(in_linen, marks=pytest.mark.long), in_equinox, pytest.param(in_a_function, marks=pytest.mark.long)],
+)
 def test_the_port_is_right_or_its_mistakes_are_named(make):
     model, options = make(1e-5, False)
     right = diff.compare(THEIRS, model, BATCH, optimizer=optimizers(), steps=2, **options)
