@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from parity.diff.batches import examples_of
 from parity.diff.intercept import Change, FunctionCall, Interception
 from parity.diff.recipe import Recipe
 from parity.diff.records import Call, Replayed, Step
@@ -36,7 +37,7 @@ def recorded(
                 value.backward()
         gradients = {name: to_numpy(p.grad) for name, p in module.named_parameters() if p.grad is not None}
         buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
-        rate = training.step() if training else None
+        rate = training.step(examples_of(batch)) if training else None
         parameters = {name: to_numpy(p) for name, p in module.named_parameters()}
         steps.append(Step(calls, float(value.detach()), gradients, buffers, parameters, rate))
     return steps
