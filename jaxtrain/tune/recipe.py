@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn
 
@@ -20,7 +22,16 @@ Recipe = Callable[..., Any]
 
 def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     """Call a recipe; raise unless it returns what a run needs."""
-    made: Any = recipe(**values)
+    if not callable(recipe):
+        raise TypeError(f"{where}: recipe must be a function of hyper-parameters, got {recipe!r}")
+    try:
+        made: Any = recipe(**values)
+    except jax.errors.ConcretizationTypeError as error:
+        error.add_note(
+            f"{where}: the recipe is traced, and its hyper-parameters are JAX arrays; what needs a number of Python, "
+            "such as a shape or a choice, needs a run for each value"
+        )
+        raise
     match made:
         case (TrainState() as state, loss_fn) if callable(loss_fn):
             return Start(state, loss_fn)
