@@ -112,6 +112,7 @@ def fit(
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
     check_placement("fit", placement)
     if placement is not None:
+        check_placement(placement)
         if batch_size is not None:
             placement.check_rows("fit: batch_size", batch_size)
         state = placement.put(state)
@@ -120,6 +121,8 @@ def fit(
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
+    if isinstance(listeners, Listener):
+        raise TypeError(f"fit: listeners must be a list of jaxtrain.train.Listener objects, got {listeners!r} alone")
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (
         InterruptBetweenSteps() as interrupt,
