@@ -41,8 +41,10 @@ def plot_range_test(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, s
     axes.plot(rates, losses, color=BLUE, alpha=0.3, label="loss of each batch")
     axes.plot(rates, smooth, color=BLUE, label="smoothed")
     axes.axvline(suggestion, color=GREEN, linestyle="--", linewidth=1, label=f"suggestion: {suggestion:.2g}")
-    shown = smooth[np.isfinite(smooth)]
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0.9 * shown.min(), 1.5 * shown[0]))
+    # What diverges leaves at the top.
+    low = losses[np.isfinite(losses)].min()
+    fall = smooth[0] - low
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - 0.1 * fall, smooth[0] + 0.5 * fall))
     axes.legend(frameon=False)
     _save(figure, path)
 

@@ -65,32 +65,36 @@ def main(options: Namespace) -> int:
         return 2
     of_gpt = [gpt.step(size, options.sequences) for size in options.size] if "gpt" in what else []
 
-    found = [compile_component(machine, case) for machine, case in _track(_of_each_kind(machines), all_cases)]
     console = Console(width=None if sys.stdout.isatty() else 200)
-    sections: dict[str, tuple[report.Section, str]] = {}
-    if found:
+    kinds = "-".join(dict.fromkeys(map(_kind, machines)))
+
+    def show(key: str, section: report.Section, note: str) -> None:
+        console.print(report.rich_table(section))
+        if options.markdown:
+            write_markdown(options.markdown, **{f"compile-{key}-{kinds}": report.markdown(section, _note(note))})
+
+    failed = []
+    if all_cases:
+        found = [compile_component(machine, case) for machine, case in _track(_of_each_kind(machines), all_cases)]
         console.print(report.rich_table(report.each_component(found)))
-        sections["components"] = report.components(found), _note("One chip")
+        show("components", report.components(found), "one chip")
+        failed += [f"{one.machine} {one.name}: {one.refused}" for one in found if one.refused]
     for key, some, note in (
         ("examples", steps, "64 rows a chip"),
         ("gpt", of_gpt, f"{options.sequences} sequences of 1,024 tokens a chip"),
     ):
-        if some:
-            placed = [
-                compile_step(machine, step, name)
-                for machine, (step, name) in _track(machines, _placed(some, options.placement))
-            ]
-            console.print(report.rich_table(report.steps(placed)))
-            sections[key] = report.steps(placed), _note(note)
-            if key == "gpt":
-                sections["fits"] = report.fitting(placed), _note(note)
-    for key in sections.keys() & {"components", "fits"}:
-        console.print(report.rich_table(sections[key][0]))
-    if options.markdown:
-        kinds = "-".join(dict.fromkeys(map(_kind, machines)))
-        tables = {f"compile-{key}-{kinds}": report.markdown(*section) for key, section in sections.items()}
-        write_markdown(options.markdown, **tables)
-    return 1 if any(component.refused for component in found) else 0
+        placed = [
+            compile_step(machine, step, name)
+            for machine, (step, name) in _track(machines, _placed(some, options.placement))
+        ]
+        failed += [f"{one.machine} {one.step} {one.placement}: {one.refused}" for one in placed if one.failed]
+        if placed:
+            show(key, report.steps(placed), note)
+        if placed and key == "gpt":
+            show("fits", report.fitting(placed), note)
+    for line in failed:
+        console.print(line, markup=False)
+    return 1 if failed else 0
 
 
 def _kind(machine: Machine) -> str:

@@ -77,7 +77,7 @@ class Compiled:
         temporaries: bytes besides, at the peak.
         kernels: kernels that the program launches, each loop counted once.
         traffic: collectives of one step; None if the program does not show how often one of its loops runs.
-        refused: why the compiler does not take the program: too little memory; otherwise empty.
+        refused: why the compiler does not take the program; otherwise empty.
     """
 
     machine: str
@@ -95,6 +95,11 @@ class Compiled:
     def fits(self) -> bool:
         """Whether a device has the memory."""
         return not self.refused and self.state + self.temporaries <= self.memory
+
+    @property
+    def failed(self) -> bool:
+        """Whether the compiler refused it for another reason than too little memory."""
+        return bool(self.refused) and "RESOURCE_EXHAUSTED" not in self.refused
 
 
 def compile_step(machine: Machine, step: Step, name: str) -> Compiled:
@@ -118,8 +123,6 @@ def compile_step(machine: Machine, step: Step, name: str) -> Compiled:
     try:
         compiled = lowered.compile(compiler_options=machine.options)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
         return Compiled(*about, held, 0, 0, {}, str(error).splitlines()[0])
     text, memory = compiled.as_text(), compiled.memory_analysis()
     if text is None or memory is None:

@@ -7,11 +7,11 @@ import pytest
 
 from jaxtrain.train import Placement
 from parity.__main__ import main
-from parity.compile import components, examples, gpt, report
+from parity.compile import command, components, examples, gpt, report
 from parity.compile.communication import Traffic, traffic
 from parity.compile.gpt import SIZES, TENSOR_RULES, new
 from parity.compile.machine import Machine
-from parity.compile.step import compile_step
+from parity.compile.step import Compiled, compile_step
 
 PROGRAM = """
 %sum (a: f32[], b: f32[]) -> f32[] {
@@ -118,6 +118,23 @@ def test_a_step_is_compiled_without_arrays(here):
     assert "| no |" in table[2]
     fits = report.fitting([result]).rows
     assert fits == [["here", "GPT tiny, 475,648", "", "", "", f"no, {(result.state + result.temporaries) / 1e6:.0%}"]]
+
+
+def test_what_a_compiler_refuses_is_shown(here, monkeypatch, tmp_path, capsys):
+    def compile_step(machine, step, placement):
+        why = {"data": "RESOURCE_EXHAUSTED: 20 GB", "sharded": "INTERNAL: no"}[placement]
+        return Compiled(machine.name, machine.memory, step.name, placement, 7, 4, 0, 0, {}, why)
+
+    monkeypatch.setattr(command, "compile_step", compile_step)
+    monkeypatch.setattr(Machine, "of", lambda name: here)
+    page = tmp_path / "page.md"
+    page.write_text("<!-- compile-fits-tpu: begin -->\n<!-- compile-fits-tpu: end -->\n")
+    options = ["--for", "here", "--size", "tiny", "--placement", "data"]
+    assert main(["compile", "gpt", *options, "--markdown", str(page)]) == 0
+    assert "| here | GPT tiny, 7 | no |  |  |  |" in page.read_text()
+    assert "refused by the compiler" in page.read_text()
+    assert main(["compile", "gpt", *options, "sharded"]) == 1
+    assert "here GPT tiny sharded: INTERNAL: no" in capsys.readouterr().out
 
 
 def test_the_examples_have_steps():
