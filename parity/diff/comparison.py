@@ -108,6 +108,9 @@ def compare(
         report.running = as_it_runs(
             lines, steps_of_ours, theirs64, theirs32, state_of(start), precision, rounded=bool(casts)
         )
+        del theirs32
+        for step in steps_of_ours:
+            step.gradients.clear()  # A large model has no memory for what is not needed any more.
         side.load(lines.to_ours(state_of(start)))
         report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
         report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)

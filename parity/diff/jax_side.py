@@ -76,7 +76,7 @@ class JaxSide:
                 update = updating(optimizer)
                 values, state = update(self.port.tree(gradients), state, self.port.tree(params))
                 params = jax.tree.leaves(values)
-            step.parameters = self.port.arrays(params, [])
+                step.parameters = self.port.arrays(params, [])
             steps.append(step)
         return steps
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from torch.utils import _pytree as pytree
 
 from parity.diff.arrays import Layout, layout_of
 from parity.diff.causes import cause_of
@@ -40,7 +41,11 @@ def judge_layers(
         # A mark has no inputs of its own, and nothing is sent back through a marked value that was replaced.
         replaced = any(others[place].kind == "mark" for place in inside)
         backward = "none" if replaced and not marked else "parameters" if marked else "all"
-        judge = Judge(lines, true, layer, excluded, precision, backward)
+        try:
+            judge = Judge(lines, true, layer, excluded, precision, backward)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            notes.append(f"{true.path or 'the model'} could not be run by itself{_given(true)}: {error}")
+            continue
         host = mine.within[-1] if marked else mine.place
         given = fed(others[host], known[host])
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
@@ -65,6 +70,13 @@ def judge_layers(
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
     return findings
+
+
+def _given(theirs: Call) -> str:
+    """What else than arrays and numbers a layer was called with: an object that it changes, perhaps."""
+    plain = (torch.Tensor, str, int, float, type(None))
+    kinds = {type(leaf).__name__ for leaf in pytree.tree_leaves(theirs.arguments) if not isinstance(leaf, plain)}
+    return f" (it is given {', '.join(sorted(kinds))}; switch caches off)" if kinds else ""
 
 
 def _inside(call: Call, wrong: Forced, others: Mapping[Place, Call]) -> Forced:

@@ -51,6 +51,11 @@ class Recipe:
                 f'Recipe: expected accumulation to be "mean", "sum" or "examples", got {self.accumulation!r}'
             )
 
+    @property
+    def changes_gradients(self) -> bool:
+        """Whether a step writes into the gradients of the module."""
+        return self.max_norm is not None or self.max_value is not None
+
     def start(self, module: torch.nn.Module) -> "Training":
         """Make the optimizer and the scheduler."""
         optimizer = self.optimizer(module)

@@ -21,7 +21,7 @@ class Call:
         inputs: the arrays among the arguments, in order.
         outputs: the arrays that it returned, in order.
         output_gradients: of the loss with respect to each output; None where none arrives.
-        shape: the structure of what JAX returned.
+        shape: the structure of what was returned, in the form of its side.
         within: the calls around it, outermost first.
         maps: the `jax.vmap`s around it, on JAX's side.
         rate: of a dropout layer.

@@ -102,9 +102,9 @@ def _part(slot: Slot) -> tuple[int, int]:
 
 
 def as_numpy(value: Any) -> np.ndarray:
-    """A copy in float64, of floats; NumPy's array of anything else."""
+    """NumPy's array, in float64 if it is one of floats."""
     array = np.asarray(value)
-    return array.astype(np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+    return array.astype(np.float64, copy=False) if jnp.issubdtype(array.dtype, jnp.floating) else array
 
 
 def is_float(value: Any) -> bool:
