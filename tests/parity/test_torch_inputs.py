@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, wraps
@@ -61,7 +62,15 @@ def test_an_entry_without_a_component_is_a_failure(monkeypatch):
     assert runner.findings_on("nn.HuberLoss").failures == ["nn.HuberLoss: expected a component for it, got none"]
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+def spread_components():
+    """Functions of `nn` are marked as long: they are many, and have cases."""
+    return [
+        pytest.param(component, marks=pytest.mark.long if re.match(r"nn\.[a-z]", component) else [])
+        for component in COMPONENTS
+    ]
+
+
+@pytest.mark.parametrize("component", spread_components())
 def test_a_spread_of_the_inputs_matches(component):
     comparisons = comparisons_of(component)
     spread = 1 if isinstance(comparisons[0], SequenceComparison) else SPREAD  # Their programs compile slowly.
