@@ -122,6 +122,10 @@ class Case(ABC):
                 break
         return measurement
 
+    def in_precision(self) -> list[Draw]:
+        """Both sides in low precision, on the draws with which the second verdict begins."""
+        return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
+
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
 
