@@ -148,6 +148,10 @@ class Case(ABC):
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(self.products):
             return self.run_ours(ours, dtype)
 
+    def in_precision(self) -> list[Draw]:
+        """Both sides in low precision, on the draws with which the second verdict begins."""
+        return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
+
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
 

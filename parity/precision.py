@@ -58,16 +58,13 @@ def precision_verdict(draws: Iterable[Draw], factor: float, dtype: str) -> tuple
         The root mean square errors of ours and of PyTorch where ours is worst compared with its limit, and what is
         furthest over a limit, if anything is.
     """
-    pools: dict[tuple[Quantity, tuple[int, ...]], _Pool] = {}
-    for draw in draws:
-        _count(draw, pools, dtype)
     shown, furthest, difference = (-1.0, 0.0, 0.0), 1.0, None
-    for pool in pools.values():
+    for pool in pooled(draws, dtype).values():
         if not pool.worst:
             continue
         limit, ceiling = factor * pool.expected, factor * pool.expected_largest
         excess, beyond = _multiple(pool.mean, limit), _multiple(pool.largest, ceiling)
-        shown = max(shown, (excess, pool.mean, math.sqrt(pool.theirs / pool.count)))
+        shown = max(shown, (excess, pool.mean, pool.torch))
         if max(excess, beyond) > furthest:
             furthest = max(excess, beyond)
             difference = (
@@ -78,7 +75,15 @@ def precision_verdict(draws: Iterable[Draw], factor: float, dtype: str) -> tuple
     return *shown[1:], difference
 
 
-def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], dtype: str) -> None:
+def pooled(draws: Iterable[Draw], dtype: str) -> dict[tuple[Quantity, tuple[int, ...]], "Pool"]:
+    """The errors of all draws by the quantity and the row of its units."""
+    pools: dict[tuple[Quantity, tuple[int, ...]], Pool] = {}
+    for draw in draws:
+        _count(draw, pools, dtype)
+    return pools
+
+
+def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "Pool"], dtype: str) -> None:
     """Add the errors of a draw to the pools.
 
     Where PyTorch overflows, its error is not a measure and counts as zero. What is too small for a normal number counts
@@ -108,7 +113,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], d
             members: list[int | slice] = [slice(None)] * true.ndim
             for axis, position in zip(own, row, strict=True):
                 members[axis] = slice(position, position + 1)
-            pool = pools.setdefault((quantity, row), _Pool())
+            pool = pools.setdefault((quantity, row), Pool())
             if pool.add(*found[:, *members]):
                 error = np.full(true.shape, -1.0)
                 error[tuple(members)] = found[0, *members]
@@ -118,7 +123,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], d
 
 
 @dataclass
-class _Pool:
+class Pool:
     """The errors of all that shares a unit: sums of squares, the largest ones, and where ours is.
 
     Attributes:
@@ -163,6 +168,11 @@ class _Pool:
     def mean(self) -> float:
         """The root mean square of our errors."""
         return math.sqrt(self.ours / self.count)
+
+    @property
+    def torch(self) -> float:
+        """The root mean square of PyTorch's errors."""
+        return math.sqrt(self.theirs / self.count)
 
     @property
     def expected(self) -> float:
