@@ -9,7 +9,7 @@ from parity.compile import report
 from parity.compile.communication import Traffic, traffic
 from parity.compile.gpt import SIZES, TENSOR_RULES, new
 from parity.compile.machine import Machine
-from parity.compile.step import compile_step
+from parity.compile.step import Compiled, compile_step
 
 PROGRAM = """
 %sum (a: f32[], b: f32[]) -> f32[] {
@@ -63,6 +63,18 @@ def test_a_step_is_compiled_without_arrays():
     table = report.markdown([result], "note").splitlines()
     assert table[2].startswith("| here | 475,648 | both | 0.000942 GB |")
     assert "| no |" in table[2]
+
+
+@pytest.mark.parametrize(
+    ("state", "temporaries", "refused", "fits"),
+    [(6, 4, "", True), (7, 4, "", False), (11, 0, "", False), (6, 0, "RESOURCE_EXHAUSTED", False)],
+)
+def test_a_step_fits_if_its_state_and_temporaries_do_and_the_compiler_took_it(state, temporaries, refused, fits):
+    result = Compiled("here", 10, "tiny", "data", 1, state, temporaries, 1, {}, refused)
+    assert result.fits == fits
+    row = report.markdown([result], "note").splitlines()[2]
+    assert ("| yes |" in row) == fits
+    assert ("refused by the compiler" in row) == bool(refused)
 
 
 def test_rules_split_what_they_name():
