@@ -112,7 +112,6 @@ def fit(
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
     check_placement("fit", placement)
     if placement is not None:
-        check_placement(placement)
         if batch_size is not None:
             placement.check_rows("fit: batch_size", batch_size)
         state = placement.put(state)

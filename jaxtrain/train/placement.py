@@ -321,7 +321,6 @@ def placed(step: Callable[[TrainState, PyTree], Any], placement: Placement | Non
     """A step with its batch split over the devices, and with the state that it returns, if it does, in its place."""
     if placement is None:
         return step
-    check_placement(placement)
 
     @wraps(step)
     def on_the_mesh(state: TrainState, batch: PyTree) -> Any:
@@ -333,12 +332,6 @@ def placed(step: Callable[[TrainState, PyTree], Any], placement: Placement | Non
             return result
 
     return on_the_mesh
-
-
-def check_placement(placement: Any) -> None:
-    """Raise `TypeError` unless it is a placement."""
-    if not isinstance(placement, Placement):
-        raise TypeError(f"placement must be a jaxtrain.train.Placement, got {placement!r}; pass train.Placement()")
 
 
 def _entry(axes: tuple[str, ...]) -> str | tuple[str, ...]:

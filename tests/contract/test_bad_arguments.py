@@ -165,9 +165,9 @@ def fitted(**options):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: train.make_train_step(mean, placement="data"), "placement must be a jaxtrain.train.Placement, got"),
-        (lambda: train.make_eval_step(mean, placement="data"), "placement must be a jaxtrain.train.Placement, got"),
-        (lambda: fitted(placement="data"), "placement must be a jaxtrain.train.Placement, got 'data'"),
+        (lambda: train.make_train_step(mean, placement="data"), "placement must be a train.Placement or None, got"),
+        (lambda: train.make_eval_step(mean, placement="data"), "placement must be a train.Placement or None, got"),
+        (lambda: fitted(placement="data"), "placement must be a train.Placement or None, got str"),
         (lambda: fitted(listeners=train.Listener()), "fit: listeners must be a list of .* alone"),
         (lambda: train.ReduceLROnPlateau("loss", 0.1), "ReduceLROnPlateau: rule must be .*, got 0.1; pass schedules"),
         (lambda: tune.sweep("recipe", {"lr": [0.1]}, X, epochs=1, batch_size=4), "sweep: recipe must be a function"),
