@@ -110,7 +110,7 @@ def by_default(results: Sequence[Result]) -> list[str]:
         f"`{result.case.name}`: ours {found.ours:.1e}, torch's {found.torch:.1e}, with all bits ours "
         f"{result.measurement.ours:.1e}"
         for result in results
-        if (found := result.by_default) and not found.passed
+        if (found := result.by_default) and result.measurement.passed and not found.passed
     ]
 
 

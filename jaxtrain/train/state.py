@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
@@ -343,8 +344,7 @@ class TrainState:
         """The gradients of the loss from those of the scaled loss."""
         if self.scaler is None:
             return gradients
-        # In float64, as PyTorch does: a GPU's division in float32 may be a unit in the last place off.
-        inverse = in_float64(lambda scale: 1 / as_float64(scale), self.scaler.scale, dtype=jnp.float32)
+        inverse = in_float64(_inverse, self.scaler.scale, dtype=jnp.float32)
         return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), gradients)
 
     def _others(self, model: nnx.Module) -> Variables:
@@ -357,6 +357,14 @@ class TrainState:
                 f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
             )
         return _in_dtypes_of(old, new)
+
+
+def _inverse(scale: jax.Array) -> jax.Array:
+    """1 / scale, rounded to float32 as PyTorch does it; inside `in_float64` only.
+
+    On a GPU a division in float32 may be a unit in the last place off, and casts to float32 and back do not round.
+    """
+    return lax.reduce_precision(1 / as_float64(scale), exponent_bits=8, mantissa_bits=23)
 
 
 _OF_LOSS = 0x6C6F7373

@@ -31,8 +31,8 @@ IN_STEPS = NORMS | get_decompositions(
 class RoundedOperations(TorchDispatchMode):
     """Rounds every float64 result, forward and backward, to a neighbour in a precision: the one above or below.
 
-    Which one is chance. Numbers that the precision holds stay as they are. The additions of a sum are rounded, too, and
-    elementary functions are as inexact as XLA's.
+    Which one is chance. Numbers that the precision holds stay as they are, and so do sparse tensors. The additions of a
+    sum are rounded, too, and elementary functions are as inexact as XLA's.
 
     Args:
         precision: name of a dtype.
@@ -67,7 +67,7 @@ class RoundedOperations(TorchDispatchMode):
             return results  # A view.
         if any(aliases):
             for result in tree_leaves(results):
-                if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+                if isinstance(result, torch.Tensor) and _has_roundings(result):
                     result.copy_(self._rounded(result))
             return results
         if func in long_sums.COUNTS:
@@ -83,10 +83,14 @@ class RoundedOperations(TorchDispatchMode):
         return torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
 
     def _rounded(self, values: torch.Tensor) -> torch.Tensor:
-        if values.dtype != torch.float64:
+        if not _has_roundings(values):
             return values
         exponents = torch.frexp(values).exponent.clamp(min=self._smallest_exponent + 1)
         step = torch.ldexp(torch.ones_like(values), exponents - 1 - self._bits)
         up = torch.rand(values.shape, generator=self._generator, dtype=values.dtype) < 0.5
         steps = values / step
         return torch.where(torch.isfinite(values), torch.where(up, steps.ceil(), steps.floor()) * step, values)
+
+
+def _has_roundings(values: torch.Tensor) -> bool:
+    return values.dtype == torch.float64 and not values.is_sparse

@@ -165,9 +165,9 @@ def fitted(**options):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: train.make_train_step(mean, placement="data"), "placement must be a train.Placement or None, got"),
-        (lambda: train.make_eval_step(mean, placement="data"), "placement must be a train.Placement or None, got"),
-        (lambda: fitted(placement="data"), "placement must be a train.Placement or None, got str"),
+        (lambda: train.make_train_step(mean, placement="data"), "make_train_step: placement must be a train.Placement"),
+        (lambda: train.make_eval_step(mean, placement="data"), "make_eval_step: placement must be a train.Placement"),
+        (lambda: fitted(placement="data"), "fit: placement must be a train.Placement or None, got str"),
         (lambda: fitted(listeners=train.Listener()), "fit: listeners must be a list of .* alone"),
         (lambda: train.ReduceLROnPlateau("loss", 0.1), "ReduceLROnPlateau: rule must be .*, got 0.1; pass schedules"),
         (lambda: tune.sweep("recipe", {"lr": [0.1]}, X, epochs=1, batch_size=4), "sweep: recipe must be a function"),
@@ -182,4 +182,4 @@ def test_parts_of_a_run_are_what_they_are_called(call, message):
 def test_a_recipe_that_needs_a_number_of_python_is_told_why_there_is_none():
     with pytest.raises(jax.errors.ConcretizationTypeError) as error:
         tune.sweep(lambda lr: recipe(float(lr)), {"lr": [0.1]}, X, epochs=1, batch_size=4)
-    assert "sweep: the recipe is traced" in error.value.__notes__[0]
+    assert "sweep, in recipe(lr): This hyper-parameter is traced" in error.value.__notes__[0]

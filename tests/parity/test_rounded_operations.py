@@ -119,3 +119,12 @@ def test_elementary_functions_are_as_inexact_as_xla_s():
     assert 2 < off < 40
     assert (in_place - torch.tanh(x)).abs().max() > 2 * 2**-53
     assert (exact == torch.tanh(x.float())).all()
+
+
+def test_sparse_tensors_pass_through():
+    rows = torch.sparse_coo_tensor(
+        [[0, 2]], torch.tensor([1 / 3, 2 / 3], dtype=torch.float64), (3,), check_invariants=True
+    )
+    with RoundedOperations("float32", 0):
+        twice = rows + rows
+    assert torch.equal(twice.to_dense(), 2 * rows.to_dense())
