@@ -1,5 +1,6 @@
 """SparseAdam, for tables in which a step touches only a few rows."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -100,16 +101,13 @@ def sparse_adam(
 
     def moved(gradient, exp_avg, exp_avg_sq, scalars):
         h = namespace(scalars)
-        indices, rows, outside = _coalesced(gradient, exp_avg.shape)
-        mean = exp_avg.at[indices].get(mode="fill", fill_value=0)
-        square = exp_avg_sq.at[indices].get(mode="fill", fill_value=0)
-        mean = mean + h.fresh1 * (rows - mean)
-        square = square + h.fresh2 * (rows * rows - square)
-        change = jnp.where(outside, jnp.nan, jnp.zeros_like(exp_avg))
-        change = change.at[indices].set(-h.step_size * (mean / (jnp.sqrt(square) + h.eps)), mode="drop")
-        return change, (
-            exp_avg.at[indices].set(mean, mode="drop"),
-            exp_avg_sq.at[indices].set(square, mode="drop"),
+        rows, touched, outside = _added(gradient, exp_avg)
+        mean = exp_avg + h.fresh1 * (rows - exp_avg)
+        square = exp_avg_sq + h.fresh2 * (rows * rows - exp_avg_sq)
+        change = -h.step_size * (mean / (jnp.sqrt(square) + h.eps))
+        return jnp.where(touched, change, jnp.where(outside, jnp.nan, 0)), (
+            jnp.where(touched, mean, exp_avg),
+            jnp.where(touched, square, exp_avg_sq),
         )
 
     return per_parameter(
@@ -126,11 +124,12 @@ def sparse_adam(
     )
 
 
-def _coalesced(gradient: SparseRows, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Each touched row once, with the sum of its gradients, and whether any index lies outside the table.
+def _added(gradient: SparseRows, table: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The sum of each row's gradients, which rows have one, and whether any index lies outside the table.
 
-    The arrays keep their length: unused entries get an index one past the end, where nothing is read or written.
+    In an array like the table: its update has that shape anyway, and to find equal indices would take a sort.
     """
+    shape = table.shape
     indices, values = map(jnp.asarray, gradient)
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise TypeError(f"sparse_adam: expected integers as the indices of rows, got {indices.dtype}")
@@ -142,8 +141,12 @@ def _coalesced(gradient: SparseRows, shape: tuple[int, ...]) -> tuple[jax.Array,
     indices, past_end = _signed(indices), shape[0]
     outside = (indices < -1) | (indices >= past_end)
     indices = jnp.where((indices < 0) | outside, past_end, indices)
-    indices, place = jnp.unique(indices, return_inverse=True, size=len(indices), fill_value=past_end)
-    return indices, jax.ops.segment_sum(values, place, len(indices)), outside.any()
+    # One column more counts the gradients of a row: a second scatter would cost as much as the first.
+    values = values.reshape(len(values), math.prod(shape[1:]))
+    values = jnp.concatenate([values, jnp.ones((len(values), 1), values.dtype)], axis=1)
+    sums = jnp.zeros((past_end, values.shape[1]), values.dtype).at[indices].add(values, mode="drop")
+    touched = sums[:, -1].reshape(-1, *[1] * (len(shape) - 1)) > 0
+    return sums[:, :-1].reshape(shape), touched, outside.any()
 
 
 def _signed(indices: jax.Array) -> jax.Array:

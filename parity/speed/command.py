@@ -2,13 +2,13 @@
 
 import json
 import sys
+import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 from rich.console import Console
-from rich.progress import Progress
 
 from parity.markdown import write_markdown
 from parity.speed import report
@@ -105,10 +105,10 @@ def main(options: Namespace) -> int:
 
 
 def _track(scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
-    """One by one, with a progress bar that is drawn only between them: a thread of its own would be measured, too."""
-    with Progress(console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
-        task = progress.add_task("", total=len(scenarios))
-        for scenario in scenarios:
-            progress.update(task, description=scenario.name, refresh=True)
-            yield scenario
-            progress.advance(task)
+    """One by one; which one it is and how many seconds it took goes to the standard error."""
+    for number, scenario in enumerate(scenarios, 1):
+        size = "" if scenario.parameters is None else f", {scenario.parameters} parameters"
+        print(f"{number}/{len(scenarios)} {scenario.name}{size}", end=" ", file=sys.stderr, flush=True)
+        start = time.perf_counter()
+        yield scenario
+        print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)

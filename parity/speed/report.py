@@ -155,23 +155,28 @@ def _row_ahead_of_time(result: AheadOfTime) -> list[Cell]:
 
 def _growth(results: Sequence[Measurement]) -> tuple[tuple[str, ...], list[list[Cell]]] | None:
     """How many times more the largest number of parameters costs than the smallest."""
-    sizes = sorted({result.scenario.parameters for result in results if result.scenario.parameters is not None})
+    sizes = {result.scenario.parameters for result in results if result.scenario.parameters is not None}
     if len(sizes) < 2:
         return None
     rows: list[list[Cell]] = []
     for name in dict.fromkeys(result.scenario.name for result in results if result.scenario.parameters is not None):
-        members = {result.scenario.parameters: result for result in results if result.scenario.name == name}
-        small, large = members[sizes[0]], members[sizes[-1]]
+        members = sorted((result for result in results if result.scenario.name == name), key=_parameters)
+        small, large = members[0], members[-1]
         rows.append(
             [
                 (f"`{name}`", False),
+                (f"{_parameters(small)} to {_parameters(large)}", False),
                 (_times(large.build, small.build), False),
                 (_times(large.run, small.run), False),
                 (", ".join(_share(a, b) for a, b in zip(large.temporaries, small.temporaries, strict=True)), False),
             ]
         )
-    what = f"from {sizes[0]} to {sizes[-1]} parameters"
-    return ("component", f"compile, {what}: ours, theirs", "run: ours, theirs", "temporaries: ours, theirs"), rows
+    header = ("component", "parameters", "compile: ours, theirs", "run: ours, theirs", "temporaries: ours, theirs")
+    return header, rows
+
+
+def _parameters(result: Measurement) -> int:
+    return result.scenario.parameters or 0
 
 
 def _times(large: Samples, small: Samples) -> str:
