@@ -1,14 +1,16 @@
 """A case: one configuration of one component, its PyTorch counterpart, and the bugs that it must catch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import jax
 import numpy as np
 
+from parity.device import default_products, full_products
 from parity.draws import numbers
 from parity.judge import judge
 from parity.precision import Draw
@@ -16,6 +18,9 @@ from parity.references.missing_kernels import Float32WhereMissing
 from parity.references.rounded_operations import RoundedOperations
 from parity.trace import Quantity, Trace
 from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Measurement
+
+Products = Callable[[], AbstractContextManager[object]]
+"""In which precision the device multiplies: a function of `parity.device`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Case(ABC):
 
     def measure(self, ours: Any, *, formula_only: bool = False) -> Measurement:
         """Both verdicts on an implementation; the second is skipped if the first fails, or if `formula_only`."""
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), full_products():
             found = self.run_ours(ours, "float64")
         if ours is self.ours and (missing := [str(name) for name in self.truth if name not in found]):
             raise AssertionError(f"{self.name}: expected ours to have PyTorch's {missing}, got {list(map(str, found))}")
@@ -122,17 +127,22 @@ class Case(ABC):
                 break
         return measurement
 
-    def in_precision(self) -> list[Draw]:
+    def in_precision(self, products: Products = full_products) -> list[Draw]:
         """Both sides in low precision, on the draws with which the second verdict begins."""
-        return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
+        return [self._draw(number, self.ours, self.truth.keys(), products) for number in range(numbers(self.draws)[0])]
+
+    @cached_property
+    def with_default_products(self) -> Measurement:
+        """The errors with products as the device computes them by default; no verdict."""
+        return replace(self._judge(self.in_precision(default_products)), difference=None)
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
 
-    def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
+    def _draw(self, number: int, ours: Any, compared: Collection[Quantity], products: Products = full_products) -> Draw:
         """The results of both sides in low precision, as far as they are compared."""
         case = self.redrawn(number) if number else self
-        with jax.enable_x64(False):
+        with jax.enable_x64(False), products():
             found = case.run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None

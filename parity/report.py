@@ -48,7 +48,24 @@ def table(results: Sequence[Result]) -> Table:
     table = Table(*HEADER, title="jaxtrain against PyTorch")
     for result in results:
         table.add_row(*row(result), style=None if result.passed else "bold red")
+        if changes(result):
+            table.add_row(*default_row(result))
     return table
+
+
+def changes(result: Result) -> bool:
+    """Whether the device's default precision of products makes an error larger."""
+    return result.default is not None and result.default.ours > result.measurement.ours
+
+
+def default_row(result: Result) -> tuple[str, ...]:
+    """One line of the table for the device's default precision, which is not judged."""
+    case, found = result.case, result.default
+    if found is None:
+        raise ValueError(f"{case.name}: expected errors with the device's products, got none")
+    times = f"{found.ours / found.torch:.3g} times torch's error" if found.torch else "torch is exact"
+    figures = (f"{found.ours:.1e}", f"{found.torch:.1e}")
+    return case.component, case.configuration, "", "default products", *figures, "", times
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -119,6 +136,7 @@ def as_json(results: Sequence[Result]) -> str:
             "precision": result.case.precision,
             "error": _finite(result.measurement.ours),
             "torch_error": _finite(result.measurement.torch),
+            "default_error": _finite(result.default.ours) if result.default else None,
             "defects": list(result.case.defects),
             "missed": list(result.missed),
             "reason": result.case.reason,

@@ -16,6 +16,7 @@ from parity import draws
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
 from parity.counterparts import left_out
+from parity.device import full_products
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.subjects._compilation import compiled
 from parity.torch_inputs.torch_databases import Call, ModuleInput
@@ -73,7 +74,7 @@ class Comparison(ABC):
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
-        with jax.enable_x64(dtype == "float64"):
+        with jax.enable_x64(dtype == "float64"), full_products():
             results = compiled(_results, dtype, (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
