@@ -123,6 +123,20 @@ def test_parity_table_is_that_of_this_version():
     assert written == current, "refresh it: python -m parity run --markdown docs"
 
 
+def test_accuracy_table_is_that_of_this_version():
+    """The table has rows for every component, and the summary counts what is over the limit."""
+    table = section("accuracy.md", "accuracy")
+    if not table:
+        pytest.skip("the tables are not written yet: python -m parity accuracy --markdown docs")
+    rows = re.findall(r"^\| `([\w.]+)` \| .+? \| (.+) \|$", table, re.MULTILINE)
+    expected = list(dict.fromkeys(case.component for case in all_cases()))
+    assert list(dict.fromkeys(component for component, _ in rows)) == expected, (
+        "refresh it: python -m parity accuracy --markdown docs"
+    )
+    largest = max(float(ratio) for _, cells in rows for ratio in re.findall(r"\*\*([\d.]+)\*\*", cells))
+    assert f"the largest ratio is {largest:.2f}" in table
+
+
 def test_figures_of_the_readme_are_those_of_the_table():
     cases, components = len(all_cases()), len({case.component for case in all_cases()})
     defects = sum(len(case.defects) for case in all_cases())

@@ -45,11 +45,11 @@ class Accuracy:
 
 
 def measure(case: Case) -> list[Accuracy]:
-    """The errors of a case; those of the same quantity at several steps or in several sets of inputs together."""
-    whole: dict[str, list[Pool]] = {}
+    """The errors of a case, as the precision verdict takes them together: all draws of one quantity."""
+    whole: dict[Quantity, list[Pool]] = {}
     for (quantity, _), pool in pooled(case.in_precision(), case.precision).items():
         if pool.count:
-            whole.setdefault(title(quantity), []).append(pool)
+            whole.setdefault(quantity, []).append(pool)
     unit = float(ml_dtypes.finfo(case.precision).eps) / 2
 
     def mean(pools: list[Pool], squares: str) -> float:
@@ -59,7 +59,7 @@ def measure(case: Case) -> list[Accuracy]:
         Accuracy(
             component=case.component,
             configuration=case.configuration,
-            quantity=quantity,
+            quantity=title(quantity),
             precision=case.precision,
             ours=mean(pools, "ours"),
             torch=mean(pools, "theirs"),
