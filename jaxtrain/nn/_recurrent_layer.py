@@ -143,7 +143,9 @@ class RecurrentLayer(nnx.Module):
         batch = input.shape[:-2]
         shapes = [(self.num_layers * len(self.suffixes), *batch, size) for size in self._state_sizes()]
         if given is None:
-            return [jnp.zeros(shape, input.dtype) for shape in shapes]
+            # They lie on the devices like the examples.
+            nothing = jnp.zeros_like(jnp.sum(input[..., :1], axis=-2))
+            return [jnp.broadcast_to(nothing, shape) for shape in shapes]
         states = [as_floating(where, state, "hx") for state in given]
         if [state.shape for state in states] != shapes:
             raise ValueError(

@@ -1,5 +1,7 @@
 """A hyperbolic tangent as exact as PyTorch's."""
 
+from functools import reduce
+
 import jax
 import jax.numpy as jnp
 
@@ -19,7 +21,7 @@ def tanh(x: jax.Array) -> jax.Array:
     if x.dtype != jnp.float32:
         return jnp.tanh(x)
     magnitude, square = jnp.abs(x), jnp.square(x)
-    series = x + x * (square * jnp.polyval(jnp.asarray(SERIES, x.dtype), square))
+    series = x + x * (square * reduce(lambda total, factor: total * square + factor, SERIES))
     # Below 1 by so little that the quotient's own rounding does not count.
     saturating = 1 - 2 / (jnp.exp(2 * magnitude) + 1)
     return jnp.where(magnitude < SMALL, series, jnp.copysign(saturating, x))

@@ -170,7 +170,8 @@ def _with_groups_as_queries(array: jax.Array, groups: int) -> jax.Array:
     if groups == 1:
         return array
     *batch, heads, queries, size = array.shape
-    return array.reshape(*batch, heads // groups, groups * queries, size)
+    split = array.reshape(*batch, heads // groups, groups, queries, size)
+    return split.reshape(*batch, heads // groups, groups * queries, size)
 
 
 def _with_groups_as_heads(array: jax.Array, groups: int) -> jax.Array:
@@ -178,7 +179,8 @@ def _with_groups_as_heads(array: jax.Array, groups: int) -> jax.Array:
     if groups == 1:
         return array
     *batch, heads, queries, size = array.shape
-    return array.reshape(*batch, groups * heads, queries // groups, size)
+    split = array.reshape(*batch, heads, groups, queries // groups, size)
+    return split.reshape(*batch, groups * heads, queries // groups, size)
 
 
 def _check_shapes(where: str, query: jax.Array, key: jax.Array, value: jax.Array) -> None:

@@ -239,12 +239,12 @@ class MultiheadAttention(nnx.Module):
 
     def _with_additional_keys(self, q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Query, key and value with the trained key and the key of zeros at the end, if the layer has them."""
-        first = (len(k), 1, self.embed_dim)
+        nothing = jnp.zeros_like(jnp.sum(k, axis=1, keepdims=True))  # It lies on the devices like the keys.
         if self.bias_k is not None:
-            k = jnp.concatenate([k, jnp.broadcast_to(self.bias_k[...].astype(k.dtype), first)], axis=1)
-            v = jnp.concatenate([v, jnp.broadcast_to(self.bias_v[...].astype(v.dtype), first)], axis=1)
+            k = jnp.concatenate([k, nothing + self.bias_k[...].astype(k.dtype)], axis=1)
+            v = jnp.concatenate([v, nothing + self.bias_v[...].astype(v.dtype)], axis=1)
         if self.add_zero_attn:
-            k, v = (jnp.concatenate([array, jnp.zeros(first, array.dtype)], axis=1) for array in (k, v))
+            k, v = (jnp.concatenate([array, nothing], axis=1) for array in (k, v))
         return q, k, v
 
     def _with_heads(self, array: jax.Array) -> jax.Array:

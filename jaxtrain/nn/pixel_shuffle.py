@@ -47,7 +47,9 @@ def pixel_shuffle(input: Shaped[Array, "..."], upscale_factor: int, *, axis: int
             "if the channels lie on another axis, pass axis="
         )
     shuffled = x.reshape(n, h, w, channels // r**2, r, r).transpose(0, 1, 4, 2, 5, 3)
-    return jnp.moveaxis(shuffled.reshape(n, h * r, w * r, channels // r**2), -1, axis)
+    # Explicit axes of a mesh let a reshape change one dimension at a time.
+    shuffled = shuffled.reshape(n, h * r, w, r, channels // r**2).reshape(n, h * r, w * r, channels // r**2)
+    return jnp.moveaxis(shuffled, -1, axis)
 
 
 def pixel_unshuffle(input: Shaped[Array, "..."], downscale_factor: int, *, axis: int = -1) -> Shaped[Array, "..."]:
@@ -84,7 +86,8 @@ def pixel_unshuffle(input: Shaped[Array, "..."], downscale_factor: int, *, axis:
     n, h, w, channels = x.shape
     if h % r or w % r:
         raise ValueError(f"pixel_unshuffle: downscale_factor must divide rows and columns, got {r} for {h} x {w}")
-    gathered = x.reshape(n, h // r, r, w // r, r, channels).transpose(0, 1, 3, 5, 2, 4)
+    split = x.reshape(n, h, w // r, r, channels).reshape(n, h // r, r, w // r, r, channels)
+    gathered = split.transpose(0, 1, 3, 5, 2, 4)
     return jnp.moveaxis(gathered.reshape(n, h // r, w // r, channels * r**2), -1, axis)
 
 

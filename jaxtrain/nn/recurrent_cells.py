@@ -58,7 +58,7 @@ class _Cell(nnx.Module):
             )
         shape = (*input.shape[:-1], self.hidden_size)
         state = (
-            [jnp.zeros(shape, input.dtype)] * states
+            [jnp.broadcast_to(jnp.zeros_like(input[..., :1]), shape)] * states
             if given is None
             else [as_floating(where, array, "hx") for array in given]
         )

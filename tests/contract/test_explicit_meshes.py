@@ -1,9 +1,10 @@
-"""Losses and look-ups over a mesh with explicit axes, the default of `jax.make_mesh`."""
+"""Losses, layers and functions over a mesh with explicit axes, the default of `jax.make_mesh`."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxtrain import losses, nn
@@ -60,6 +61,83 @@ def test_a_sharded_batch_gives_the_same_numbers(name):
         found = value_and_gradient(*jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data"))))
     for ours, alone in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, alone, rtol=1e-5, atol=1e-7)
+
+
+RNGS = nnx.Rngs(0)
+IMAGES, SEQUENCES, ROWS = (np.ones(shape, np.float32) for shape in ((16, 6, 6, 4), (16, 5, 4), (16, 4)))
+ENDS, PADDED = np.full(16, 3, np.int32), np.zeros((16, 5), bool)
+
+LAYERS = {
+    "Linear": (nn.Linear(4, 3, rngs=RNGS), ROWS),
+    "Bilinear": (nn.Bilinear(4, 4, 3, rngs=RNGS), ROWS, ROWS),
+    "Conv": (nn.Conv(4, 4, (3, 3), padding=1, padding_mode="circular", groups=2, rngs=RNGS), IMAGES),
+    "ConvTranspose": (nn.ConvTranspose(4, 3, (3, 3), rngs=RNGS), IMAGES),
+    "BatchNorm": (nn.BatchNorm(4), IMAGES),
+    "InstanceNorm": (nn.InstanceNorm(4, affine=True, track_running_stats=True), IMAGES),
+    "GroupNorm": (nn.GroupNorm(2, 4), IMAGES),
+    "LayerNorm": (nn.LayerNorm(4), IMAGES),
+    "RMSNorm": (nn.RMSNorm(4), IMAGES),
+    "PReLU": (nn.PReLU(4), IMAGES),
+    "Dropout": (nn.Dropout(0.5, rngs=RNGS), IMAGES),
+    "FeatureDropout": (nn.FeatureDropout(0.5, rngs=RNGS), IMAGES),
+    "AlphaDropout": (nn.AlphaDropout(0.5, rngs=RNGS), IMAGES),
+    "FeatureAlphaDropout": (nn.FeatureAlphaDropout(0.5, rngs=RNGS), IMAGES),
+    "RNN": (nn.RNN(4, 3, rngs=RNGS), SEQUENCES),
+    "LSTM": (nn.LSTM(4, 3, 2, bidirectional=True, proj_size=2, rngs=RNGS), SEQUENCES),
+    "GRU": (nn.GRU(4, 3, rngs=RNGS), SEQUENCES, None, ENDS),
+    "RNNCell": (nn.RNNCell(4, 3, rngs=RNGS), ROWS),
+    "LSTMCell": (nn.LSTMCell(4, 3, rngs=RNGS), ROWS),
+    "GRUCell": (nn.GRUCell(4, 3, rngs=RNGS), ROWS),
+    "MultiheadAttention": (
+        nn.MultiheadAttention(4, 2, 0.5, add_bias_kv=True, add_zero_attn=True, rngs=RNGS),
+        SEQUENCES,
+        SEQUENCES,
+        SEQUENCES,
+        PADDED,
+    ),
+    "TransformerEncoderLayer": (nn.TransformerEncoderLayer(4, 2, 8, rngs=RNGS), SEQUENCES),
+    "TransformerDecoderLayer": (nn.TransformerDecoderLayer(4, 2, 8, norm_first=True, rngs=RNGS), SEQUENCES, SEQUENCES),
+    "scaled_dot_product_attention": (
+        lambda x: nn.scaled_dot_product_attention(jnp.stack([x, x], 1), x[:, None], x[:, None], enable_gqa=True),
+        SEQUENCES,
+    ),
+    "max_pool": (lambda x: nn.max_pool(x, 3, padding=1, return_indices=True), IMAGES),
+    "avg_pool": (lambda x: nn.avg_pool(x, 3, padding=1), IMAGES),
+    "lp_pool": (lambda x: nn.lp_pool(x, 2, 2), IMAGES),
+    "adaptive_avg_pool": (lambda x: nn.adaptive_avg_pool(x, 4), IMAGES),
+    "adaptive_max_pool": (lambda x: nn.adaptive_max_pool(x, 4, True), IMAGES),
+    "interpolate": (lambda x: nn.interpolate(x, 9, mode="bicubic"), IMAGES),
+    "local_response_norm": (lambda x: nn.local_response_norm(x, 3), IMAGES),
+    "pixel_shuffle": (lambda x: nn.pixel_shuffle(x, 2), IMAGES),
+    "pixel_unshuffle": (lambda x: nn.pixel_unshuffle(x, 2), IMAGES),
+    "channel_shuffle": (lambda x: nn.channel_shuffle(x, 2), IMAGES),
+    "flatten": (nn.flatten, IMAGES),
+    "normalize": (nn.normalize, ROWS),
+    "cosine_similarity": (nn.cosine_similarity, ROWS, ROWS),
+    "pairwise_distance": (nn.pairwise_distance, ROWS, ROWS),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_sharded_batch_is_traced_and_stays_sharded(name):
+    """What JAX refuses on explicit axes it refuses while tracing; nothing needs to be compiled."""
+    function, *arrays = LAYERS[name]
+    graph, state = nnx.split(function) if isinstance(function, nnx.Module) else (None, None)
+    specs = []
+
+    def total(x, *rest):
+        call = function if graph is None else nnx.merge(graph, state, copy=True)
+        rest, lengths = (rest[:1], {"lengths": rest[1]}) if name == "GRU" else (rest, {})
+        outputs = jax.tree.leaves(call(x, *rest, **lengths))
+        specs.append(jax.typeof(outputs[0]).sharding.spec)
+        return sum(jnp.sum(output) for output in outputs if jnp.issubdtype(output.dtype, jnp.floating))
+
+    mesh = jax.make_mesh((8,), ("data",))
+    placed = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data")))
+    with jax.set_mesh(mesh):
+        gradient = jax.eval_shape(jax.grad(total), *placed)
+    assert specs[0][0] == "data"
+    assert gradient.shape == arrays[0].shape
 
 
 def test_ctc_loss_runs_inside_shard_map():

@@ -99,7 +99,7 @@ def test_each_dropout_of_a_layer_acts_by_its_mode_or_as_it_is_told(kind, dropout
     layer = kind(8, 2, 16, dropout=0.5, rngs=nnx.Rngs(0))
     layer.eval()
     whole = layer(*inputs)
-    modules = {".".join(path): node for path, node in nnx.iter_modules(layer) if isinstance(node, nn.Dropout)}
+    modules = {".".join(map(str, path)): node for path, node in nnx.iter_modules(layer) if isinstance(node, nn.Dropout)}
     assert modules.keys() == dropouts
     for node in modules.values():
         node.deterministic = False

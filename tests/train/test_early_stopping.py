@@ -77,6 +77,7 @@ def test_the_best_average_comes_back_with_the_best_parameters():
     listener = EarlyStopping("val_loss", patience=2)
     state = TrainState.create(Counter(), optim.sgd(1.0), average=optim.averaged_model())
     listener.started(Run(range(3), 1, state, 0, History()))
+    best = None
     for epoch, value in enumerate([2.0, 1.0, 3.0]):
         state = dataclasses.replace(state, average=jax.tree.map(lambda leaf: leaf + 1, state.average))
         listener.epoch_ended(epoch, {"val_loss": value}, state)
