@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, get_overloads
 
-from jaxtrain import losses, nn, optim, regularization, schedules, train
+from jaxtrain import interop, losses, nn, optim, regularization, schedules, train
 
 ROOMS: dict[str, ModuleType] = {
     "losses": losses,
@@ -35,6 +35,8 @@ WITHOUT_COUNTERPART = {
     "optim.param_groups": "the `params` of every optimizer, a list of dicts in PyTorch",
     "optim.separate_steps": "every parameter counts its own steps in PyTorch",
     "optim.SparseRows": "the layout of `torch.sparse_coo_tensor`, a builtin",
+    "interop.load_optimizer": "`Optimizer.load_state_dict` is a method",
+    "interop.optimizer_state_dict": "`Optimizer.state_dict` is a method",
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",
     "schedules.per_epoch": "PyTorch steps a scheduler once an epoch, Optax once a batch",
@@ -154,14 +156,21 @@ OTHER_ARGUMENTS = {
 
 @cache
 def public() -> dict[str, Callable]:
-    """Every function and class that the five rooms export, by its name, and `update_bn`; not the types of states."""
+    """Every function and class that the five rooms export, by its name, and those of others that have cases; not the
+    types of states.
+    """
     exported = {
         f"{room}.{name}": value
         for room, module in ROOMS.items()
         for name, value in vars(module).items()
         if callable(value) and not name.startswith("_") and not name.endswith("State")
     }
-    return exported | {"train.update_bn": train.update_bn, "train.GradScaler": train.GradScaler}
+    return exported | {
+        "train.update_bn": train.update_bn,
+        "train.GradScaler": train.GradScaler,
+        "interop.load_optimizer": interop.load_optimizer,
+        "interop.optimizer_state_dict": interop.optimizer_state_dict,
+    }
 
 
 def component_of(torch_name: str) -> str | None:

@@ -15,6 +15,10 @@ from parity.runner import Result
 from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR
 
 PRECISIONS = ("float32", "bfloat16", "float16")
+ROUNDED_PRODUCTS = (
+    "By default this device rounds the factors of float32 products, and these cases would fail; they were judged with "
+    '`jax.config.update("jax_default_matmul_precision", "highest")`:'
+)
 HEADER = (
     "component",
     "configuration",
@@ -80,6 +84,8 @@ def markdown(results: Sequence[Result]) -> str:
         )
     lines += ["", summary(results) + "."]
     lines += [f"- {reason}" for reason in reasons(results)]
+    if rounded := by_default(results):
+        lines += ["", ROUNDED_PRODUCTS, "", *(f"- {line}" for line in rounded)]
     return "\n".join(lines) + "\n"
 
 
@@ -96,6 +102,16 @@ def reasons(results: Sequence[Result]) -> list[str]:
     for case in (result.case for result in results if result.case.reason):
         found.setdefault(": ".join(filter(None, (limits(case), case.reason))), []).append(f"`{case.name}`")
     return [f"{', '.join(names)}: {why}" for why, names in found.items()]
+
+
+def by_default(results: Sequence[Result]) -> list[str]:
+    """What the device's default precision of products changes: one line for each case that would fail with it."""
+    return [
+        f"`{result.case.name}`: ours {found.ours:.1e}, torch's {found.torch:.1e}, with all bits ours "
+        f"{result.measurement.ours:.1e}"
+        for result in results
+        if (found := result.by_default) and not found.passed
+    ]
 
 
 def limits(case: Case) -> str:
@@ -123,6 +139,7 @@ def as_json(results: Sequence[Result]) -> str:
             "missed": list(result.missed),
             "reason": result.case.reason,
             "failure": result.failure,
+            "error_by_default": _finite(result.by_default.ours) if result.by_default else None,
         }
         for result in results
     ]

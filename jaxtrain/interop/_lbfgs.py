@@ -1,5 +1,6 @@
 """The state of L-BFGS: vectors of all parameters, cut, converted and joined in the other order."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry, packed
+from jaxtrain.interop._saved import by_path, saved_by_name
 from jaxtrain.optim.lbfgs import LBFGSState
+from jaxtrain.train.state import TrainState
 
 VECTORS = ("d", "prev_flat_grad")
 PAIRS = ("old_dirs", "old_stps")
@@ -26,7 +30,48 @@ def states(opt_state: Any) -> list[LBFGSState]:
     return [node for node in jax.tree.leaves(opt_state, is_leaf=is_state) if is_state(node)]
 
 
-def from_torch(
+def load(where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry], count: int | None) -> TrainState:
+    """The train state with PyTorch's state of L-BFGS."""
+    numbers, ours = _whole(where, state, saved, parameters, own)
+    if count is None:
+        raise ValueError(f"{where}: L-BFGS does not save the number of updates; give `count`")
+    steps = jnp.asarray(check_integer(where, "count", count, 0), jnp.int32)
+    theirs = saved["state"].get(next(iter(numbers.values())), {})
+    missing = [name for name in ("d", *NUMBERS) if theirs.get(name) is None]
+    if theirs and missing:
+        raise ValueError(f"{where}: expected the state of LBFGS, got {sorted(theirs)} without {missing}")
+
+    def new(node: Any) -> Any:
+        if not is_state(node):
+            return node
+        full = _from_torch(where, theirs, list(numbers), ours, node) if theirs else node
+        return full._replace(count=steps, lr=jnp.asarray(saved["param_groups"][0]["lr"], node.lr.dtype))
+
+    return dataclasses.replace(state, opt_state=jax.tree.map(new, state.opt_state, is_leaf=is_state), step=steps)
+
+
+def state_dict(where: str, state: TrainState, like: Any, parameters: Any, own: list[Entry]) -> dict[str, Any]:
+    """The state in PyTorch's form, which is under the number of its first parameter."""
+    numbers, ours = _whole(where, state, like, parameters, own)
+    node = states(state.opt_state)[0]
+    begun = int(node.n_iter) > 0
+    found = {next(iter(numbers.values())): _to_torch(where, node, list(numbers), ours)} if begun else {}
+    return {"state": found, "param_groups": like["param_groups"]}
+
+
+def _whole(
+    where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry]
+) -> tuple[Mapping[str, Any], list[tuple[Entry, tuple[int, ...]]]]:
+    """The numbers of all parameters in PyTorch's order, and the variables with their shapes in ours."""
+    without = {**saved, "state": {}} if isinstance(saved, Mapping) and "state" in saved else saved
+    theirs = saved_by_name(where, without, parameters, own)
+    known = by_path(own, theirs)
+    leaves = jax.tree.leaves_with_path(state.params)
+    paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape) for path, leaf in leaves]
+    return theirs.numbers, [(known[path], shape) for path, shape in paths]
+
+
+def _from_torch(
     where: str,
     own: Mapping[str, Any],
     names: Sequence[str],
@@ -61,10 +106,10 @@ def from_torch(
     return old._replace(**{name: jnp.asarray(value, getattr(old, name).dtype) for name, value in found.items()})
 
 
-def to_torch(
+def _to_torch(
     where: str, state: LBFGSState, names: Sequence[str], ours: Sequence[tuple[Entry, tuple[int, ...]]]
 ) -> dict[str, Any]:
-    """Our state in PyTorch's form, under the number of its first parameter there."""
+    """Our state in PyTorch's form."""
     ends = np.cumsum([np.prod(shape, dtype=int) for _, shape in ours])
 
     def vector(value: np.ndarray) -> np.ndarray:

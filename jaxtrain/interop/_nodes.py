@@ -1,6 +1,6 @@
 """The states of single optimizers inside the state of a chain or of groups, and how they are filled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -10,8 +10,12 @@ import optax
 
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry
+from jaxtrain.interop._lbfgs import is_state as is_lbfgs
 from jaxtrain.interop._saved import Saved
 from jaxtrain.optim._state import buffer_names, is_ours, scalar_names
+
+WHOLE_STEP = ("SparseAdamState",)
+"""States whose optimizers keep the number of steps as a Python int in PyTorch."""
 
 WITHOUT_STEP = ("SGDState", "MuonState")
 """States whose optimizers keep no number of steps in PyTorch."""
@@ -30,6 +34,16 @@ def replaced(tree: Any, count: int, fill: Callable[[Any], Any]) -> Any:
         return node
 
     return jax.tree.map(new, tree, is_leaf=lambda node: is_ours(node) or _counts(node))
+
+
+def with_count(tree: Any, count: int) -> Any:
+    """The state with every count of updates that schedules see set, and everything else as it is."""
+
+    def counted(node: Any) -> Any:
+        return node._replace(count=jnp.asarray(count, jnp.int32))
+
+    tree = jax.tree.map(lambda node: counted(node) if is_lbfgs(node) else node, tree, is_leaf=is_lbfgs)
+    return replaced(tree, count, counted)
 
 
 def _counts(node: Any) -> bool:
@@ -85,6 +99,36 @@ def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, prob
         **_shared_or_separate(node, numbers),
         **{field: _like(getattr(node, field), leaves) for field, leaves in trees.items()},
     )
+
+
+def states_of(where: str, nodes: Iterable[Any], known: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """What PyTorch keeps of each parameter that has made a step, by name."""
+    buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    for node in nodes:
+        for field in buffer_names(type(node)):
+            for path, leaf in leaves_of(getattr(node, field)).items():
+                if leaf is not None:
+                    parts = buffers.setdefault(known[path].name, {}).setdefault(field, [])
+                    parts.append((known[path], np.asarray(leaf)))
+        numbers |= {known[path].name: own for path, own in _numbers_of(node).items()}
+    return {name: own | _buffers.to_torch(where, name, buffers[name]) for name, own in numbers.items()}
+
+
+def _numbers_of(node: Any) -> dict[str, dict[str, Any]]:
+    """The step number, as PyTorch keeps it, and the other numbers of each parameter that has made a step, by path."""
+    paths, kind = paths_of(node), type(node).__name__
+    names = ("step", *scalar_names(type(node)))
+    scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in names}
+    found = {}
+    for index, path in enumerate(paths):
+        own = {name: values[index].copy() for name, values in scalars.items()}
+        steps = own.pop("step")
+        if kind not in WITHOUT_STEP:
+            own["step"] = int(steps) if kind in WHOLE_STEP else steps.astype(np.float32)
+        if steps:
+            found[path] = own
+    return found
 
 
 def _has_all(name: str, own: Mapping[str, Any], expected: set[str], node: Any, count: int, problems: list[str]) -> bool:

@@ -4,18 +4,14 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from jaxtrain._ground.labels import check_pattern
+
 
 def patterns(where: str, argument: str, given: Any) -> list[re.Pattern[str]]:
     """The regular expressions in an argument."""
     if isinstance(given, str):
         raise TypeError(f"{where}: {argument} must be a list of regular expressions, got {given!r}; pass [{given!r}]")
-    compiled = []
-    for pattern in given:
-        try:
-            compiled.append(re.compile(pattern))
-        except (re.error, TypeError) as error:
-            raise ValueError(f"{where}: {argument} must hold regular expressions, got {pattern!r}: {error}") from None
-    return compiled
+    return [check_pattern(f"{where}: {argument}", pattern) for pattern in given]
 
 
 def any_matches(compiled: Iterable[re.Pattern[str]], name: str) -> bool:

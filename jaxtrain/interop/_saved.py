@@ -74,6 +74,13 @@ def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Ent
     return Saved(dict(zip(names, numbers, strict=True)), dict(zip(names, rates, strict=True)), states)
 
 
+def by_path(own: Iterable[Entry], saved: Saved) -> dict[str, Entry]:
+    """The parameters by path; a shared one under the name, of those it has, that PyTorch's optimizer knows."""
+    own = list(own)
+    theirs = {id(entry.variable): entry for entry in own if entry.name in saved.numbers}
+    return {entry.path: theirs.get(id(entry.variable), entry) for entry in own}
+
+
 def merged(where: str, saved: Any, parameters: Any) -> tuple[Any, Any]:
     """The state_dicts of several optimizers, each with some of the parameters, as that of one, and all names."""
     if not isinstance(saved, list | tuple):

@@ -17,14 +17,16 @@ OF_MOMENTUM_CYCLES = ("base_momentum", "max_momentum")
 
 
 def optimizer_from_torch(
-    optimizer: Any, groups: Sequence[str | None] | None = None, **changes: Any
+    optimizer: Any, groups: Sequence[str | None] | None = None, *, kind: str | None = None, **changes: Any
 ) -> optax.GradientTransformation:
     """Build the optimizer that a PyTorch optimizer is, with the same hyper-parameters.
 
     Args:
-        optimizer: an optimizer of `torch.optim`.
+        optimizer: an optimizer of `torch.optim`, or its `state_dict()`.
         groups: for an optimizer with several parameter groups, a regular expression for each of them, in order, as
             `optim.param_groups` takes them; None for the group of all other parameters. Default None: one group.
+        kind: the name of PyTorch's class, such as "AdamW"; needed with a `state_dict`, which does not have it. Default
+            None.
         **changes: hyper-parameters to use instead. Where a scheduler drives the learning rate, or a cycle the
             momentum, they must be here: `lr=interop.schedule_from_torch(scheduler)`. A list gives each group its own.
 
@@ -32,7 +34,7 @@ def optimizer_from_torch(
         The optimizer. Its state is empty, see `load_optimizer`.
 
     Raises:
-        TypeError: if `optimizer` is not an optimizer of `torch.optim`.
+        TypeError: if `optimizer` is not an optimizer of `torch.optim`, or `kind` not the name of one.
         ValueError: if the groups do not fit, or a hyper-parameter cannot be carried over. The message names it.
 
     Example:
@@ -44,11 +46,19 @@ def optimizer_from_torch(
     PyTorch: none.
     """
     where = "optimizer_from_torch"
-    kind = type(optimizer).__name__
-    theirs: Sequence[Mapping[str, Any]] = getattr(optimizer, "param_groups", ())
-    ours = next((name for name in dir(optim) if name.replace("_", "") == kind.lower()), None)
-    if ours is None or not theirs:
-        raise TypeError(f"{where}: expected an optimizer of torch.optim, got {kind}")
+    theirs: Sequence[Mapping[str, Any]] = ()
+    if not isinstance(optimizer, Mapping):
+        kind, theirs = type(optimizer).__name__, getattr(optimizer, "param_groups", ())
+    elif {"state", "param_groups"} <= optimizer.keys():
+        if kind is None:
+            raise TypeError(
+                f'{where}: a state_dict does not have the name of its class; pass kind="AdamW" for instance'
+            )
+        theirs = optimizer["param_groups"]
+    ours = next((name for name in dir(optim) if name.replace("_", "") == str(kind).lower()), None)
+    if kind is None or ours is None or not theirs:
+        got = type(optimizer).__name__ if kind is None else kind
+        raise TypeError(f"{where}: expected an optimizer of torch.optim, got {got}")
     make = getattr(optim, ours)
     if groups is None and len(theirs) == 1:
         return make(**_arguments(where, kind, make, theirs[0], changes))

@@ -4,21 +4,16 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.interop import _buffers, _lbfgs
+from jaxtrain.interop import _lbfgs
 from jaxtrain.interop._entries import Entry, entries, module_of
-from jaxtrain.interop._nodes import WITHOUT_STEP, filled, leaves_of, nodes_of, paths_of, replaced
-from jaxtrain.interop._saved import Saved, merged, saved_by_name
-from jaxtrain.optim._state import buffer_names, scalar_names
+from jaxtrain.interop._nodes import filled, nodes_of, paths_of, replaced, states_of
+from jaxtrain.interop._saved import Saved, by_path, merged, saved_by_name
 from jaxtrain.train.state import TrainState
-
-WHOLE_STEP = ("SparseAdamState",)
-"""States whose optimizers keep the number of steps as a Python int in PyTorch."""
 
 
 def load_optimizer(
@@ -72,10 +67,10 @@ def load_optimizer(
     where = "load_optimizer"
     own = _parameters(where, state, names, as_is)
     if _lbfgs.states(state.opt_state):
-        return _with_lbfgs(where, state, optimizer_state_dict, parameters, own, count)
+        return _lbfgs.load(where, state, optimizer_state_dict, parameters, own, count)
     nodes, problems = _nodes(where, state), []
     saved = saved_by_name(where, *merged(where, optimizer_state_dict, parameters), own)
-    known = _by_path(own, saved)
+    known = by_path(own, saved)
     count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
     opt_state = replaced(state.opt_state, count, lambda node: filled(node, known, saved, count, problems))
     places = {known[path].name for node in nodes for path in paths_of(node)}
@@ -99,6 +94,7 @@ def optimizer_state_dict(
     *,
     names: Mapping[str, str] | None = None,
     as_is: Collection[str] = (),
+    **changes: Any,
 ) -> Any:
     """The state of the optimizer in PyTorch's form, to go on there.
 
@@ -109,6 +105,8 @@ def optimizer_state_dict(
         parameters: PyTorch's names of its parameters in order, see `load_optimizer`.
         names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
         as_is: names of arrays that keep our order of axes, see `load_state_dict`. Default (): none.
+        **changes: hyper-parameters to set in the parameter groups, such as the current `lr` where a scheduler drives
+            it. A list gives each group its own. Not for several optimizers.
 
     Returns:
         A dict with "state", NumPy arrays by the number of the parameter, and "param_groups". For PyTorch's
@@ -116,7 +114,7 @@ def optimizer_state_dict(
 
     Raises:
         TypeError: if the optimizer is not one of this package, or an argument has the wrong type.
-        ValueError: if a parameter is not among PyTorch's.
+        ValueError: if a parameter is not among PyTorch's, or a change not among its hyper-parameters.
 
     Example:
         >>> from flax import nnx
@@ -129,85 +127,43 @@ def optimizer_state_dict(
     PyTorch: `Optimizer.state_dict`.
     """
     where = "optimizer_state_dict"
-    trained = _parameters(where, state, names, as_is)
-    if lbfgs := _lbfgs.states(state.opt_state):
-        return _of_lbfgs(where, state, lbfgs[0], like, parameters, trained)
+    own = _parameters(where, state, names, as_is)
+    if _lbfgs.states(state.opt_state):
+        return _changed(where, _lbfgs.state_dict(where, state, like, parameters, own), changes)
     nodes = _nodes(where, state)
-    saved = saved_by_name(where, *merged(where, like, parameters), trained)
-    numbers, known = saved.numbers, _by_path(trained, saved)
-    buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
-    states: dict[str, dict[str, Any]] = {}
-    for node in nodes:
-        paths, kind = paths_of(node), type(node).__name__
-        for field in buffer_names(type(node)):
-            for path, leaf in leaves_of(getattr(node, field)).items():
-                if leaf is not None:
-                    parts = buffers.setdefault(known[path].name, {}).setdefault(field, [])
-                    parts.append((known[path], np.asarray(leaf)))
-        scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in _numbers(node)}
-        for index, path in enumerate(paths):
-            if scalars["step"][index]:
-                own = {name: values[index].copy() for name, values in scalars.items()}
-                if kind in WITHOUT_STEP:
-                    del own["step"]
-                else:
-                    own["step"] = int(own["step"]) if kind in WHOLE_STEP else own["step"].astype(np.float32)
-                states[known[path].name] = own
-    missing = states.keys() - numbers.keys()
+    saved = saved_by_name(where, *merged(where, like, parameters), own)
+    found = states_of(where, nodes, by_path(own, saved))
+    missing = found.keys() - saved.numbers.keys()
     if missing:
-        raise ValueError(f"{where}: expected {sorted(missing)} among PyTorch's parameters, got {list(numbers)}")
-    found = {numbers[name]: own | _buffers.to_torch(where, name, buffers[name]) for name, own in states.items()}
-    found = dict(sorted(found.items()))
+        raise ValueError(f"{where}: expected {sorted(missing)} among PyTorch's parameters, got {list(saved.numbers)}")
+    states = {saved.numbers[name]: found[name] for name in saved.numbers if name in found}
     if isinstance(like, Mapping):
-        return {"state": found, "param_groups": like["param_groups"]}
+        return _changed(where, {"state": states, "param_groups": like["param_groups"]}, changes)
+    if changes:
+        raise TypeError(
+            f"{where}: expected one optimizer with changes, got {len(like)}; set {list(changes)} afterwards"
+        )
     return [
         {
-            "state": {number: own for (place, number), own in found.items() if place == index},
-            "param_groups": one["param_groups"],
+            "state": {number: one for (place, number), one in states.items() if place == index},
+            "param_groups": own["param_groups"],
         }
-        for index, one in enumerate(like)
+        for index, own in enumerate(like)
     ]
 
 
-def _with_lbfgs(
-    where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry], count: int | None
-) -> TrainState:
-    numbers, ours = _whole(where, state, saved, parameters, own)
-    if count is None:
-        raise ValueError(f"{where}: L-BFGS does not save the number of updates; give `count`")
-    steps = jnp.asarray(check_integer(where, "count", count, 0), jnp.int32)
-    theirs = saved["state"].get(next(iter(numbers.values())), {})
-    missing = [name for name in ("d", *_lbfgs.NUMBERS) if theirs.get(name) is None]
-    if theirs and missing:
-        raise ValueError(f"{where}: expected the state of LBFGS, got {sorted(theirs)} without {missing}")
-
-    def new(node: Any) -> Any:
-        if not _lbfgs.is_state(node):
-            return node
-        full = _lbfgs.from_torch(where, theirs, list(numbers), ours, node) if theirs else node
-        return full._replace(count=steps, lr=jnp.asarray(saved["param_groups"][0]["lr"], node.lr.dtype))
-
-    return dataclasses.replace(state, opt_state=jax.tree.map(new, state.opt_state, is_leaf=_lbfgs.is_state), step=steps)
-
-
-def _of_lbfgs(
-    where: str, state: TrainState, own: Any, like: Any, parameters: Any, trained: list[Entry]
-) -> dict[str, Any]:
-    numbers, ours = _whole(where, state, like, parameters, trained)
-    begun = {next(iter(numbers.values())): _lbfgs.to_torch(where, own, list(numbers), ours)} if int(own.n_iter) else {}
-    return {"state": begun, "param_groups": like["param_groups"]}
-
-
-def _whole(
-    where: str, state: TrainState, saved: Any, parameters: Any, own: list[Entry]
-) -> tuple[Mapping[str, Any], list[tuple[Entry, tuple[int, ...]]]]:
-    """The numbers of all parameters in PyTorch's order, and the variables with their shapes in ours."""
-    without = {**saved, "state": {}} if isinstance(saved, Mapping) and "state" in saved else saved
-    theirs = saved_by_name(where, without, parameters, own)
-    known = _by_path(own, theirs)
-    leaves = jax.tree.leaves_with_path(state.params)
-    paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape) for path, leaf in leaves]
-    return theirs.numbers, [(known[path], shape) for path, shape in paths]
+def _changed(where: str, saved: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The state_dict with other hyper-parameters in its groups."""
+    groups = [dict(group) for group in saved["param_groups"]]
+    for name, value in changes.items():
+        if not all(name in group for group in groups):
+            raise ValueError(f"{where}: expected a hyper-parameter of PyTorch's groups, got {name!r}")
+        values = value if isinstance(value, list) else [value] * len(groups)
+        if len(values) != len(groups):
+            raise ValueError(f"{where}: expected {len(groups)} elements in {name}, one for each group, got {value}")
+        for group, own in zip(groups, values, strict=True):
+            group[name] = own
+    return saved | {"param_groups": groups}
 
 
 def _nodes(where: str, state: TrainState) -> list[Any]:
@@ -225,12 +181,6 @@ def _parameters(where: str, state: Any, names: Mapping[str, str] | None, as_is: 
     return [entry for entry in found if isinstance(entry.variable, nnx.Param)]
 
 
-def _by_path(own: list[Entry], saved: Saved) -> dict[str, Entry]:
-    """The parameters by path; a shared one under that of its names by which PyTorch's optimizer knows it."""
-    theirs = {id(entry.variable): entry for entry in own if entry.name in saved.numbers}
-    return {entry.path: theirs.get(id(entry.variable), entry) for entry in own}
-
-
 def _largest_step(where: str, saved: Saved) -> int:
     steps = [int(np.max(own["step"])) for own in saved.states.values() if "step" in own]
     if not steps:
@@ -239,7 +189,3 @@ def _largest_step(where: str, saved: Saved) -> int:
             "updates so far"
         )
     return max(steps)
-
-
-def _numbers(node: Any) -> tuple[str, ...]:
-    return ("step", *scalar_names(type(node)))

@@ -83,6 +83,7 @@ from jaxtrain.nn.sigmoids import tanhshrink as tanhshrink
 from jaxtrain.nn.softmax import log_softmax as log_softmax
 from jaxtrain.nn.softmax import softmax as softmax
 from jaxtrain.nn.softmax import softmin as softmin
+from jaxtrain.nn.transformer import Transformer as Transformer
 from jaxtrain.nn.transformer import TransformerDecoder as TransformerDecoder
 from jaxtrain.nn.transformer import TransformerEncoder as TransformerEncoder
 from jaxtrain.nn.transformer_layers import TransformerDecoderLayer as TransformerDecoderLayer

@@ -12,8 +12,9 @@ from jaxtrain.nn._spread import is_small
 
 
 def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low: int) -> tuple[int, ...]:
-    """`given` as one integer for each of `count` spatial axes, each at least `low`."""
-    numbers = tuple(given) if np.iterable(given) else (given,) * count
+    """`given` as one integer for each of `count` spatial axes, each at least `low`; a single one is for all axes."""
+    numbers = tuple(given) if np.iterable(given) else (given,)
+    numbers = numbers * count if len(numbers) == 1 else numbers
     if len(numbers) != count:
         raise ValueError(
             f"{where}: {name} must be an integer, or one for each of the {count} axes of the kernel, got {given!r}"

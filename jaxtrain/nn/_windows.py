@@ -79,7 +79,7 @@ def sliding(
     numbers = (
         axes,
         sizes,
-        sizes if stride is None else per_axis(where, "stride", stride, len(axes), 1),
+        sizes if stride is None or stride == () else per_axis(where, "stride", stride, len(axes), 1),
         per_axis(where, "padding", padding, len(axes), 0),
         per_axis(where, "dilation", dilation, len(axes), 1),
     )

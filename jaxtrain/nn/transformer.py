@@ -1,10 +1,17 @@
-"""Stacks of transformer layers."""
+"""Stacks of transformer layers, and the transformer of an encoder and a decoder."""
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn._named import named
+from jaxtrain.nn.initializers import xavier_uniform
+from jaxtrain.nn.layer_norm import LayerNorm
 from jaxtrain.nn.transformer_layers import (
     Mask,
     Memory,
@@ -140,6 +147,133 @@ class TransformerDecoder(TransformerStack):
         for layer in self.layers:
             tgt = layer(tgt, memory, *masks, tgt_is_causal, memory_is_causal, deterministic=deterministic)
         return self._normed(tgt)
+
+
+class Transformer(nnx.Module):
+    """Encode a sequence, and decode another one that looks at the result.
+
+        y = decoder(tgt, encoder(src))
+
+    Both are stacks of layers with a norm after the last. `model.train()` and `model.eval()` switch dropout.
+
+    Args:
+        d_model: number of features. Default 512.
+        nhead: number of heads; it divides d_model. Default 8.
+        num_encoder_layers: number of encoder layers, at least 1. Default 6.
+        num_decoder_layers: number of decoder layers, at least 1. Default 6.
+        dim_feedforward: number of features between the linear maps of a layer. Default 2048.
+        dropout: probability of dropping an element in training, in [0, 1]. Default 0.1.
+        activation: function between the linear maps, or "relu" or "gelu". Default `jax.nn.relu`.
+        custom_encoder: a module in place of the encoder, called as `nn.TransformerEncoder` is. Default None.
+        custom_decoder: a module in place of the decoder, called as `nn.TransformerDecoder` is. Default None.
+        layer_norm_eps: added to the variance in the norms. Default 1e-5.
+        norm_first: whether each norm is applied before its sub-layer instead of after the sum. Default False.
+        bias: whether the linear maps and norms have biases. Default True.
+        dtype: dtype of the attention and the linear maps. Default None: the promoted dtype of inputs and parameters.
+        param_dtype: dtype of the parameters. Default float32.
+        rngs: random streams; the parameters are drawn from `params`, and dropout forks the stream `dropout`.
+
+    Attributes:
+        encoder: `nn.TransformerEncoder`, or the custom one.
+        decoder: `nn.TransformerDecoder`, or the custom one.
+
+    Returns:
+        When called with sequences `src` of shape (batch, source, d_model) and `tgt` of shape (batch, target, d_model),
+        or both without the batch: an array of the shape and dtype of `tgt`. Masks that begin with `src` hold for the
+        encoder, with `tgt` for the decoder's attention to itself, with `memory` for its attention to the encoder's
+        result; `deterministic` overrides the mode of dropout.
+
+    Raises:
+        TypeError: if an input is not floating-point.
+        ValueError: if an argument is out of range, or a shape does not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxtrain import nn
+        >>> model = nn.Transformer(16, nhead=4, num_encoder_layers=2, num_decoder_layers=1, rngs=nnx.Rngs(0))
+        >>> print(model(jnp.ones((2, 9, 16)), jnp.ones((2, 5, 16)), tgt_is_causal=True).shape)
+        (2, 5, 16)
+
+    PyTorch: `torch.nn.Transformer(batch_first=True)`, which draws all matrices in the same way. Its `src_is_causal`,
+    `tgt_is_causal` and `memory_is_causal` need a mask and are hints about it; here they are masks, which replace
+    `generate_square_subsequent_mask`.
+
+    Source: Vaswani et al., "Attention Is All You Need", 2017, https://arxiv.org/abs/1706.03762
+    """
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: str | Callable[[jax.Array], jax.Array] = jax.nn.relu,
+        custom_encoder: nnx.Module | None = None,
+        custom_decoder: nnx.Module | None = None,
+        layer_norm_eps: float = 1e-5,
+        norm_first: bool = False,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        options = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, norm_first, bias)
+        given: dict[str, Any] = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+
+        def norm() -> LayerNorm:
+            return LayerNorm(d_model, layer_norm_eps, bias=bias, param_dtype=param_dtype)
+
+        if custom_encoder is None:
+            check_integer("Transformer", "num_encoder_layers", num_encoder_layers, 1)
+            custom_encoder = TransformerEncoder(TransformerEncoderLayer(*options, **given), num_encoder_layers, norm())
+        if custom_decoder is None:
+            check_integer("Transformer", "num_decoder_layers", num_decoder_layers, 1)
+            custom_decoder = TransformerDecoder(TransformerDecoderLayer(*options, **given), num_decoder_layers, norm())
+        self.encoder: Any = custom_encoder
+        self.decoder: Any = custom_decoder
+        _draw_matrices(self, rngs)
+
+    @named
+    def __call__(
+        self,
+        src: Memory,
+        tgt: Sequence,
+        src_mask: Mask | None = None,
+        tgt_mask: Mask | None = None,
+        memory_mask: Mask | None = None,
+        src_key_padding_mask: Mask | None = None,
+        tgt_key_padding_mask: Mask | None = None,
+        memory_key_padding_mask: Mask | None = None,
+        src_is_causal: bool = False,
+        tgt_is_causal: bool = False,
+        memory_is_causal: bool = False,
+        *,
+        deterministic: bool | None = None,
+    ) -> Sequence:
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal, deterministic=deterministic)
+        return self.decoder(
+            tgt,
+            memory,
+            tgt_mask,
+            memory_mask,
+            tgt_key_padding_mask,
+            memory_key_padding_mask,
+            tgt_is_causal,
+            memory_is_causal,
+            deterministic=deterministic,
+        )
+
+
+def _draw_matrices(module: nnx.Module, rngs: nnx.Rngs) -> None:
+    """Draw every matrix, which makes the copies in a stack differ."""
+    for _, parameter in nnx.iter_graph(module):
+        if isinstance(parameter, nnx.Param) and parameter.get_value().ndim > 1:
+            old = parameter.get_value()
+            parameter.set_value(xavier_uniform()(rngs.params(), old.shape, old.dtype))
 
 
 def _copy(layer: nnx.Module, number: int) -> nnx.Module:

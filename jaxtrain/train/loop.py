@@ -120,6 +120,8 @@ def fit(
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
+    if isinstance(listeners, Listener):
+        raise TypeError(f"fit: listeners must be a list of jaxtrain.train.Listener objects, got {listeners!r} alone")
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (
         InterruptBetweenSteps() as interrupt,

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
 from jaxtrain.train.precision import GradScalerState, Precision, all_finite
 
@@ -342,7 +343,8 @@ class TrainState:
         """The gradients of the loss from those of the scaled loss."""
         if self.scaler is None:
             return gradients
-        inverse = 1 / self.scaler.scale
+        # In float64, as PyTorch does: a GPU's division in float32 may be a unit in the last place off.
+        inverse = in_float64(lambda scale: 1 / as_float64(scale), self.scaler.scale, dtype=jnp.float32)
         return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), gradients)
 
     def _others(self, model: nnx.Module) -> Variables:

@@ -30,6 +30,8 @@ _TRACED = (
 
 def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     """Call a recipe; raise unless it returns what a run needs."""
+    if not callable(recipe):
+        raise TypeError(f"{where}: recipe must be a function of hyper-parameters, got {recipe!r}")
     try:
         made: Any = recipe(**values)
     except Exception as error:

@@ -10,5 +10,5 @@ from parity.counterparts import ROOMS
 @cache
 def all_cases() -> tuple[Case, ...]:
     """Every case, in the order of the report."""
-    tables = (*ROOMS, "train", "half_precision")
+    tables = (*ROOMS, "train", "takeover", "half_precision")
     return tuple(case for table in tables for case in import_module(f"parity.cases.{table}").CASES)

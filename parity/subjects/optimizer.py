@@ -105,7 +105,7 @@ class OptimizerCase(Case):
         for parameter in parameters:
             parameter.requires_grad_()
         history: dict[Quantity, list[torch.Tensor]] = {}
-        with _scalar_states_of(kind):
+        with scalar_states_of(kind):
             optimizer = self.reference(parameters)
             scheduler = self.scheduler(optimizer) if self.scheduler else None
             for step in range(self.steps):
@@ -133,7 +133,7 @@ class OptimizerCase(Case):
             for name, leaf in self.leaves.items()
         }
         make, numbers = program(ours)
-        trajectory = compiled(_trajectory, dtype, (0,))
+        run = compiled(trajectory, dtype, (0,))
         state, history = None, []
         for steps, present in self._stretches():
             given = {
@@ -142,7 +142,7 @@ class OptimizerCase(Case):
                 else None
                 for name in gradients
             }
-            (parameters, state), results = trajectory(make, numbers, parameters, state, given)
+            (parameters, state), results = run(make, numbers, parameters, state, given)
             history.append(jax.device_get(results))
 
         joined = jax.tree.map(lambda *parts: np.concatenate(parts).astype(np.float64), *history)
@@ -180,7 +180,7 @@ class OptimizerCase(Case):
         return units
 
 
-def _trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state: Any, gradients: Any) -> Any:
+def trajectory(make: Program, numbers: list[jax.Array], parameters: Any, state: Any, gradients: Any) -> Any:
     """The last parameters and state, and all on the way."""
     optimizer = optax.with_extra_args_support(make(numbers))
 
@@ -211,7 +211,7 @@ def _states(state: Any, names: KeysView[str]) -> dict[str, dict[str, jax.Array]]
 
 
 @contextmanager
-def _scalar_states_of(kind: torch.dtype) -> Iterator[None]:
+def scalar_states_of(kind: torch.dtype) -> Iterator[None]:
     """PyTorch keeps the scalars in an optimizer's state in the default dtype; the truth needs them in float64."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64 if kind == torch.float64 else torch.float32)

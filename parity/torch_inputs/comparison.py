@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from flax import nnx
 
+from jaxtrain.interop.layouts import Layout, layouts_of
 from parity import draws
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
@@ -25,6 +27,15 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """The statistics that PyTorch's norms change in place and ours return, in this order."""
 
 Values = dict[str, Any]
+OP_BY_OP = ("nn.max_pool", "nn.adaptive_max_pool")
+"""Functions that round nothing but sums in their gradients; thousands of inputs share the programs of operations."""
+
+WITH_EXAMPLES = ("nn.Conv", "nn.ConvTranspose")
+"""Layers for which a single example needs an axis of examples, and a kernel a size for each axis."""
+
+AS_IT_IS = Layout("")
+"""How a variable is stored that PyTorch has in the same layout."""
+
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 Constants = tuple[tuple[str, Any], ...]
 
@@ -73,8 +84,9 @@ class Comparison(ABC):
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
-        with jax.enable_x64(dtype == "float64"):
-            results = compiled(_results, dtype, (0, 1, 2))(self.call, self.ours, *self.arguments(dtype))
+        program = _results if self.component in OP_BY_OP else compiled(_results, dtype, (0, 1, 2))
+        with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+            results = program(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
     def units(self, truth: Arrays) -> Arrays:
@@ -125,7 +137,7 @@ class FunctionComparison(Comparison):
             else:
                 constants[name] = TRANSLATED.get(type(value), value)
         if "axis" in parameters_of(self.ours) and self.inputs.args[0].ndim > 1:
-            constants["axis"] = 1
+            constants.setdefault("axis", 1)
         if "key" in parameters_of(self.ours) and "key" not in self.given:
             others["key"] = jax.random.key(0)
         return hashable(constants), selected, others
@@ -148,6 +160,7 @@ class LayerComparison(Comparison):
     `seed` is that of these.
     """
 
+    theirs: type[torch.nn.Module]
     inputs: ModuleInput
     seed: int = 0
 
@@ -157,49 +170,70 @@ class LayerComparison(Comparison):
 
     def run_torch(self, dtype: str) -> Arrays:
         module = self._module().to(getattr(torch, dtype))
-        inputs = in_dtype(self.inputs.forward, dtype)
-        value = quietly(module)(*inputs.args, **inputs.kwargs)
+        given = in_dtype(Call((), self._forward), dtype).kwargs
+        value = quietly(module)(**given)
         value.backward(to_torch(cotangent(tuple(value.shape)), dtype))
-        named = {"input": inputs.args[0], **dict(module.named_parameters())}
+        named = {**given, **dict(module.named_parameters())}
         results = {"value": value, **dict(module.named_buffers())}
         results |= {f"gradient of {name}": tensor.grad for name, tensor in named.items() if tensor.grad is not None}
         return {name: to_numpy(tensor)[None] for name, tensor in results.items()}
 
     @cached_property
     def given(self) -> Values:
-        return {"input": self.inputs.forward.args[0], **self._constants(), "training": self.inputs.training}
+        return {**self._forward, **self._constants(), "training": self.inputs.training}
 
     def trace(self) -> None:
         # With the first values of ours: PyTorch may be unable to make its module.
-        constants = self._constants() | {"training": self.inputs.training}
-        input = to_jax(self.inputs.forward.args[0].detach(), "float32")
-        jax.eval_shape(lambda: self.call(self.ours, constants, {"input": input})[0])
+        constants = dict(self._all_constants())
+        arrays = {name: to_jax(tensor.detach(), "float32") for name, tensor in self._forward.items()}
+        jax.eval_shape(lambda arrays: self.call(self.ours, constants, arrays)[0], arrays)
 
     def arguments(self, dtype: str) -> tuple[Constants, Values, Values]:
-        constants = self._constants() | {"training": self.inputs.training}
         module = self._module()
-        selected = {"input": self.inputs.forward.args[0], **dict(module.named_parameters())}
-        others = dict(module.named_buffers())
+        arrays = {**self._forward, **dict(module.named_parameters())}
+        selected = {name: tensor for name, tensor in arrays.items() if tensor.is_floating_point()}
+        others = {name: tensor for name, tensor in arrays.items() if name not in selected} | dict(
+            module.named_buffers()
+        )
         return (
-            hashable(constants),
+            self._all_constants(),
             {name: to_jax(tensor.detach(), dtype) for name, tensor in selected.items()},
             {name: to_jax(tensor.detach(), dtype) for name, tensor in others.items()},
         )
 
     @staticmethod
     def call(ours: Callable, constants: Values, arrays: Values) -> tuple[jax.Array, Values]:
-        training, input = constants.pop("training"), arrays.pop("input")
-        layer = ours(**constants)
-        for name, array in arrays.items():
-            getattr(layer, name).set_value(array)
+        constants = dict(constants)
+        training, names, is_single = (constants.pop(name) for name in ("training", "arrays", "is_single"))
+        inputs = [arrays[name][None] if is_single else arrays[name] for name in names]
+        layer = ours(**constants, **({"rngs": nnx.Rngs(0)} if "rngs" in parameters_of(ours) else {}))
+        layouts = {layout.name: (own, layout) for own, layout in layouts_of(layer).items()}
+        for name in arrays.keys() - set(names):
+            own, layout = layouts.get(name, (name, AS_IT_IS))
+            getattr(layer, own).set_value(layout.from_torch(arrays[name]))
         layer.set_attributes(use_running_average=not training, raise_if_not_found=False)
-        value = layer(input)
+        value = layer(*inputs)
+        value = value[0] if is_single else value
         return value, {name: getattr(layer, name)[...] for name in STATISTICS if name in arrays}
+
+    @cached_property
+    def _forward(self) -> Values:
+        """The tensors with which the module is called, by name."""
+        names = [name for name in inspect.signature(self.theirs.forward).parameters if name != "self"]
+        return dict(zip(names, self.inputs.forward.args, strict=False)) | self.inputs.forward.kwargs
+
+    def _all_constants(self) -> Constants:
+        is_single = self.component in WITH_EXAMPLES and first(self._forward).ndim == int(self.source[-2]) + 1
+        own = {"arrays": tuple(self._forward), "is_single": is_single, "training": self.inputs.training}
+        return hashable(self._constants() | own)
 
     def _constants(self) -> Values:
         constructor = self.inputs.constructor
         constants = bound(self.ours, constructor.args, constructor.kwargs)
-        return constants | ({"axis": 1} if "axis" in parameters_of(self.ours) else {})
+        if self.component in WITH_EXAMPLES and "kernel_size" in constants:
+            constants["kernel_size"] = (constants["kernel_size"],) * int(self.source[-2])
+        has_axis = "axis" in parameters_of(self.ours) and first(self._forward).ndim > 1
+        return constants | ({"axis": 1} if has_axis else {})
 
     def _module(self) -> torch.nn.Module:
         """The module with random numbers in it, so that ones and zeros hide nothing."""
@@ -231,6 +265,11 @@ def bound(function: Callable, args: tuple[Any, ...], kwargs: Values) -> Values:
     """The arguments of a call by name."""
     names = [name for name, parameter in parameters_of(function).items() if parameter.kind in POSITIONAL]
     return dict(zip(names, args, strict=False)) | kwargs
+
+
+def first(values: Values) -> Any:
+    """The first of some values."""
+    return next(iter(values.values()))
 
 
 def hashable(constants: Values) -> Constants:

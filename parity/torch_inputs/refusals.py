@@ -52,6 +52,12 @@ REFUSALS = [
         "one example without an axis of examples",
     ),
     Refusal(
+        {"nn.flatten", "nn.log_softmax", "nn.normalize", "nn.softmax", "nn.softmin"},
+        lambda given: given["input"].ndim == 0,
+        "a number, which has no axis",
+    ),
+    Refusal({"nn.cosine_similarity"}, lambda given: given["x1"].ndim == 0, "a number, which has no axis"),
+    Refusal(
         {"nn.feature_alpha_dropout"},
         lambda given: given["input"].ndim == 1,
         "features without an axis of examples, in evaluation",

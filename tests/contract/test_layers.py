@@ -44,6 +44,10 @@ LAYERS = {
     "RMSNorm": (nn.RMSNorm(4), (IMAGES,)),
     "RNN": (nn.RNN(4, 3, rngs=RNGS), (SEQUENCES,)),
     "RNNCell": (nn.RNNCell(4, 3, rngs=RNGS), (SEQUENCES[0],)),
+    "Transformer": (
+        nn.Transformer(**TRANSFORMER, num_encoder_layers=1, num_decoder_layers=1),
+        (SEQUENCES, SEQUENCES),
+    ),
     "TransformerDecoder": (
         nn.TransformerDecoder(nn.TransformerDecoderLayer(**TRANSFORMER), 1),
         (SEQUENCES, SEQUENCES),

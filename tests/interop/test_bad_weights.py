@@ -91,7 +91,7 @@ def test_arguments_that_are_not_patterns() -> None:
     for argument in ("as_is", "ignore"):
         message = refusal(WEIGHTS, **{argument: "weight"})
         assert f"{argument} must be a list of regular expressions, got 'weight'; pass ['weight']" in message
-    assert "ignore must hold regular expressions, got '('" in refusal(WEIGHTS, ignore=["("])
+    assert "load_state_dict: ignore: expected regular expressions, got '('" in refusal(WEIGHTS, ignore=["("])
     assert "names must be a dict from regular expressions to text, got ['a']" in refusal(WEIGHTS, names=["a"])
     assert "names must be a dict from regular expressions to text" in refusal(WEIGHTS, names={"weight": 3})
     assert r"names cannot put '\\1' in place of 'weight': invalid group reference" in refusal(

@@ -1,6 +1,5 @@
 """L-BFGS, whose state is one vector after another, carried over in the middle of a run, both ways."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -13,6 +12,8 @@ from flax import nnx
 from jaxtrain import interop, nn, optim
 from jaxtrain.train import TrainState
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 STEPS, HANDOVER = 6, 3
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {"lr": 0.3, "max_iter": 3},
@@ -24,14 +25,6 @@ X, Y = GENERATOR.normal(size=(12, 3)), GENERATOR.normal(size=(12, 2))
 LAYERS = ["2", "0"]
 """PyTorch's optimizer receives the second layer first."""
 NAMES = [f"{layer}.{name}" for layer in LAYERS for name in ("weight", "bias")]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 def torch_side(name: str) -> tuple[torch.nn.Module, torch.optim.LBFGS]:

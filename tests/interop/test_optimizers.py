@@ -1,6 +1,5 @@
 """States of optimizers, carried over in the middle of a run, both ways."""
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,8 @@ from flax import nnx
 
 from jaxtrain import interop, losses, nn, optim
 from jaxtrain.train import TrainState, make_train_step
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 STEPS, HANDOVER = 8, 4
 MATRICES = ("muon",)
@@ -40,15 +41,6 @@ OPTIMIZERS = {
 BATCHES = [
     (generator.normal(size=(5, 3)), generator.normal(size=(5, 4))) for generator in [np.random.default_rng(0)] * STEPS
 ]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    """Also for the scalars that PyTorch keeps in its default dtype, NAdam's `mu_product` for one."""
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 def torch_side(name: str) -> tuple[torch.nn.Module, torch.optim.Optimizer]:

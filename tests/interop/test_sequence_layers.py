@@ -1,9 +1,8 @@
 """Recurrent layers, attention and transformers: PyTorch's weights in, the same numbers, gradients and weights out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,11 +11,16 @@ from flax import nnx
 
 from jaxtrain import interop, nn
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 BATCH, TIME, WIDTH = 2, 4, 6
 SEQUENCE = (BATCH, TIME, WIDTH)
 GIVEN = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
 RECURRENT = {"num_layers": 2, "bidirectional": True}
 TRANSFORMER = {"d_model": WIDTH, "nhead": 2, "dim_feedforward": 5, "dropout": 0.0, "norm_first": True}
+
+
+WHOLE = TRANSFORMER | {"norm_first": False, "num_encoder_layers": 2, "num_decoder_layers": 1}
 
 
 def torch_decoder() -> torch.nn.Module:
@@ -70,15 +74,12 @@ LAYERS: dict[str, tuple[Callable[[], torch.nn.Module], Callable[[], nnx.Module],
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(**TRANSFORMER, **GIVEN), 2, norm()),
         2,
     ),
+    "Transformer": (
+        lambda: torch.nn.Transformer(**WHOLE, batch_first=True, activation="gelu"),
+        lambda: nn.Transformer(**WHOLE, activation="gelu", **GIVEN),
+        2,
+    ),
 }
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 def total(results: Any, sine: Callable[[Any], Any]) -> Any:
@@ -120,3 +121,20 @@ def test_numbers_gradients_and_weights_are_pytorch_s(name: str) -> None:
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     for key, gradient in interop.state_dict(ours).items():
         assert np.abs(gradient - expected[key]).max() <= 1e-12 * largest, key
+
+
+def test_the_layers_of_a_transformer_start_different() -> None:
+    """PyTorch draws every matrix of the whole; the copies in a stack alone start equal."""
+    torch.manual_seed(0)
+    options = WHOLE | {"d_model": 32, "dim_feedforward": 64}
+    theirs = torch.nn.Transformer(**options, batch_first=True).state_dict()
+    ours = interop.state_dict(nn.Transformer(**options, **GIVEN))
+    assert ours.keys() == theirs.keys()
+    first, second = (ours[f"encoder.layers.{number}.linear1.weight"] for number in (0, 1))
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < 0.1
+    for name, array in ours.items():
+        if array.ndim == 1:
+            continue
+        truth = theirs[name].numpy()
+        assert array.std() == pytest.approx(truth.std(), rel=0.1), name
+        assert np.abs(array).max() == pytest.approx(np.abs(truth).max(), rel=0.02), name

@@ -217,7 +217,7 @@ def test_what_is_not_a_state_dict() -> None:
     assert "got dicts at ['model']; pass one of them" in refusal({"model": net_state_dict()})
     assert "expected an array or a tensor at 'wte.weight', got list" in refusal({"wte.weight": [1.0]})
     assert "expected an nnx.Module or a TrainState, got dict" in refusal(net_state_dict(), {"kernel": 1})
-    assert "names must hold regular expressions, got '('" in refusal(net_state_dict(), names={"(": ""})
+    assert "load_state_dict: names: expected regular expressions, got '('" in refusal(net_state_dict(), names={"(": ""})
 
 
 def test_not_strict() -> None:

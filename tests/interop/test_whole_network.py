@@ -1,6 +1,5 @@
 """A network of many kinds of layers whose training changes the framework, as its user would do it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -14,16 +13,10 @@ from flax import nnx
 from jaxtrain import interop, nn, optim
 from jaxtrain.train import TrainState, make_train_step
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 STEPS, HANDOVER = 6, 3
 CUTOFFS = [4, 8]
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        yield
-    torch.set_default_dtype(torch.float32)
 
 
 class TorchNet(torch.nn.Module):

@@ -1,21 +1,26 @@
 """`python -m parity`: its commands, names, files and exit status."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+import torch
 
 from jaxtrain import optim
-from parity import command, draws, seeds
+from parity import command, draws, runner, seeds
 from parity.__main__ import COMMANDS, main
 from parity.cases import all_cases
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import special_case
 from parity.markdown import begin_marker, end_marker, write_markdown
 from parity.runner import run_all
+from parity.subjects import _compilation
 
 
 def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
@@ -48,6 +53,54 @@ def test_a_failing_case_fails_the_command(arguments, monkeypatch, capsys, tmp_pa
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "0/2 cases of 1 components passed, 0/1 planted defects caught" in printed
     assert "planted defects" in printed
+
+
+def test_a_case_that_raises_fails_and_the_others_go_on(monkeypatch, capsys, tmp_path):
+    right = next(case for case in all_cases() if case.name == "schedules.constant_lr[defaults]")
+    newer = {"newer": 1}
+    broken = special_case(
+        "sgd", "broken", optim.sgd, lambda parameters: torch.optim.SGD(parameters, **newer), defects={}
+    )
+    monkeypatch.setattr(command, "all_cases", lambda: [broken, right])
+    assert main(["run", "--json", str(tmp_path / "a.json")]) == 1
+    found, other = json.loads((tmp_path / "a.json").read_text())
+    assert found["failure"].startswith("TypeError: SGD.__init__() got an unexpected keyword argument 'newer'")
+    assert (found["passed"], found["error"], other["passed"]) == (False, None, True)
+    assert "1/2 cases" in capsys.readouterr().out
+
+
+def test_a_case_for_a_newer_pytorch_is_named_and_left_out(monkeypatch, capsys):
+    right = next(case for case in all_cases() if case.name == "schedules.constant_lr[defaults]")
+    of_the_future = replace(right, configuration="tomorrow", torch_since="99.1")
+    monkeypatch.setattr(command, "all_cases", lambda: [of_the_future, replace(right, torch_since="2.9")])
+    assert main(["run"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"newer PyTorch than {torch.__version__}: schedules.constant_lr[tomorrow] (99.1)." in printed
+    assert "1/1 cases" in printed
+
+
+def test_products_have_all_bits_and_those_of_the_device_are_told_apart(monkeypatch, capsys):
+    case = next(case for case in all_cases() if case.name == "nn.Linear[square]")
+    run_ours, used = type(case).run_ours, []
+
+    def rounds(self, ours, dtype):
+        used.append(jax.config.jax_default_matmul_precision)
+        found = run_ours(self, ours, dtype)
+        wrong = dtype == "float32" and used[-1] == "default"
+        return {name: values * (1 + 1e-3 * wrong) for name, values in found.items()}
+
+    monkeypatch.setattr(type(case), "run_ours", rounds)
+    monkeypatch.setattr(command, "all_cases", lambda: [replace(case, defects={})])
+    assert main(["run"]) == 0
+    assert set(used) == {"highest"}
+    assert "rounds the factors" not in capsys.readouterr().out
+    monkeypatch.setattr(runner.jax, "default_backend", lambda: "a device that rounds")
+    monkeypatch.setattr(_compilation, "compiler_options", lambda dtype: {})
+    assert main(["run"]) == 0
+    assert set(used) == {"highest", "default"}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "By default this device rounds the factors" in printed
+    assert re.search(r"`nn.Linear\[square\]`: ours \S+e-04, torch's \S+, with all bits ours \S+e-08", printed)
 
 
 @pytest.mark.parametrize("name", ["run", "inputs", "mutants"])
@@ -121,6 +174,27 @@ def test_a_table_of_seeds_counts_what_fails_in_any(found, status, line, monkeypa
         for threads in ("1 core", "2 cores")
         for instructions in ("all instructions", "AVX2")
     ]
+
+
+def test_seeds_end_after_some_minutes_and_say_how_long_all_take(monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 60))  # Each look at it is a minute later than the last.
+    monkeypatch.setattr(seeds.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(seeds.os, "sched_getaffinity", lambda process: {4, 5})
+
+    def run(command, **_):
+        Path(command[command.index("--json") + 1]).write_text(json.dumps(entries(missed=["first"])))
+
+    monkeypatch.setattr(seeds.subprocess, "run", run)
+    assert main(["run", "--seeds", "20", "--minutes", "4", "optim.sgd"]) == 1
+    printed = capsys.readouterr().out
+    assert "| 1 core, all instructions | 2 | 2 of 4 | 2 of 8 |\n| 1 core, AVX2 | 1 | 1 of 2 | 1 of 4 |" in printed
+    assert "5 of 80 settings in 6.0 minutes; all take about 96." in printed
+
+
+def test_minutes_are_for_seeds_only(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--minutes", "4"])
+    assert "--minutes: expected --seeds with it, got none" in capsys.readouterr().err
 
 
 def test_a_run_that_ends_early_is_not_a_run_without_failures(monkeypatch):

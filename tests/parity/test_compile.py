@@ -170,6 +170,18 @@ def test_an_example_is_compiled(here, number):
     assert result.traffic["all-reduce"].bytes >= 2 * result.parameters
 
 
+@pytest.mark.parametrize(
+    ("state", "temporaries", "refused", "fits"),
+    [(6, 4, "", True), (7, 4, "", False), (11, 0, "", False), (6, 0, "RESOURCE_EXHAUSTED", False)],
+)
+def test_a_step_fits_if_its_state_and_temporaries_do_and_the_compiler_took_it(state, temporaries, refused, fits):
+    result = Compiled("here", 10, "tiny", "data", 1, state, temporaries, 1, {}, refused)
+    assert result.fits == fits
+    row = report.markdown([result], "note").splitlines()[2]
+    assert ("| yes |" in row) == fits
+    assert ("refused by the compiler" in row) == bool(refused)
+
+
 def test_rules_split_what_they_name():
     shapes = jax.eval_shape(lambda: new(SIZES["tiny"]))
     placement = Placement({"data": 1, "model": 8}, rules=TENSOR_RULES)

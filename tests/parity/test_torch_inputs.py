@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, wraps
@@ -19,7 +20,7 @@ from parity.__main__ import main
 from parity.runner import run
 from parity.torch_inputs import judging, optimizers, registry, rejections, runner, torch_databases
 from parity.torch_inputs.comparison import FunctionComparison, LayerComparison
-from parity.torch_inputs.outcome import Kind
+from parity.torch_inputs.outcome import Findings, Kind, Outcome
 from parity.torch_inputs.refusals import REFUSALS, flaw, reason_to_refuse
 from parity.torch_inputs.sequence_comparison import SequenceComparison
 from parity.torch_inputs.torch_databases import Call, ModuleInput
@@ -61,7 +62,15 @@ def test_an_entry_without_a_component_is_a_failure(monkeypatch):
     assert runner.findings_on("nn.HuberLoss").failures == ["nn.HuberLoss: expected a component for it, got none"]
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
+def spread_components():
+    """Functions of `nn` are marked as long: they are many, and have cases."""
+    return [
+        pytest.param(component, marks=pytest.mark.long if re.match(r"nn\.[a-z]", component) else [])
+        for component in COMPONENTS
+    ]
+
+
+@pytest.mark.parametrize("component", spread_components())
 def test_a_spread_of_the_inputs_matches(component):
     comparisons = comparisons_of(component)
     spread = 1 if isinstance(comparisons[0], SequenceComparison) else SPREAD  # Their programs compile slowly.
@@ -313,6 +322,23 @@ def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
     entries = json.loads((tmp_path / "figures.json").read_text())
     assert [entry["outcome"] for entry in entries].count("matched") == 5
     assert {entry["component"] for entry in entries} == {"nn.layer_norm"}
+
+
+def test_findings_count_every_kind_and_each_failure():
+    numbers = {
+        Kind.MATCHED: 5,
+        Kind.REFUSED: 2,
+        Kind.DIFFERENT: 1,
+        Kind.REJECTED: 4,
+        Kind.WITHOUT_COUNTERPART: 3,
+        Kind.NOT_REJECTED: 1,
+    }
+    assert set(numbers) == set(Kind)
+    outcomes = [Outcome(kind, f"{kind} {n}", "why") for kind, number in numbers.items() for n in range(number)]
+    found = Findings("nn.some", tuple(outcomes))
+    assert (found.inputs, found.run, found.errors) == (8, 6, 8)
+    assert found.failures == ["different 0: why", "not rejected 0: why"]
+    assert found.reasons(Kind.WITHOUT_COUNTERPART) == {"why": 3}
 
 
 @pytest.mark.long

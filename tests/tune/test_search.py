@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from jaxtrain import train, tune
 
-from .conftest import Data, recipe
+from .conftest import Data, recipe, seen_by, told
 
 RATE = {"lr": FloatDistribution(1e-4, 1.0, log=True)}
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -56,6 +56,41 @@ def test_a_choice_reaches_the_recipe_as_it_is(data: Data) -> None:
     assert seen == {"slow", "fast"}
     assert study.direction.name == "MAXIMIZE"
     assert len(study.trials) == 2
+
+
+TOLD = {"first": CategoricalDistribution([1.0, 2.0]), "slope": FloatDistribution(1.0, 1.0, step=1.0)}
+ROWS = np.arange(10, dtype=np.float32)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_trial_is_told_what_the_run_logs_at_each_epoch_and_at_the_last(mode: Any) -> None:
+    study = tune.search(told, TOLD, ROWS, trials=2, epochs=3, batch_size=10, sampler="grid", mode=mode)
+    values = {trial.params["first"]: trial.value for trial in study.trials}
+    assert values == {1.0: 3.0, 2.0: 4.0}
+    assert study.best_value == (3.0 if mode == "min" else 4.0)
+    assert study.best_trial.intermediate_values == {
+        0: study.best_value - 2,
+        1: study.best_value - 1,
+        2: study.best_value,
+    }
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_seed_decides_what_is_tried_and_the_order_of_the_rows(sampler: Any) -> None:
+    def found(seed: int, **options: Any) -> list[Any]:
+        given = {"trials": 2, "epochs": 1, "batch_size": 4, "sampler": sampler, **options}
+        study = tune.search(seen_by, {"lr": FloatDistribution(0.0, 1.0)}, ROWS, seed=seed, **given)
+        return [(trial.params["lr"], trial.value) for trial in study.trials]
+
+    first = found(0)
+    assert first == found(0)
+    assert not {rate for rate, _ in first} & {rate for rate, _ in found(1)}
+    in_order, dropped = found(0, shuffle=False), found(0, drop_last=True)
+    assert [rate for rate, _ in first] == [rate for rate, _ in in_order] == [rate for rate, _ in dropped]
+    assert len({value for _, value in (*first, *in_order, *dropped)}) == 6
+    rate, value = in_order[0]
+    expected = [(rows + rate) * 1.5**step for step, rows in ((1, 1.5), (2, 5.5), (3, 8.5))]
+    assert value == pytest.approx(np.average(expected, weights=[4, 4, 2]), rel=1e-6)
 
 
 def test_bad_trials_are_pruned(data: Data) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from jaxtrain import train, tune
 
-from .conftest import Data, recipe
+from .conftest import Data, recipe, seen_by, told
 
 VALUES = {"lr": [1e-3, 0.1, 1e-2], "p": [0.0, 0.5, 0.2], "smoothing": [0.1, 0.0, 0.2], "seed": [0, 1, 2]}
 
@@ -66,6 +66,38 @@ def test_halving_stops_the_worse_half_and_leaves_the_others_as_they_are(data: Da
     assert halved.diverged == []
     with pytest.raises(ValueError, match=r"expected a run that was not stopped, got 0, .* choose from \[4\]"):
         halved.state(0)
+
+
+ROWS = np.arange(10, dtype=np.float32)
+
+
+def test_a_run_that_was_stopped_comes_after_all_others_and_halving_waits() -> None:
+    """Run 3 is stopped with a loss that is lower than the last one of run 0."""
+    values = {"first": [1.0, 2.0, 4.0, 3.0], "slope": [2.0, 0.0, 0.0, 0.0]}
+    outcome = tune.sweep(told, values, ROWS[:2], epochs=4, batch_size=2, halve_every=2)
+    assert outcome.history["loss"][:, 1].tolist() == [3.0, 2.0, 4.0, 3.0]
+    assert outcome.epochs.tolist() == [4, 4, 2, 2]
+    assert outcome.last.tolist() == [7.0, 2.0, 4.0, 3.0]
+    assert outcome.order.tolist() == [1, 0, 3, 2]
+    assert outcome.table().splitlines()[3].split() == ["3", "0", "2", "3"]
+    assert int(outcome.state(-4).model_state["steps"]) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 3}, {"shuffle": False}, {"drop_last": True}])
+def test_the_batches_are_those_of_fit(options: dict[str, Any]) -> None:
+    outcome = tune.sweep(seen_by, {"lr": [0.0]}, ROWS, epochs=2, batch_size=4, **options)
+    _, history = train.fit(*seen_by(), ROWS, epochs=2, batch_size=4, progress=False, **options)
+    np.testing.assert_allclose(outcome.history["loss"][0], history["loss"], rtol=1e-6)
+
+
+def test_other_metrics_than_the_loss_are_evaluated() -> None:
+    def steps(model: Any, batch: Any) -> Any:
+        return {"steps": model.steps[...].astype(np.float32) * batch.mean()}
+
+    values = {"first": [1.0, 2.0], "slope": [0.0, 0.0]}
+    options: dict[str, Any] = {"validation": ROWS, "metrics_fn": steps, "metric": "val_steps", "mode": "max"}
+    outcome = tune.sweep(told, values, ROWS, epochs=2, batch_size=5, **options)
+    assert outcome.history["val_steps"].tolist() == [[9.0, 18.0]] * 2
 
 
 def test_a_diverged_run_is_never_the_best(data: Data) -> None:

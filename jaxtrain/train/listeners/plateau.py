@@ -27,6 +27,8 @@ class ReduceLROnPlateau(Listener):
     Args:
         name: the quantity, "val_loss" for instance.
         rule: the rule, `jaxtrain.schedules.reduce_lr_on_plateau(0.1, patience=5)`, which also has the first rate.
+        memory: the state of the rule to begin with, such as that of a PyTorch run, `interop.load_scheduler(rule, ...)`.
+            Default None: the rule's first state.
 
     Raises:
         KeyError: if the run does not log the quantity.
@@ -52,13 +54,18 @@ class ReduceLROnPlateau(Listener):
     PyTorch: `scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)` and `scheduler.step(val_loss)`.
     """
 
-    def __init__(self, name: str, rule: PlateauRule) -> None:
+    def __init__(self, name: str, rule: PlateauRule, memory: Any = None) -> None:
         # The rule knows which way is up; the name is all that is needed here.
         self._watched = Watched("ReduceLROnPlateau", name, "min")
-        self._rule = rule
+        if not (hasattr(rule, "init") and hasattr(rule, "update")):
+            raise TypeError(
+                f"ReduceLROnPlateau: rule must be a jaxtrain.schedules.reduce_lr_on_plateau, got {rule!r}; pass "
+                "schedules.reduce_lr_on_plateau(lr)"
+            )
+        self._rule, self._first = rule, memory
 
     def started(self, run: Run) -> None:
-        self.memory = self._rule.init()
+        self.memory = self._rule.init() if self._first is None else self._first
         run.state = set_learning_rate(run.state, self.memory.lr)
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> TrainState:

@@ -4,11 +4,11 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
-import torch.nn.functional as F
 
 from jaxtrain import losses
 from parity.cases.losses._table import EACH, case, normal, simplex, uniform
 from parity.draws import generator
+from parity.references.older_torch import linear_cross_entropy
 
 ROWS, FEATURES, CLASSES = 192, 8, 20
 LABELS = np.where(np.arange(ROWS) % 5 == 2, -100, generator(0).integers(0, CLASSES, ROWS))
@@ -17,7 +17,7 @@ BIAS, WEIGHT = normal(3, CLASSES), uniform(4, CLASSES, low=0.2, high=3.0)
 
 
 def torch_affine(input, kernel, target, bias, weight, **options):
-    return F.linear_cross_entropy(input, kernel, target, linear_bias=bias, weight=weight, **options)
+    return linear_cross_entropy(input, kernel, target, linear_bias=bias, weight=weight, **options)
 
 
 def affine(input, kernel, target, bias, weight, **options):
@@ -32,7 +32,7 @@ CASES = [
     case(
         "linear_cross_entropy",
         "classes in chunks of 64",
-        F.linear_cross_entropy,
+        linear_cross_entropy,
         [(INPUT, KERNEL, LABELS), (INPUT, 100 * KERNEL, LABELS)],
         {
             "class 0 ignored": partial(losses.linear_cross_entropy, ignore_index=0),
@@ -47,7 +47,7 @@ CASES = [
     case(
         "linear_cross_entropy",
         "mean over chunks of 80, 80 and 32",
-        F.linear_cross_entropy,
+        linear_cross_entropy,
         [(INPUT, KERNEL, LABELS)],
         {
             "mean of the chunks' means": lambda input, kernel, target: jnp.mean(
@@ -72,7 +72,7 @@ CASES = [
     case(
         "linear_cross_entropy",
         "probabilities",
-        F.linear_cross_entropy,
+        linear_cross_entropy,
         [(INPUT, KERNEL, simplex(5, ROWS, CLASSES))],
         {"label smoothing on": partial(losses.linear_cross_entropy, label_smoothing=0.01)},
         wrt=(0, 1, 2),
@@ -80,7 +80,7 @@ CASES = [
     case(
         "linear_cross_entropy",
         "K-dimensional",
-        F.linear_cross_entropy,
+        linear_cross_entropy,
         [(INPUT, normal(6, CLASSES, 3, FEATURES), generator(7).integers(0, CLASSES, (ROWS, 3)))],
         {"label smoothing on": partial(losses.linear_cross_entropy, label_smoothing=0.01)},
         wrt=(0, 1),

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import MOMENTS, normal
+from parity.references.older_torch import without_bias
 from parity.subjects.layer import LayerCase, channels_last, channels_second
 from parity.subjects.loss import LossCase
 
@@ -176,7 +177,7 @@ CASES: list[Case] = [
     case(
         "momentum=0.3, eps=1e-3, no bias",
         partial(nn.BatchNorm, momentum=0.3, eps=1e-3, bias=False),
-        partial(torch.nn.BatchNorm1d, momentum=0.3, eps=1e-3, bias=False),
+        without_bias(partial(torch.nn.BatchNorm1d, momentum=0.3, eps=1e-3)),
         {"eps=1e-5": partial(nn.BatchNorm, momentum=0.3, bias=False)},
     ),
     case(

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import MOMENTS, normal
+from parity.references.older_torch import without_bias
 from parity.subjects.layer import LayerCase, channels_last, channels_second
 from parity.subjects.loss import LossCase
 
@@ -79,7 +80,7 @@ CASES: list[Case] = [
     case(
         "no positions, no bias",
         partial(nn.GroupNorm, bias=False),
-        partial(torch.nn.GroupNorm, bias=False),
+        without_bias(torch.nn.GroupNorm),
         {"not affine": partial(nn.GroupNorm, affine=False)},
         inputs=normal((16, CHANNELS)),
     ),

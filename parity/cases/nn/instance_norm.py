@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtrain import nn
 from parity.case import Case
 from parity.cases.nn._inputs import normal
+from parity.references.older_torch import without_bias
 from parity.subjects.layer import LayerCase, channels_last, channels_second
 from parity.subjects.loss import LossCase
 
@@ -105,7 +106,7 @@ CASES: list[Case] = [
     case(
         "axis=1, momentum=None, no bias",
         partial(tracking, axis=1, momentum=None, bias=False),
-        partial(torch.nn.InstanceNorm1d, affine=True, track_running_stats=True, momentum=None, bias=False),
+        without_bias(partial(torch.nn.InstanceNorm1d, affine=True, track_running_stats=True, momentum=None)),
         {"momentum 0.1": partial(tracking, axis=1, bias=False), "last axis": partial(tracking, bias=False)},
         inputs=normal((4, CHANNELS, CHANNELS)),
     ),

@@ -1,5 +1,6 @@
 """Cases of `nn.interpolate`."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -74,7 +75,10 @@ CASES: list[Case] = [
         antialias=True,
     ),
     case(IMAGES, "bicubic", {"jax.image.resize": jax_resize}, size=(3, 5), mode="bicubic"),
-    case(IMAGES, "lanczos", {"bicubic": {"mode": "bicubic"}}, size=(3, 5), mode="lanczos", antialias=True),
+    replace(
+        case(IMAGES, "lanczos", {"bicubic": {"mode": "bicubic"}}, size=(3, 5), mode="lanczos", antialias=True),
+        torch_since="2.13",
+    ),
     case(
         VOLUMES,
         "trilinear, scale_factor=2",

@@ -74,6 +74,40 @@ def decoder(kind: type[nnx.Module], *arguments: Any, **options: Any) -> nnx.Modu
     return Called(*arguments, **options)
 
 
+def torch_transformer(kind: type[torch.nn.Module], *arguments: Any, **options: Any) -> torch.nn.Module:
+    """PyTorch's transformer, whose source is the target, read backwards."""
+
+    class Called(kind):
+        def forward(self, input):
+            return super().forward(
+                input.flip(1),
+                input,
+                tgt_mask=torch.tensor(IS_HIDDEN),
+                src_key_padding_mask=torch.tensor(MEMORY_IS_IGNORED),
+                tgt_key_padding_mask=torch.tensor(IS_IGNORED),
+                memory_key_padding_mask=torch.tensor(MEMORY_IS_IGNORED),
+            )
+
+    return Called(*arguments, **options)
+
+
+def transformer(kind: type[nnx.Module], *arguments: Any, **options: Any) -> nnx.Module:
+    """Our transformer, called in the same way."""
+
+    class Called(kind):
+        def __call__(self, input):
+            return super().__call__(
+                input[:, ::-1],
+                input,
+                src_key_padding_mask=jnp.asarray(MEMORY_IS_IGNORED),
+                tgt_key_padding_mask=jnp.asarray(IS_IGNORED),
+                memory_key_padding_mask=jnp.asarray(MEMORY_IS_IGNORED),
+                tgt_is_causal=True,
+            )
+
+    return Called(*arguments, **options)
+
+
 def case(component: str, configuration: str, ours: Callable, theirs: Callable, defects: dict[str, Callable]) -> Case:
     return LayerCase(
         component=f"nn.{component}",
@@ -92,6 +126,28 @@ def encoder_layer(rngs: nnx.Rngs, kind: type[nnx.Module] = nn.TransformerEncoder
 
 def decoder_layer(rngs: nnx.Rngs, kind: type[nnx.Module] = nn.TransformerDecoderLayer, **options: Any) -> nnx.Module:
     return decoder(kind, **OPTIONS | options, rngs=rngs)
+
+
+STACKS = OPTIONS | {"num_encoder_layers": 2, "num_decoder_layers": 1}
+
+
+def whole(rngs: nnx.Rngs, kind: type[nnx.Module] = nn.Transformer, **options: Any) -> nnx.Module:
+    return transformer(kind, **STACKS | options, rngs=rngs)
+
+
+class WithoutLastNorm(nn.Transformer):
+    """The decoder without a norm after its last layer."""
+
+    def __call__(self, *sequences, **masks):
+        self.decoder.norm = None
+        return super().__call__(*sequences, **masks)
+
+
+class LooksAtTheSource(nn.Transformer):
+    """The decoder looks at the source itself."""
+
+    def __call__(self, src, tgt, src_key_padding_mask=None, **masks):
+        return self.decoder(tgt, src, **masks)
 
 
 class WithoutMasks(nn.TransformerEncoderLayer):
@@ -140,5 +196,16 @@ CASES: list[Case] = [
         decoder_layer,
         partial(torch_decoder, torch.nn.TransformerDecoderLayer, **OPTIONS, batch_first=True),
         {"memory first": partial(decoder_layer, kind=MemoryFirst)},
+    ),
+    case(
+        "Transformer",
+        "two encoder layers, one decoder layer",
+        whole,
+        partial(torch_transformer, torch.nn.Transformer, **STACKS, batch_first=True),
+        {
+            "no norm at the end": partial(whole, kind=WithoutLastNorm),
+            "the decoder looks at the source": partial(whole, kind=LooksAtTheSource),
+            "norms first": partial(whole, norm_first=True),
+        },
     ),
 ]

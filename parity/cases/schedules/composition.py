@@ -164,6 +164,7 @@ CASES: list[Case] = [
             "first one played": schedules.sequential_lr([WARM_UP, schedules.cyclic_lr(0.01, 0.1, 70)], [500]),
         },
         steps=3000,
+        torch_since="2.13",
     ),
     case(
         "chained_scheduler",
