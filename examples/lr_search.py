@@ -165,12 +165,13 @@ def main(arguments: list[str] | None = None) -> int:
     rates = np.geomspace(1e-5, 10, options.rates)
 
     runs = {"tune.sweep": swept, "by hand": by_hand, "PyTorch": one_by_one}
-    found, seconds = {}, {name: [] for name in runs}
+    found, seconds, processor = {}, {name: [] for name in runs}, {name: [] for name in runs}
     for _ in range(1 + options.rounds):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), time.process_time()
             found[name] = run(rates, (x, y), (x_valid, y_valid))
             seconds[name].append(time.perf_counter() - start)
+            processor[name].append(time.process_time() - used)
 
     print("learning rate   jaxtrain   PyTorch")
     best = found["tune.sweep"].max()
@@ -183,8 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
     median = {name: statistics.median(times[1:]) for name, times in seconds.items()}
     for name in runs:
         print(
-            f"  {name.ljust(10)} {median[name]:6.2f} s, {median['PyTorch'] / median[name]:4.1f} times as fast as "
-            f"PyTorch; first call {seconds[name][0]:5.2f} s"
+            f"  {name.ljust(10)} {median[name]:6.3f} s ({statistics.median(processor[name][1:]):.3f} s of all cores), "
+            f"{median['PyTorch'] / median[name]:4.1f} times as fast as PyTorch; first call {seconds[name][0]:.2f} s"
         )
     plot(rates, found, options.figure)
     print(f"wrote {options.figure}")

@@ -177,7 +177,7 @@ def test_an_example_is_compiled(here, number):
 def test_a_step_fits_if_its_state_and_temporaries_do_and_the_compiler_took_it(state, temporaries, refused, fits):
     result = Compiled("here", 10, "tiny", "data", 1, state, temporaries, 1, {}, refused)
     assert result.fits == fits
-    row = report.markdown([result], "note").splitlines()[2]
+    row = report.markdown(report.steps([result]), "note").splitlines()[2]
     assert ("| yes |" in row) == fits
     assert ("refused by the compiler" in row) == bool(refused)
 
