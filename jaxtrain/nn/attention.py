@@ -107,7 +107,7 @@ def scaled_dot_product_attention(
             value,
             bias=None if bias is None else _with_four_axes(bias.astype(query.dtype)),
             mask=None if allowed is None or is_causal else _with_four_axes(allowed),
-            scale=scale,
+            scale=float(scale),
             is_causal=is_causal,
             implementation=implementation,
         )
