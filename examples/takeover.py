@@ -89,13 +89,13 @@ def from_torch(theirs: TorchRun, ours: JaxRun) -> JaxRun:
 
 
 def to_torch(ours: JaxRun, theirs: TorchRun, epoch: int) -> TorchRun:
-    for _ in range(epoch):  # The scheduler catches up; without gradients the optimizer does nothing.
-        theirs.optimizer.step()
-        theirs.scheduler.step()
+    schedule = interop.scheduler_state_dict(epoch, theirs.scheduler.state_dict())
+    theirs.scheduler.load_state_dict(schedule)
     weights = interop.state_dict(ours.state)
     theirs.model.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     names = list(theirs.model.state_dict())
-    saved = interop.optimizer_state_dict(ours.state, theirs.optimizer.state_dict(), names)
+    like = theirs.optimizer.state_dict()
+    saved = interop.optimizer_state_dict(ours.state, like, names, lr=schedule["_last_lr"])
     theirs.optimizer.load_state_dict(saved | {"state": jax.tree.map(torch.as_tensor, saved["state"])})
     return theirs
 

@@ -1,13 +1,14 @@
 """Scaled dot-product attention."""
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax.nnx.nn.dtypes import promote_dtype
 from jaxtyping import Array, Bool, Float
 
-from jaxtrain._ground.checks import check_number, check_scalar, is_zero
+from jaxtrain._ground.checks import check_choice, check_number, check_scalar, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, check_flags
 from jaxtrain.nn._softmax import softmax
@@ -25,6 +26,7 @@ def scaled_dot_product_attention(
     enable_gqa: bool = False,
     *,
     dropout_key: jax.Array | None = None,
+    implementation: Literal["xla", "cudnn"] | None = None,
 ) -> Float[Array, "..."]:
     """Average the values, with weights that depend on how well each query fits each key.
 
@@ -44,6 +46,10 @@ def scaled_dot_product_attention(
         enable_gqa: whether several heads of queries share a head of keys and values; the heads of the queries must be
             a multiple of theirs. Default False.
         dropout_key: random key; needed if `dropout_p` is not 0. Default None.
+        implementation: which `jax.nn.dot_product_attention` to use: "cudnn" for the fused kernel of NVIDIA GPUs, which
+            takes bfloat16 and float16 and never stores the weights, or "xla". Both need arrays of shape (batch, heads,
+            length, features), a `scale` that is a number, and no dropout; a query that may look at no key gets
+            arbitrary numbers. Default None: the arithmetic above, on every device.
 
     Returns:
         Array of shape (..., heads, queries, value_features), in the promoted dtype of query, key and value.
@@ -88,6 +94,24 @@ def scaled_dot_product_attention(
         allowed, bias = (attn_mask, None) if attn_mask.dtype == bool else (None, attn_mask)
 
     query, key, value = promote_dtype((query, key, value))
+    if implementation is not None:
+        check_choice(where, "implementation", implementation, ("xla", "cudnn"))
+        _check_fused(where, implementation, query, key, value, scale, dropout_p, groups)
+        for mask in (allowed, bias):
+            if mask is not None:
+                _check_broadcast(where, mask, (*query.shape[:-1], key.shape[-2]))
+        query, key, value = (jnp.swapaxes(array, 1, 2) for array in (query, key, value))
+        result = jax.nn.dot_product_attention(
+            query,
+            key,
+            value,
+            bias=None if bias is None else _with_four_axes(bias.astype(query.dtype)),
+            mask=None if allowed is None or is_causal else _with_four_axes(allowed),
+            scale=float(scale),
+            is_causal=is_causal,
+            implementation=implementation,
+        )
+        return jnp.swapaxes(result, 1, 2)
     grouped = _with_groups_as_queries(query, groups)
     weights = attention_weights(where, grouped, key, scale, allowed, bias, groups)
     if not is_zero(dropout_p):
@@ -125,7 +149,7 @@ def attention_weights(
     scores = _with_groups_as_heads(scores * jnp.asarray(scale, dtype), groups)
     for mask in (allowed, bias):
         if mask is not None:
-            _check_broadcast(where, mask, scores)
+            _check_broadcast(where, mask, scores.shape)
     if allowed is None and bias is None:
         return softmax(scores)
     if bias is not None:
@@ -163,6 +187,42 @@ def as_mask(where: str, name: str, mask: jax.Array) -> jax.Array:
     if mask.dtype != bool and not jnp.issubdtype(mask.dtype, jnp.floating):
         raise TypeError(f"{where}: {name} must hold booleans or floats, got {mask.dtype}; compare it, as in mask == 1")
     return mask
+
+
+def _with_four_axes(mask: jax.Array) -> jax.Array:
+    return mask.reshape(*(1,) * (4 - mask.ndim), *mask.shape)
+
+
+def _check_fused(
+    where: str,
+    implementation: str,
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    scale: float | jax.Array,
+    dropout_p: float | jax.Array,
+    groups: int,
+) -> None:
+    """Raise unless a kernel of JAX computes this attention."""
+    shapes = f"query {query.shape}, key {key.shape}, value {value.shape}"
+    heads = query.shape[1] // groups if query.ndim == 4 else 0
+    if any(array.ndim != 4 or len(array) != len(query) for array in (query, key, value)) or not (
+        key.shape[1] == value.shape[1] == heads and query.shape[-1] == value.shape[-1]
+    ):
+        raise ValueError(
+            f"{where}: expected arrays of shape (batch, heads, length, features) with "
+            f"implementation={implementation!r}, got {shapes}"
+        )
+    if implementation == "cudnn" and query.dtype not in (jnp.bfloat16, jnp.float16):
+        raise ValueError(
+            f"{where}: expected bfloat16 or float16 with implementation='cudnn', got {query.dtype}; convert the "
+            "arrays, or leave out implementation"
+        )
+    if isinstance(scale, jax.Array) or not is_zero(dropout_p):
+        raise ValueError(
+            f"{where}: expected a number for scale and no dropout with implementation={implementation!r}; leave out "
+            "implementation"
+        )
 
 
 def _with_groups_as_queries(array: jax.Array, groups: int) -> jax.Array:
@@ -207,14 +267,13 @@ def _groups(where: str, query: jax.Array, key: jax.Array, value: jax.Array) -> i
     return heads // shared
 
 
-def _check_broadcast(where: str, mask: jax.Array, scores: jax.Array) -> None:
-    """Raise `ValueError` unless the mask broadcasts to the scores."""
+def _check_broadcast(where: str, mask: jax.Array, shape: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless the mask broadcasts to the shape of the scores."""
     try:
-        fits = jnp.broadcast_shapes(mask.shape, scores.shape) == scores.shape
+        fits = jnp.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"{where}: expected attn_mask to broadcast to the shape (..., queries, keys) = {scores.shape}, got "
-            f"{mask.shape}"
+            f"{where}: expected attn_mask to broadcast to the shape (..., queries, keys) = {shape}, got {mask.shape}"
         )

@@ -161,3 +161,33 @@ FUNCTION = nn.scaled_dot_product_attention
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("options", [{}, {"is_causal": True}, {"attn_mask": "bool"}, {"attn_mask": "float"}], ids=str)
+def test_kernels_of_jax_compute_the_same(options):
+    """XLA's in place of cuDNN's, which gets the same arrays."""
+    rng = np.random.default_rng(0)
+    query, key, value = (rng.normal(size=(2, heads, n, 8)).astype(np.float32) for heads, n in ((4, 3), (2, 5), (2, 5)))
+    masks = {"bool": np.arange(5) < np.array([[5], [2], [1]]), "float": rng.normal(size=(4, 1, 5)).astype(np.float32)}
+    options = {name: masks.get(value, value) for name, value in options.items()}
+    arguments = {"scale": 0.3, "enable_gqa": True, **options}
+    truth = nn.scaled_dot_product_attention(query, key, value, **arguments)
+    found = nn.scaled_dot_product_attention(query, key, value, **arguments, implementation="xla")
+    np.testing.assert_allclose(found, truth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"implementation": "cudnn"}, "expected bfloat16 or float16 with implementation='cudnn', got float32"),
+        ({"implementation": "flash"}, "implementation must be one of 'xla', 'cudnn', got 'flash'"),
+        ({"query": np.ones((3, 8), np.float32)}, r"expected arrays of shape \(batch, heads, length, features\) with"),
+        ({"dropout_p": 0.5}, "expected a number for scale and no dropout with implementation='xla'"),
+        ({"attn_mask": np.ones((7, 5), bool)}, r"to broadcast to the shape \(..., queries, keys\) = \(2, 4, 3, 5\)"),
+    ],
+)
+def test_what_kernels_of_jax_do_not_take(change, message):
+    arrays = {"query": np.ones((2, 4, 3, 8), np.float32), "key": np.ones((2, 4, 5, 8), np.float32)}
+    arguments = {**arrays, "value": arrays["key"], "implementation": "xla", **change}
+    with pytest.raises(ValueError, match=message):
+        nn.scaled_dot_product_attention(**arguments)
