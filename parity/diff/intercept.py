@@ -134,8 +134,8 @@ def _without_overrides():
 
 
 def names_of(function: Any, name: str) -> tuple[str, ...]:
-    if name in SIGNATURES:
-        return SIGNATURES[name]
+    if (plain := name.rstrip("_")) in SIGNATURES:
+        return SIGNATURES[plain]
     try:
         return tuple(inspect.signature(function).parameters)
     except (TypeError, ValueError):

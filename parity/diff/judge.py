@@ -80,18 +80,18 @@ class Judge:
 
     def all(self, found: Replayed, given: Fed) -> Iterator[Compared]:
         """Every quantity, outputs first."""
-        yield from self._compared(self._in_torch(found, given), self.truth, gradients=True)
+        yield from self._compared(self.in_torch(found, given), self.truth, gradients=True)
 
     def sameness(self, found: Replayed, given: Fed) -> Callable[[Replayed, bool], bool]:
         """Whether a changed layer of PyTorch computes what JAX did."""
-        ours = self._in_torch(found, given)
+        ours = self.in_torch(found, given)
 
         def same(changed: Replayed, gradients: bool) -> bool:
             return not any(each.differs for each in self._compared(ours, changed, gradients))
 
         return same
 
-    def _in_torch(self, found: Replayed, given: Fed) -> Replayed:
+    def in_torch(self, found: Replayed, given: Fed) -> Replayed:
         """Our results in PyTorch's layout, under its names."""
         outputs = []
         for index, y in enumerate(found.outputs):

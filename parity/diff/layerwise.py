@@ -16,6 +16,7 @@ from parity.diff.records import Call, Place, Replayed, Step
 from parity.diff.residual import block_cause
 from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of
+from parity.diff.scaled import scaled_cause
 from parity.diff.torch_side import TorchLayer
 
 Pairs = Sequence[tuple[Call, Call]]
@@ -66,6 +67,7 @@ def judge_layers(
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
+            or scaled_cause(judge.in_torch(replayed, given), judge.truth, "the output", same)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))

@@ -11,6 +11,7 @@ from parity.diff.findings import Finding
 from parity.diff.jax_side import JaxSide
 from parity.diff.judge import to_ours
 from parity.diff.records import Replayed, Step
+from parity.diff.scaled import scaled_cause
 from parity.diff.torch_side import TorchLoss
 
 
@@ -53,5 +54,9 @@ def judge_loss(
     worst = next((each for each in all(truth, True) if each.differs), None)
     if worst is None:
         return []
-    cause = cause_of(layer, lambda changed, gradients: not any(each.differs for each in all(changed, gradients)))
+
+    def same(changed: Replayed, gradients: bool) -> bool:
+        return not any(each.differs for each in all(changed, gradients))
+
+    cause = cause_of(layer, same) or scaled_cause(Replayed(found.outputs, back), truth, "the loss", same)
     return [Finding("loss", "", "", "loss", worst, cause)]

@@ -5,6 +5,7 @@ from itertools import permutations
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from parity.diff.intercept import FunctionCall
 from parity.diff.mistakes.mistake import Mistake
@@ -57,12 +58,121 @@ def recurrent(call: FunctionCall) -> Iterator[Mistake]:
             "join forward, then backward",
             _swapped_directions,
         )
+    yield from _cells(call)
     if call.name == "gru":
         yield Mistake(
             "the reset gate multiplies the state before its product, PyTorch's multiplies the product and its bias",
             "n = tanh(W x + b + r · (U h + c))",
             _reset_before,
         )
+
+
+ACTIVATIONS: dict[str, Any] = {
+    "relu": torch.relu,
+    "the identity": lambda x: x,
+    "a sigmoid": torch.sigmoid,
+    "hard_tanh": functional.hardtanh,
+}
+HARD: dict[str, Any] = {
+    "the hard sigmoid of Keras, relu(0.2 x + 0.5)": lambda x: (0.2 * x + 0.5).clamp(0, 1),
+    "a hard sigmoid": functional.hardsigmoid,
+}
+
+
+def _cells(call: FunctionCall) -> Iterator[Mistake]:
+    """Cells with other activations or terms than PyTorch's."""
+    where = {"inner": "the candidate", **({"outer": "the cell before the output gate"} if call.name == "lstm" else {})}
+    for part, place in where.items():
+        for name, function in ACTIVATIONS.items():
+            yield Mistake(
+                f"the activation of {place} is {name}, PyTorch's is tanh",
+                "use jnp.tanh",
+                lambda call, part=part, function=function: _by_hand(call, **{part: function}),
+            )
+    for name, function in HARD.items():
+        yield Mistake(
+            f"the gates go through {name}, PyTorch's through a sigmoid",
+            "use jax.nn.sigmoid",
+            lambda call, function=function: _by_hand(call, gate=function),
+        )
+    if call.name == "gru":
+        yield Mistake(
+            "the update gate is the other way round: it weighs the candidate, PyTorch's the old state",
+            "h = (1 - z) · n + z · h",
+            lambda call: _by_hand(call, turned=True),
+        )
+        yield Mistake(
+            "there is no reset gate", "n = tanh(W x + b + r · (U h + c))", lambda call: _by_hand(call, resets=False)
+        )
+    yield Mistake(
+        "the sequence is read backward, and the result is not reversed",
+        "read it forward",
+        lambda call: call(input=call.first.flip(_time(call))),
+    )
+    yield Mistake("the sequence is read backward", "read it forward", _backward)
+    for value in (1.0,):
+        yield Mistake(
+            f"the first state is {value:g}, PyTorch's is 0",
+            "begin with zeros",
+            lambda call, value=value: call(hx=_filled(call.get("hx"), value)),
+        )
+
+
+def _time(call: FunctionCall) -> int:
+    return 1 if call.get("batch_first") else 0
+
+
+def _backward(call: FunctionCall) -> Any:
+    output, *rest = call(input=call.first.flip(_time(call)))
+    return output.flip(_time(call)), *rest
+
+
+def _filled(state: Any, value: float) -> Any:
+    if isinstance(state, tuple):
+        return tuple(torch.full_like(each, value) for each in state)
+    return torch.full_like(state, value)
+
+
+def _by_hand(
+    call: FunctionCall,
+    gate: Any = torch.sigmoid,
+    inner: Any = torch.tanh,
+    outer: Any = torch.tanh,
+    turned: bool = False,
+    resets: bool = True,
+) -> Any:
+    """A layer of one or two directions, written out."""
+    weights, hx = list(call.get("weights")), call.get("hx")
+    ways = 2 if call.get("bidirectional") else 1
+    size = len(weights) // ways
+    if size not in (2, 4):
+        raise ValueError("more than one layer")
+    x = call.first.transpose(0, 1) if call.get("batch_first") else call.first
+    outputs, lasts = [], []
+    for way in range(ways):
+        own = weights[way * size : (way + 1) * size]
+        w, u = own[:2]
+        b, c = own[2:] if size == 4 else (w.new_zeros(len(w)), w.new_zeros(len(w)))
+        states = tuple(h[way] for h in hx) if isinstance(hx, tuple) else (hx[way],)
+        rows = []
+        for row in x.flip(0) if way else x:
+            one, two = row @ w.T + b, states[0] @ u.T + c
+            if call.name == "lstm":
+                i, f, g, o = (one + two).chunk(4, -1)
+                cell = gate(f) * states[1] + gate(i) * inner(g)
+                states = gate(o) * outer(cell), cell
+            else:
+                (r, z, n), (s, y, m) = one.chunk(3, -1), two.chunk(3, -1)
+                new, share = inner(n + (gate(r + s) if resets else 1.0) * m), gate(z + y)
+                share = 1 - share if turned else share
+                states = ((1 - share) * new + share * states[0],)
+            rows.append(states[0])
+        output = torch.stack(rows)
+        outputs.append(output.flip(0) if way else output)
+        lasts.append(states)
+    joined = torch.cat(outputs, -1)
+    finals = [torch.stack(each) for each in zip(*lasts, strict=True)]
+    return (joined.transpose(0, 1) if call.get("batch_first") else joined), *finals
 
 
 def _reordered(weight: torch.Tensor, order: Any) -> torch.Tensor:

@@ -15,4 +15,7 @@ def mistakes_of(call: FunctionCall) -> Iterator[Mistake]:
         for functions, rules in room.RULES:
             if call.name in functions:
                 for rule in rules:
-                    yield from rule(call)
+                    try:
+                        yield from rule(call)
+                    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError):
+                        continue  # The call has other arguments than the rule knows.

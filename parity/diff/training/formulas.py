@@ -22,7 +22,17 @@ def mistakes(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
             "pass eps_in_sqrt=False to optax.rmsprop",
             changed(recipe, _PlainRMSprop),
         )
+        yield TrainingMistake(
+            "the optimizer is optax.rmsprop with its defaults: a decay of 0.9, and ε inside of the root",
+            "use optim.rmsprop",
+            changed(recipe, lambda made: _PlainRMSprop(made, alpha=0.9)),
+        )
     if isinstance(optimizer, torch.optim.Adagrad):
+        yield TrainingMistake(
+            "the optimizer is optax.adagrad with its defaults: the sum of squares begins at 0.1, and ε is 1e-7",
+            "use optim.adagrad",
+            changed(recipe, _OptaxAdagrad),
+        )
         for value in (0.1, 1.0, 0.0):
             given = optimizer.param_groups[0]["initial_accumulator_value"]
             if value != given:
@@ -168,12 +178,25 @@ class _PlainSGD(_Plain):
         p.sub_(m if self.rated else group["lr"] * m)
 
 
+class _OptaxAdagrad(_Plain):
+    """Adagrad as Optax has it."""
+
+    def move(self, group: dict[str, Any], p: torch.Tensor, g: torch.Tensor, state: dict[str, Any]) -> None:
+        total = state["sum"] = state.get("sum", 0.1) + g * g
+        p.sub_(group["lr"] * g / torch.sqrt(total + 1e-7))
+
+
 class _PlainRMSprop(_Plain):
     """RMSprop with ε inside of the root."""
 
+    def __init__(self, given: torch.optim.Optimizer, alpha: float | None = None):
+        super().__init__(given)
+        self.alpha = alpha
+
     def move(self, group: dict[str, Any], p: torch.Tensor, g: torch.Tensor, state: dict[str, Any]) -> None:
         g = g + group["weight_decay"] * p
-        v = state["v"] = group["alpha"] * state.get("v", 0) + (1 - group["alpha"]) * g * g
+        alpha = group["alpha"] if self.alpha is None else self.alpha
+        v = state["v"] = alpha * state.get("v", 0) + (1 - alpha) * g * g
         g = g / torch.sqrt(v + group["eps"])
         if group["momentum"]:
             g = state["b"] = group["momentum"] * state.get("b", 0) + g

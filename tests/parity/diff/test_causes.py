@@ -60,7 +60,44 @@ def heads(x, w, transposed=True):
     return (y.transpose(1, 2) if transposed else y.reshape(2, 3, 5, 4)).tanh()
 
 
+def gru(x, w, u, b, c):
+    state = torch.zeros(1, len(x), 3, dtype=x.dtype)
+    return torch.gru(x, state, [w, u, b, c], True, 1, 0.0, False, False, True)[0]
+
+
+def lstm(x, w, u):
+    state = torch.zeros(1, len(x), 3, dtype=x.dtype)
+    return torch.lstm(x, (state, state), [w, u], False, 1, 0.0, False, False, True)[0]
+
+
+def gru_by_hand(x, w, u, b, c, turned=False, gate=torch.sigmoid):
+    h, rows = torch.zeros(len(x), 3, dtype=x.dtype), []
+    for row in x.unbind(1):
+        (r, z, n), (s, y, m) = (row @ w.T + b).chunk(3, -1), (h @ u.T + c).chunk(3, -1)
+        new, share = torch.tanh(n + gate(r + s) * m), gate(z + y)
+        h = share * new + (1 - share) * h if turned else (1 - share) * new + share * h
+        rows.append(h)
+    return torch.stack(rows, 1)
+
+
+def lstm_by_hand(x, w, u):
+    """Without the tanh of the cell."""
+    h = cell = torch.zeros(len(x), 3, dtype=x.dtype)
+    rows = []
+    for row in x.unbind(1):
+        i, f, g, o = (row @ w.T + h @ u.T).chunk(4, -1)
+        cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * cell
+        rows.append(h)
+    return torch.stack(rows, 1)
+
+
+GRU = [(2, 4, 5)], [(9, 5), (9, 3), (9,), (9,)]
 ROWS = {
+    "update gate": (gru, lambda *args: gru_by_hand(*args, turned=True), *GRU, "update gate is the other way round"),
+    "hard gates": (gru, lambda *args: gru_by_hand(*args, gate=F.hardsigmoid), *GRU, "go through a hard sigmoid"),
+    "backward": (gru, lambda x, *args: gru(x.flip(1), *args), *GRU, "read backward"),
+    "cell": (lstm, lstm_by_hand, [(2, 4, 5)], [(12, 5), (12, 3)], "before the output gate is the identity"),
     "eps": (
         lambda x: F.layer_norm(x, (4,)),
         lambda x: F.layer_norm(x, (4,), eps=1e-6),
