@@ -131,13 +131,13 @@ def read(folder: Path | None) -> tuple[Images, Images]:
     return scaled[0], scaled[1]
 
 
-def schedule(name: str, peak: float, steps: int) -> schedules.Schedule:
+def schedule(name: str, peak: float, epochs: int) -> schedules.Schedule:
     """The learning rate of every step."""
     if name == "onecycle":
-        return schedules.one_cycle_lr(peak, total_steps=steps)
-    warm = max(1, steps // 10)
-    warm_up = schedules.linear_lr(peak, start_factor=0.01, total_iters=warm)
-    return schedules.sequential_lr([warm_up, schedules.cosine_annealing_lr(peak, T_max=max(1, steps - warm))], [warm])
+        return schedules.one_cycle_lr(peak, epochs=epochs)
+    warm_up = schedules.linear_lr(peak, start_factor=0.01, total_iters=1)
+    cosine = schedules.cosine_annealing_lr(peak, T_max=max(1, epochs - 1))
+    return schedules.per_epoch(schedules.sequential_lr([warm_up, cosine], [1]), fractional=True)
 
 
 def new_state(
@@ -170,9 +170,8 @@ def main(arguments: list[str] | None = None) -> int:
     begin = time.perf_counter()
 
     train, test = read(options.data)
-    steps = options.epochs * -(-len(train[1]) // BATCH)
     widths = (16, 32) if options.data is None else (16, 32, 64)
-    lr = schedule(options.schedule, 0.2, steps)
+    lr = schedule(options.schedule, 0.2, options.epochs)
     state = new_state(train[0].shape[-1], widths, lr, bfloat16=options.bfloat16, seed=options.seed)
     listeners = [Curves(options.curves)] if options.curves else []
     state, _ = fit(

@@ -62,13 +62,12 @@ def loss_fn(model: Net, batch: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, 
     return losses.cross_entropy(logits, labels), {"accuracy": logits.argmax(axis=-1) == labels}
 
 
-def recipe(net: str, seed: int, epochs: int, steps_per_epoch: int) -> tuple[Net, optax.GradientTransformation]:
+def recipe(net: str, seed: int, epochs: int) -> tuple[Net, optax.GradientTransformation]:
     """The network and the optimizer that belong together."""
     rngs = nnx.Rngs(seed)
     if net == "dropout":
         return DropoutNet(rngs), optim.adam(lr=2e-3)
-    by_epoch = schedules.step_lr(0.1, step_size=-(-epochs // 3), gamma=0.1)
-    lr = schedules.per_epoch(by_epoch, steps_per_epoch)
+    lr = schedules.per_epoch(schedules.step_lr(0.1, step_size=-(-epochs // 3), gamma=0.1))
     return BatchNormNet(rngs), optim.sgd(lr, momentum=0.9, weight_decay=1e-3)
 
 
@@ -124,8 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
     start = time.perf_counter()
 
     splits = load_splits()
-    steps_per_epoch = -(-len(splits["train"][1]) // BATCH)
-    model, optimizer = recipe(options.net, options.seed, options.epochs, steps_per_epoch)
+    model, optimizer = recipe(options.net, options.seed, options.epochs)
     state, history = fit(
         TrainState.create(model, optimizer, key=options.seed),
         loss_fn,

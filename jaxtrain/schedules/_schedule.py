@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import default_float
+from jaxtrain._ground.epochs import Last, ends
 from jaxtrain._ground.float64 import as_float64, in_float64, returned_number
 from jaxtrain.schedules._affine import Affine
 
@@ -35,6 +36,7 @@ class Schedule:
         kind: whether a step sets the rate, scales it, or blends it with a value.
         resumes: in a sequence, the rate to start with as a function of the last rate before it; None to start at `lr`.
         sets_initial_lr: whether it also overwrites the rate from which other schedules start.
+        last: returns the last count that has a value; None if all have.
 
     Example:
         >>> import jax.numpy as jnp
@@ -52,6 +54,7 @@ class Schedule:
     kind: Literal["sets", "scales", "blends"] = "sets"
     resumes: Callable[[jax.Array], jax.Array] | None = None
     sets_initial_lr: bool = False
+    last: Last | None = None
 
     def __call__(self, count: ArrayLike) -> Float[Array, "*count"]:
         """The value after `count` scheduler steps.
@@ -67,6 +70,7 @@ class Schedule:
             ValueError: if a count is negative.
         """
         check_range("a schedule", "count", count, 0)
+        ends(self.last)
         dtype = default_float()
         return in_float64(jnp.vectorize(self._value), count, dtype=dtype)
 
@@ -76,7 +80,11 @@ class Schedule:
 
 
 def setting(
-    value: Callable[[jax.Array], ArrayLike], lr: ArrayLike = jnp.nan, *, sets_initial_lr: bool = False
+    value: Callable[[jax.Array], ArrayLike],
+    lr: ArrayLike = jnp.nan,
+    *,
+    sets_initial_lr: bool = False,
+    last: Last | None = None,
 ) -> Schedule:
     """A schedule that sets the rate to `value(count)`, whatever it was."""
     return Schedule(
@@ -84,6 +92,7 @@ def setting(
         rate=lambda count, start: as_float64(value(count)),
         step=lambda count: Affine(scale=0.0, offset=as_float64(value(count))),
         sets_initial_lr=sets_initial_lr,
+        last=last,
     )
 
 

@@ -12,6 +12,7 @@ of these:
   closed form and those that "blend" are folded one by one.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_integer, is_concrete
+from jaxtrain._ground.epochs import Last
 from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._affine import Affine, fold
 from jaxtrain.schedules._schedule import Rate, Schedule, as_schedule, check_list
@@ -82,7 +84,8 @@ def sequential_lr(
         rate = _continued(rate, begin, schedule)
     initial = [schedule.lr for schedule in schedules if schedule.sets_initial_lr]
     lr = initial[-1] if initial else first.lr
-    return Schedule(lr=lr, rate=rate, resumes=first.resumes, sets_initial_lr=bool(initial))
+    last = _last_in_sequence(schedules[skipped:], [0, *milestones[skipped:]])
+    return Schedule(lr=lr, rate=rate, resumes=first.resumes, sets_initial_lr=bool(initial), last=last)
 
 
 def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
@@ -148,11 +151,13 @@ def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:
         return start
 
     kinds = [schedule.kind for schedule in schedules]
+    lasts = [schedule.last for schedule in schedules if schedule.last]
+    last = (lambda: min(last() for last in lasts)) if lasts else None
     if "sets" in kinds:
-        return Schedule(lr=lr, rate=overwritten, step=step, kind="sets")
+        return Schedule(lr=lr, rate=overwritten, step=step, kind="sets", last=last)
     if "blends" in kinds:
-        return Schedule(lr=lr, rate=blended, step=step, kind="blends")
-    return Schedule(lr=lr, rate=scaled, step=step, kind="scales")
+        return Schedule(lr=lr, rate=blended, step=step, kind="blends", last=last)
+    return Schedule(lr=lr, rate=scaled, step=step, kind="scales", last=last)
 
 
 def _continued(earlier: Rate, begin: int, schedule: Schedule) -> Rate:
@@ -164,6 +169,20 @@ def _continued(earlier: Rate, begin: int, schedule: Schedule) -> Rate:
         return jnp.where(count < begin, last, schedule.rate(jnp.maximum(count - begin, 0), own_start))
 
     return rate
+
+
+def _last_in_sequence(schedules: Sequence[Schedule], begins: Sequence[int]) -> Last | None:
+    """The last count of a sequence before which none of its schedules runs out."""
+    if all(schedule.last is None for schedule in schedules):
+        return None
+
+    def last() -> float:
+        for schedule, begin, following in zip(schedules, begins, [*begins[1:], math.inf], strict=True):
+            if schedule.last is not None and (end := begin + schedule.last()) < following - 1:
+                return end
+        return math.inf
+
+    return last
 
 
 def _common_lr(schedules: Sequence[Schedule]) -> ArrayLike:

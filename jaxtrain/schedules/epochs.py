@@ -6,11 +6,15 @@ import jax
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_flag, check_integer
+from jaxtrain._ground.epochs import Last, steps_of
 from jaxtrain.schedules._schedule import Schedule, as_schedule
 
 
 def per_epoch(
-    schedule: Schedule | Callable[[jax.Array], ArrayLike], steps_per_epoch: int, *, fractional: bool = False
+    schedule: Schedule | Callable[[jax.Array], ArrayLike],
+    steps_per_epoch: int | None = None,
+    *,
+    fractional: bool = False,
 ) -> Schedule:
     """Turn a schedule that counts epochs into one that counts training steps.
 
@@ -21,14 +25,16 @@ def per_epoch(
 
     Args:
         schedule: a schedule of epochs; any callable of the count will do.
-        steps_per_epoch: training steps in an epoch, at least 1. A last smaller batch is a step as well.
+        steps_per_epoch: training steps in an epoch, at least 1. A last smaller batch is a step as well. Default None:
+            `jaxtrain.train.fit` fills it in.
         fractional: whether the schedule moves within an epoch, too. Default False.
 
     Returns:
-        A schedule: `step -> value`, in the default float type.
+        A schedule: `step -> value`, in the default float type. Without `steps_per_epoch` it has values only in an
+        optimizer that `fit` trains with.
 
     Raises:
-        ValueError: if `steps_per_epoch` is below 1.
+        ValueError: if `steps_per_epoch` is below 1; when called, if the number is not known.
         TypeError: if it is not an integer, or `schedule` is not callable.
 
     Example:
@@ -41,13 +47,31 @@ def per_epoch(
     after step `i` of every epoch, as documented for `CosineAnnealingWarmRestarts`.
     """
     schedule = as_schedule("per_epoch", schedule)
-    steps_per_epoch = check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
+    if steps_per_epoch is not None:
+        steps_per_epoch = check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
     check_flag("per_epoch", "fractional", fractional)
 
     def rate(count: jax.Array, start: jax.Array) -> jax.Array:
-        epoch = count // steps_per_epoch
+        steps = steps_of("per_epoch", steps_per_epoch)
+        epoch = count // steps
         if fractional:
-            epoch += count % steps_per_epoch / steps_per_epoch
+            epoch += count % steps / steps
         return schedule.rate(epoch, start)
 
-    return Schedule(lr=schedule.lr, rate=rate, resumes=schedule.resumes, sets_initial_lr=schedule.sets_initial_lr)
+    return Schedule(
+        lr=schedule.lr,
+        rate=rate,
+        resumes=schedule.resumes,
+        sets_initial_lr=schedule.sets_initial_lr,
+        last=schedule.last and _last(schedule.last, steps_per_epoch, fractional),
+    )
+
+
+def _last(epoch: Last, steps_per_epoch: int | None, fractional: bool) -> Last:
+    """The last step of a schedule whose last epoch is `epoch()`."""
+
+    def last() -> float:
+        steps = steps_of("per_epoch", steps_per_epoch)
+        return epoch() * steps if fractional else (epoch() + 1) * steps - 1
+
+    return last

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_choice, check_flag, check_integer
+from jaxtrain._ground.epochs import steps_of
 from jaxtrain._ground.float64 import as_float64
 from jaxtrain.schedules._anneal import WEIGHTS, anneal
 from jaxtrain.schedules._schedule import Schedule, check_number, setting
@@ -37,7 +38,7 @@ def one_cycle_lr(
         max_lr: the rate at the top, at least 0.
         total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
         epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
-        steps_per_epoch: the number of counts in an epoch, at least 1; needed if `total_steps` is None.
+        steps_per_epoch: the number of counts in an epoch, at least 1. Default None: `jaxtrain.train.fit` fills it in.
         pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
         anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
         div_factor: `max_lr` divided by the first rate, above 0. Default 25.
@@ -66,7 +67,7 @@ def one_cycle_lr(
     check_number("one_cycle_lr", "max_lr", max_lr)
     check_number("one_cycle_lr", "div_factor", div_factor, open_low=True)
     check_number("one_cycle_lr", "final_div_factor", final_div_factor, open_low=True)
-    ends = _ends("one_cycle_lr", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
+    cycle = _Cycle("one_cycle_lr", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
     check_choice("one_cycle_lr", "anneal_strategy", anneal_strategy, WEIGHTS)
 
     def value(count: jax.Array) -> jax.Array:
@@ -74,10 +75,10 @@ def one_cycle_lr(
         initial = top / as_float64(div_factor)
         last = initial / as_float64(final_div_factor)
         return _phases(
-            count, ends, [initial, top, initial, last] if three_phase else [initial, top, last], anneal_strategy
+            count, cycle.ends(), [initial, top, initial, last] if three_phase else [initial, top, last], anneal_strategy
         )
 
-    return setting(value, max_lr / div_factor, sets_initial_lr=True)
+    return setting(value, max_lr / div_factor, sets_initial_lr=True, last=cycle.total)
 
 
 def one_cycle_momentum(
@@ -97,7 +98,7 @@ def one_cycle_momentum(
         max_momentum: the momentum at the beginning and at the end, from 0 to 1. Default 0.95.
         total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
         epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
-        steps_per_epoch: the number of counts in an epoch, at least 1; needed if `total_steps` is None.
+        steps_per_epoch: the number of counts in an epoch, at least 1. Default None: `jaxtrain.train.fit` fills it in.
         pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
         anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
         three_phase: whether the momentum rises as fast as it fell, and then stays. Default False.
@@ -118,47 +119,62 @@ def one_cycle_momentum(
     """
     check_number("one_cycle_momentum", "base_momentum", base_momentum, 0.0, 1.0)
     check_number("one_cycle_momentum", "max_momentum", max_momentum, 0.0, 1.0)
-    ends = _ends("one_cycle_momentum", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
+    cycle = _Cycle("one_cycle_momentum", total_steps, epochs, steps_per_epoch, pct_start, three_phase)
     check_choice("one_cycle_momentum", "anneal_strategy", anneal_strategy, WEIGHTS)
 
     def value(count: jax.Array) -> jax.Array:
         high, low = as_float64(max_momentum), as_float64(base_momentum)
-        return _phases(count, ends, [high, low, high, high] if three_phase else [high, low, high], anneal_strategy)
+        momenta = [high, low, high, high] if three_phase else [high, low, high]
+        return _phases(count, cycle.ends(), momenta, anneal_strategy)
 
-    return setting(value, max_momentum)
+    return setting(value, max_momentum, last=cycle.total)
 
 
-def _ends(
-    where: str,
-    total_steps: int | None,
-    epochs: int | None,
-    steps_per_epoch: int | None,
-    pct_start: float,
-    three_phase: bool,
-) -> list[float]:
-    """The count at which the first phase begins, and the counts at which the phases end."""
-    if total_steps is None:
-        if epochs is None or steps_per_epoch is None:
+class _Cycle:
+    """How long a cycle and its phases are. The steps in an epoch may be known only when the schedule is called."""
+
+    def __init__(
+        self,
+        where: str,
+        total_steps: int | None,
+        epochs: int | None,
+        steps_per_epoch: int | None,
+        pct_start: float,
+        three_phase: bool,
+    ) -> None:
+        if total_steps is None and epochs is None:
+            raise ValueError(f"{where}: expected total_steps or epochs, got neither; pass one of them")
+        if total_steps is not None:
+            self._count, steps_per_epoch = check_integer(where, "total_steps", total_steps, 1), 1
+        else:
+            self._count = check_integer(where, "epochs", epochs, 1)
+        if steps_per_epoch is not None:
+            steps_per_epoch = check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
+        check_flag(where, "three_phase", three_phase)
+        if not isinstance(pct_start, float):
+            raise ValueError(f"{where}: pct_start must be a float, the fraction of the rise, got {pct_start!r}")
+        check_number(where, "pct_start", pct_start, 0.0, 1.0)
+        self._where, self._steps_per_epoch = where, steps_per_epoch
+        self._pct_start, self._three_phase = pct_start, three_phase
+        if steps_per_epoch is not None:
+            self.ends()
+
+    def total(self) -> int:
+        """The length of the cycle in counts, which is also the last count that has a value."""
+        return self._count * steps_of(self._where, self._steps_per_epoch)
+
+    def ends(self) -> list[float]:
+        """The count at which the first phase begins, and the counts at which the phases end."""
+        total = self.total()
+        rise = self._pct_start * total - 1
+        if rise == 0:
             raise ValueError(
-                f"{where}: expected total_steps, or both epochs and steps_per_epoch, got epochs={epochs} and "
-                f"steps_per_epoch={steps_per_epoch}"
+                f"{self._where}: pct_start * total_steps must not be 1, which leaves no count for the rise, got "
+                f"{self._pct_start} * {total}; use pct_start=0.0 to begin at the top"
             )
-        epochs = check_integer(where, "epochs", epochs, 1)
-        total_steps = epochs * check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
-    total_steps = check_integer(where, "total_steps", total_steps, 1)
-    check_flag(where, "three_phase", three_phase)
-    if not isinstance(pct_start, float):
-        raise ValueError(f"{where}: pct_start must be a float, the fraction of the rise, got {pct_start!r}")
-    check_number(where, "pct_start", pct_start, 0.0, 1.0)
-    rise = pct_start * total_steps - 1
-    if rise == 0:
-        raise ValueError(
-            f"{where}: pct_start * total_steps must not be 1, which leaves no count for the rise, got "
-            f"{pct_start} * {total_steps}; use pct_start=0.0 to begin at the top"
-        )
-    if three_phase:
-        return [0.0, rise, 2 * pct_start * total_steps - 2, total_steps - 1.0]
-    return [0.0, rise, total_steps - 1.0]
+        if self._three_phase:
+            return [0.0, rise, 2 * self._pct_start * total - 2, total - 1.0]
+        return [0.0, rise, total - 1.0]
 
 
 def _phases(count: jax.Array, ends: Sequence[float], values: Sequence[jax.Array], strategy: Strategy) -> jax.Array:

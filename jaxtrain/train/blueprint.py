@@ -1,5 +1,6 @@
 """How a module and an optimizer are built: the part of a training state that is not arrays."""
 
+import copy
 import dataclasses
 import math
 import re
@@ -14,6 +15,7 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Int, Key
 
+from jaxtrain._ground.epochs import Told
 from jaxtrain.train.precision import GradScaler, Precision, cast_floats
 
 Variables = dict[Any, Any]
@@ -41,6 +43,8 @@ class Options:
     precision: Precision | None = None
     average: Averaging | None = None
     skip_non_finite: int = 0
+    steps_per_epoch: int | None = None
+    """For schedules in the optimizer that ask for it. `fit` fills it in."""
 
     @property
     def scaler(self) -> GradScaler | None:
@@ -107,6 +111,17 @@ class Blueprint:
         self._frozen = frozen
         self.streams = [(path, type(leaf), leaf.get_raw_value().shape) for path, leaf in nnx.to_flat_state(streams)]
         self.optimizer = optax.with_extra_args_support(optimizer)
+        self.schedules = Told()
+        """What the schedules in the optimizer said when it made its first state."""
+        self._by_steps_per_epoch: dict[int | None, Blueprint] = {None: self}
+
+    def with_steps_per_epoch(self, steps: int) -> "Blueprint":
+        """The blueprint whose schedules know how many steps an epoch has; for one number always the same."""
+        if steps not in self._by_steps_per_epoch:
+            new = copy.copy(self)
+            new.options = dataclasses.replace(self.options, steps_per_epoch=steps)
+            self._by_steps_per_epoch[steps] = new
+        return self._by_steps_per_epoch[steps]
 
     def module(
         self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
 from jaxtrain.train.placement import Placement
-from jaxtrain.train.sources import Stream
+from jaxtrain.train.sources import Stream, steps_in_epoch
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn, Metrics
 
@@ -58,7 +58,7 @@ class Single:
 
     @property
     def steps(self) -> int | None:
-        return self._batches.steps if isinstance(self._batches, Stream) else len(self._batches)
+        return steps_in_epoch(self._batches)
 
     def epoch(self, epoch: int) -> Iterator[Dispatch]:
         for batch in self._batches.epoch(epoch):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
+from jaxtrain.train.epochs import in_epochs
 from jaxtrain.train.evaluation import evaluated, held_out, metrics_of
 from jaxtrain.train.interrupt import InterruptBetweenSteps
 from jaxtrain.train.listeners.guard import NonFiniteGuard
@@ -14,7 +15,7 @@ from jaxtrain.train.listeners.protocol import Listener, Listening, Run
 from jaxtrain.train.metrics import Totals
 from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
-from jaxtrain.train.sources import Source, Stream, are_arrays
+from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
 from jaxtrain.train.state import TrainState, check_state, committed, copied
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 
@@ -46,7 +47,8 @@ def fit(
     with exit code 143 after the current step, when listeners have written what they have to.
 
     Args:
-        state: the state to start from. It is copied, not consumed.
+        state: the state to start from. It is copied, not consumed. Schedules in its optimizer that count epochs learn
+            here how many steps an epoch has, see `schedules.per_epoch`.
         loss_fn: `loss_fn(model, batch)`, or `loss_fn(model, batch, key)`, returns a loss, or a loss and a dict of
             metrics, see `make_train_step`.
         data: the training data. With `batch_size`, a pytree of arrays with a common number of rows; a batch is a pytree
@@ -82,7 +84,8 @@ def fit(
     Raises:
         NonFiniteLossError: if the training loss is NaN or infinite. A `FloatingPointError` that names the step.
         TypeError: if an argument has the wrong type.
-        ValueError: if data have no rows or differ in their number of rows, or a number is out of range.
+        ValueError: if data have no rows or differ in their number of rows, a number is out of range, or a schedule in
+            the optimizer ends before the run.
 
     Example:
         >>> import numpy as np
@@ -111,6 +114,7 @@ def fit(
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
     check_placement("fit", placement)
+    state = in_epochs(state, steps_in_epoch(batches), epochs - start_epoch)
     if placement is not None:
         if batch_size is not None:
             placement.check_rows("fit: batch_size", batch_size)

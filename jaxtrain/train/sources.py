@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxtrain.train.data import as_numbers
+from jaxtrain.train.data import Batches, as_numbers
 
 Source = PyTree | Iterable[Any] | Callable[[int], Iterable[Any]]
 
@@ -25,6 +25,11 @@ def are_arrays(data: Any) -> bool:
 
 def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, np.ndarray | jax.Array)
+
+
+def steps_in_epoch(batches: "Batches | Stream") -> int | None:
+    """Batches in an epoch, None if they are not counted yet."""
+    return batches.steps if isinstance(batches, Stream) else len(batches)
 
 
 class Stream:

@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.epochs import ANY, told
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
 from jaxtrain.train.precision import GradScalerState, Precision, all_finite
@@ -142,7 +143,9 @@ class TrainState:
             averages = average.init(params, model_state) if average else None
             scaler = options.scaler.init() if options.scaler else None
             step = jnp.zeros((), jnp.int32)
-            return _own((step, params, model_state, optimizer.init(params), key, averages, scaler))
+            with told(steps=ANY) as blueprint.schedules:
+                opt_state = optimizer.init(params)
+            return _own((step, params, model_state, opt_state, key, averages, scaler))
 
         return cls(*start(params, model_state, _as_key(key)), blueprint=blueprint)
 
@@ -254,7 +257,8 @@ class TrainState:
                 f"{jax.tree.map(jnp.shape, gradients)}; take them from TrainState.gradients"
             )
         options = self.blueprint.options
-        updates, opt_state = self.blueprint.optimizer.update(gradients, self.opt_state, self.params, **extra)
+        with told(options.steps_per_epoch):
+            updates, opt_state = self.blueprint.optimizer.update(gradients, self.opt_state, self.params, **extra)
         params: Any = optax.apply_updates(self.params, updates)
         new = {"params": params, "opt_state": _in_dtypes_of(self.opt_state, opt_state)}
         if options.average is not None:
