@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 
 from jaxtrain.train import TrainState
+from jaxtrain.train.epochs import in_epochs
 from parity.compile.step import Step
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -40,13 +41,14 @@ def steps(folder: Path = FOLDER) -> list[Step]:
 
     def of_digits(net: str) -> Step:
         def new() -> TrainState:
-            return TrainState.create(*digits["recipe"](net, seed=0, epochs=30, steps_per_epoch=20))
+            return in_epochs(TrainState.create(*digits["recipe"](net, seed=0, epochs=30)), steps=20, epochs=30)
 
         return _step(f"digits, {net}", new, digits["loss_fn"], _labelled(64))
 
     def of_cnn(bfloat16: bool) -> Step:
         def new() -> TrainState:
-            return cnn["new_state"](3, (16, 32, 64), lr=cnn["schedule"]("onecycle", 0.2, 1000), bfloat16=bfloat16)
+            lr = cnn["schedule"]("onecycle", 0.2, epochs=12)
+            return in_epochs(cnn["new_state"](3, (16, 32, 64), lr, bfloat16=bfloat16), steps=782, epochs=12)
 
         return _step("CNN" + ", bfloat16" * bfloat16, new, cnn["loss_fn"], _labelled(32, 32, 3))
 
