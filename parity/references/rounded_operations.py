@@ -23,6 +23,18 @@ IN_STEPS = NORMS | get_decompositions(
         aten._softmax_backward_data.default,
         aten._log_softmax.default,
         aten._log_softmax_backward_data.default,
+        aten.mse_loss.default,
+        aten.mse_loss_backward.default,
+        aten.huber_loss.default,
+        aten.huber_loss_backward.default,
+        aten.smooth_l1_loss.default,
+        aten.smooth_l1_loss_backward.default,
+        aten.soft_margin_loss.default,
+        aten.soft_margin_loss_backward.default,
+        aten.binary_cross_entropy.default,
+        aten.binary_cross_entropy_backward.default,
+        aten.binary_cross_entropy_with_logits.default,
+        aten.nll_loss_forward.default,
     ]
 )
 """What PyTorch computes in one operation though it has several, as these."""

@@ -15,9 +15,8 @@ import torch
 from flax import nnx
 
 import parity
-from jaxtrain import losses, nn, optim
+from jaxtrain import losses, nn
 from parity.subjects.layer import channels_last, channels_second
-from parity.subjects.optimizer import live_leaves
 
 # Flax and Optax promote dtypes and add axes.
 pytestmark = pytest.mark.usefixtures("promotion")
@@ -246,7 +245,8 @@ def labels(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pair(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return numbers(seed, (9, 20)), numbers(seed + 1000, (9, 20))
+    first = numbers(seed, (9, 20))
+    return first, first + 2 * numbers(seed + 1000, (9, 20)) % 3 - 3
 
 
 def check_losses(name: str, seeds: int) -> None:
@@ -274,22 +274,3 @@ def test_wrong_losses_fail(name, change):
     for seed in range(3):
         with pytest.raises(AssertionError, match="value"):
             parity.check_loss(lambda *arrays: CHANGES[change](ours(*arrays)), reference, inputs(seed))
-
-
-OPTIMIZERS = {
-    "Optax's SGD": (optax.sgd(0.1, momentum=0.9), lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9)),
-    "SGD": (
-        optim.sgd(0.1, momentum=0.9, weight_decay=0.1),
-        lambda parameters: torch.optim.SGD(parameters, 0.1, 0.9, weight_decay=0.1),
-    ),
-    "AdamW": (optim.adamw(0.01), lambda parameters: torch.optim.AdamW(parameters, 0.01)),
-    "RMSprop": (optim.rmsprop(0.01), lambda parameters: torch.optim.RMSprop(parameters, 0.01)),
-}
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_right_optimizers_pass_for_a_hundred_trajectories(name):
-    ours, reference = OPTIMIZERS[name]
-    for seed in range(100):
-        parity.check_optimizer(ours, reference, leaves=live_leaves(20, seed))
