@@ -4,6 +4,8 @@
     python examples/cnn.py --data DIR              CIFAR-10 (binary version) or MNIST (IDX files) in DIR
     python examples/cnn.py --schedule cosine       a linear warm-up and a cosine in place of one cycle
     python examples/cnn.py --bfloat16              mixed precision
+    python examples/cnn.py --data-parallel         each batch spread over all devices; try it on a CPU with
+                                                   --cpu-devices 8
 
 Prints the accuracy of the averaged weights and exits non-zero if the digits' stays below 97 %. JAX chooses the device:
 the same command runs on a GPU or TPU.
@@ -21,7 +23,7 @@ import optax
 from flax import nnx
 
 from jaxtrain import losses, nn, optim, schedules
-from jaxtrain.train import Curves, Precision, TrainState, evaluate, fit, make_eval_step
+from jaxtrain.train import Curves, Placement, Precision, TrainState, evaluate, fit, make_eval_step
 
 BATCH, REQUIRED = 64, 0.97
 Images = tuple[np.ndarray, np.ndarray]
@@ -138,28 +140,40 @@ def schedule(name: str, peak: float, steps: int) -> schedules.Schedule:
     return schedules.sequential_lr([warm_up, schedules.cosine_annealing_lr(peak, T_max=max(1, steps - warm))], [warm])
 
 
+def new_state(
+    channels: int, widths: tuple[int, ...], lr: schedules.Schedule, *, bfloat16: bool = False, seed: int = 0
+) -> TrainState:
+    """Network, optimizer and average before the first step."""
+    sgd = optim.sgd(lr, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    return TrainState.create(
+        ResNet(channels, widths, nnx.Rngs(seed)),
+        optax.chain(optim.clip_grad_norm(1.0), sgd),
+        key=seed,
+        precision=Precision("bfloat16") if bfloat16 else None,
+        average=optim.averaged_model(optim.get_ema_avg_fn(0.98), use_buffers=True),
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a residual CNN on images.")
     parser.add_argument("--data", type=Path, help="a folder with CIFAR-10 or MNIST; default: scikit-learn's digits")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--schedule", choices=["onecycle", "cosine"], default="onecycle")
     parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
+    parser.add_argument("--data-parallel", action="store_true", help="spread each batch over all devices")
+    parser.add_argument("--cpu-devices", type=int, metavar="N", help="make N devices of the CPU")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--curves", type=Path, help="a picture of the curves, such as cnn.png")
     options = parser.parse_args(arguments)
+    if options.cpu_devices:
+        jax.config.update("jax_num_cpu_devices", options.cpu_devices)
     begin = time.perf_counter()
 
     train, test = read(options.data)
     steps = options.epochs * -(-len(train[1]) // BATCH)
     widths = (16, 32) if options.data is None else (16, 32, 64)
     lr = schedule(options.schedule, 0.2, steps)
-    state = TrainState.create(
-        ResNet(train[0].shape[-1], widths, nnx.Rngs(options.seed)),
-        optax.chain(optim.clip_grad_norm(1.0), optim.sgd(lr, momentum=0.9, nesterov=True, weight_decay=5e-4)),
-        key=options.seed,
-        precision=Precision("bfloat16") if options.bfloat16 else None,
-        average=optim.averaged_model(optim.get_ema_avg_fn(0.98), use_buffers=True),
-    )
+    state = new_state(train[0].shape[-1], widths, lr, bfloat16=options.bfloat16, seed=options.seed)
     listeners = [Curves(options.curves)] if options.curves else []
     state, _ = fit(
         state,
@@ -169,11 +183,13 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=options.epochs,
         batch_size=BATCH,
         seed=options.seed,
+        placement=Placement() if options.data_parallel else None,
         listeners=listeners,
     )
     accuracy = evaluate(make_eval_step(loss_fn), state.averaged(), test)["accuracy"]
     print(f"averaged weights: {accuracy:.2%} of {len(test[1])} test images right")
-    print(f"{time.perf_counter() - begin:.1f} s in all")
+    spread = f" on {jax.device_count()} devices" if options.data_parallel else ""
+    print(f"{time.perf_counter() - begin:.1f} s in all{spread}")
     if options.data is None and accuracy < REQUIRED:
         print(f"FAIL: the accuracy is below {REQUIRED:.0%}")
         return 1

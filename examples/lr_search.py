@@ -1,6 +1,7 @@
 """A learning-rate search in one compiled program: 32 rates trained at once.
 
     python examples/lr_search.py
+    python examples/lr_search.py --cpu-devices 2      the runs are spread over two devices of the CPU
 
 Trains the same runs with `tune.sweep`, with the same idea written by hand, and one by one in PyTorch, in alternating
 rounds. Prints the table of rates and the measured times, writes the picture, and exits non-zero if the best rate stays
@@ -23,6 +24,8 @@ import numpy as np
 import optax
 import torch
 from flax import nnx
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -88,11 +91,13 @@ def _by_hand(
         model.eval()
         return (model(validation[0]).argmax(axis=-1) == validation[1]).mean()
 
-    return jax.vmap(one)(rates)
+    # The runs are spread over all devices, as `sweep` does.
+    mesh = Mesh(np.array(jax.devices()), "runs")
+    return jax.shard_map(jax.vmap(one), mesh=mesh, in_specs=P("runs"), out_specs=P("runs"), check_vma=False)(rates)
 
 
 def by_hand(rates: np.ndarray, data: Data, validation: Data) -> np.ndarray:
-    """The same program without jaxtrain's `tune` and `train`, on one device."""
+    """The same program without jaxtrain's `tune` and `train`."""
     batches = Batches(data, BATCH, shuffle=True, drop_last=True)
     steps = [batch for epoch in range(EPOCHS) for batch in batches.epoch(epoch)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
@@ -148,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rates", type=int, default=32, help="how many, from 1e-5 to 10")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed")
     parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "lr_search.png")
-    parser.add_argument("--cpu-devices", type=int, help="spread the runs of the sweep over so many CPU devices")
+    parser.add_argument("--cpu-devices", type=int, help="spread the runs over so many devices of the CPU")
     options = parser.parse_args(arguments)
     if options.cpu_devices:
         jax.config.update("jax_num_cpu_devices", options.cpu_devices)

@@ -84,6 +84,7 @@ def plot_trials(study: optuna.Study, path: Path) -> None:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         panels: Any = optuna.visualization.matplotlib.plot_slice(study, target_name="validation accuracy")
     figure = panels[0].get_figure()
+    figure.suptitle(f"The {len(study.trials)} trials of one Bayesian search")
     figure.set_size_inches(13, 4)
     figure.savefig(path, dpi=100, bbox_inches="tight")
     plt.close(figure)

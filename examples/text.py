@@ -92,6 +92,21 @@ def sample(state: TrainState, beginning: str, length: int, temperature: float = 
     return beginning + bytes(written.tolist()).decode("ascii", "replace")
 
 
+def new_state(width: int, depth: int, steps: int, *, seed: int = 0) -> TrainState:
+    """Network and optimizer before the first of so many steps."""
+    warm = max(1, steps // 10)
+    warm_up = schedules.linear_lr(3e-3, start_factor=0.01, total_iters=warm)
+    cosine = schedules.cosine_annealing_lr(3e-3, T_max=max(1, steps - warm), eta_min=3e-4)
+    decayed = optim.param_groups(
+        optim.adamw,
+        {"kernel$": {"weight_decay": 0.1}, None: {"weight_decay": 0.0}},
+        lr=schedules.sequential_lr([warm_up, cosine], [warm]),
+        betas=(0.9, 0.95),
+    )
+    model = GPT(width, depth, nnx.Rngs(seed))
+    return TrainState.create(model, optax.chain(optim.clip_grad_norm(1.0), decayed), key=seed)
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a small GPT on Python's library sources.")
     parser.add_argument("--epochs", type=int, default=3)
@@ -105,19 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     train, held_out = windows(options.bytes)
     steps = options.epochs * -(-len(train) // BATCH)
-    warm = max(1, steps // 10)
-    warm_up = schedules.linear_lr(3e-3, start_factor=0.01, total_iters=warm)
-    cosine = schedules.cosine_annealing_lr(3e-3, T_max=max(1, steps - warm), eta_min=3e-4)
-    lr = schedules.sequential_lr([warm_up, cosine], [warm])
-    model = GPT(options.width, options.depth, nnx.Rngs(options.seed))
-    decayed = optim.param_groups(
-        optim.adamw,
-        {"kernel$": {"weight_decay": 0.1}, None: {"weight_decay": 0.0}},
-        lr=lr,
-        betas=(0.9, 0.95),
-    )
     state, history = fit(
-        TrainState.create(model, optax.chain(optim.clip_grad_norm(1.0), decayed), key=options.seed),
+        new_state(options.width, options.depth, steps, seed=options.seed),
         loss_fn,
         train,
         validation=held_out,

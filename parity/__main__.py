@@ -7,9 +7,10 @@ from importlib import import_module
 
 COMMANDS = {
     "run": ("parity.command", "compare every component with PyTorch, case by case (the default)"),
+    "accuracy": ("parity.accuracy.command", "measure how far each quantity is from float64, ours and PyTorch's"),
     "inputs": ("parity.torch_inputs.command", "compare on the inputs that PyTorch itself is tested with"),
     "mutants": ("parity.mutants.command", "change the source in one place at a time: do the cases notice?"),
-    "compile": ("parity.compile.command", "compile a GPT's step for TPUs and GPUs that are not here"),
+    "compile": ("parity.compile.command", "compile components, examples and a GPT for TPUs and GPUs that are not here"),
     "diff": ("parity.diff.command", "name the first place where a port differs from PyTorch's model, and why"),
     "speed": ("parity.speed.command", "measure each component and its counterpart in JAX"),
 }

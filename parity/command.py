@@ -1,7 +1,7 @@
 """`python -m parity run [NAME ...]`: both verdicts on every case, and every planted defect."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 
 import jax
 import torch
@@ -26,6 +26,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="run all with the seeds 0 to N-1, each with one thread and several, with AVX2 and all instruction sets",
     )
+    parser.add_argument(
+        "--minutes", type=at_least_one, metavar="N", help="with --seeds: begin no further run after N minutes"
+    )
     add_json(parser)
     add_markdown(parser, "the tables of components and of deviations")
 
@@ -34,6 +37,8 @@ def main(options: Namespace) -> int:
     """Print the table of cases; 1 if any fails."""
     if options.seeds:
         return seeds.main(options)
+    if options.minutes:
+        raise ArgumentError(None, "--minutes: expected --seeds with it, got none; NAME restricts a single run")
     draws.use(draws.Drawing(options.seed, options.draws))
     cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
     missing = [f"{case.name} ({case.torch_since})" for case in cases if not case.is_here]

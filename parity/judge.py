@@ -32,7 +32,7 @@ def judge(
     worst = math.nan
     for draw in draws:
         if draw.ours64 is not None:
-            error, difference = formula_verdict(draw.ours64, draw.truth, draw.units, formula_limit)
+            error, difference = formula_verdict(draw.ours64, draw.truth, draw.units, formula_limit, draw.by_rounding)
             worst = error if math.isnan(worst) else max(worst, error)
             if difference:
                 return Measurement(worst, math.nan, math.nan, replace(difference, source=draw.source))

@@ -1,17 +1,22 @@
 """The precision verdict: errors in low precision, ours and PyTorch's, over all that shares a unit."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
 
 from parity.trace import Quantity, Trace
-from parity.verdicts import Difference, difference_at, errors, rounded, spacing, with_dimensions
-
-FALSE_ALARM = 1e-9
-"""How probable it may be that the largest of several normal errors is over its limit by chance."""
+from parity.verdicts import (
+    Difference,
+    difference_at,
+    errors,
+    largest_by_chance,
+    rounded,
+    spacing,
+    with_dimensions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,7 @@ class Draw:
         ours: ours in low precision.
         torch: PyTorch in low precision.
         moved: PyTorch in float64 with a rounding after every operation; None if its own error is all that is allowed.
+        by_rounding: of each quantity, the float64 error that rounding alone can make, if that may be over the limit.
         source: which inputs they were, for messages.
     """
 
@@ -34,6 +40,7 @@ class Draw:
     ours: Trace | None = None
     torch: Trace | None = None
     moved: Trace | None = None
+    by_rounding: Mapping[Quantity, float] | None = None
     source: str = ""
 
 
@@ -51,16 +58,13 @@ def precision_verdict(draws: Iterable[Draw], factor: float, dtype: str) -> tuple
         The root mean square errors of ours and of PyTorch where ours is worst compared with its limit, and what is
         furthest over a limit, if anything is.
     """
-    pools: dict[tuple[Quantity, tuple[int, ...]], _Pool] = {}
-    for draw in draws:
-        _count(draw, pools, dtype)
     shown, furthest, difference = (-1.0, 0.0, 0.0), 1.0, None
-    for pool in pools.values():
+    for pool in pooled(draws, dtype).values():
         if not pool.worst:
             continue
         limit, ceiling = factor * pool.expected, factor * pool.expected_largest
         excess, beyond = _multiple(pool.mean, limit), _multiple(pool.largest, ceiling)
-        shown = max(shown, (excess, pool.mean, math.sqrt(pool.theirs / pool.count)))
+        shown = max(shown, (excess, pool.mean, pool.torch))
         if max(excess, beyond) > furthest:
             furthest = max(excess, beyond)
             difference = (
@@ -71,7 +75,15 @@ def precision_verdict(draws: Iterable[Draw], factor: float, dtype: str) -> tuple
     return *shown[1:], difference
 
 
-def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], dtype: str) -> None:
+def pooled(draws: Iterable[Draw], dtype: str) -> dict[tuple[Quantity, tuple[int, ...]], "Pool"]:
+    """The errors of all draws by the quantity and the row of its units."""
+    pools: dict[tuple[Quantity, tuple[int, ...]], Pool] = {}
+    for draw in draws:
+        _count(draw, pools, dtype)
+    return pools
+
+
+def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "Pool"], dtype: str) -> None:
     """Add the errors of a draw to the pools.
 
     Where PyTorch overflows, its error is not a measure and counts as zero. What is too small for a normal number counts
@@ -101,7 +113,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], d
             members: list[int | slice] = [slice(None)] * true.ndim
             for axis, position in zip(own, row, strict=True):
                 members[axis] = slice(position, position + 1)
-            pool = pools.setdefault((quantity, row), _Pool())
+            pool = pools.setdefault((quantity, row), Pool())
             if pool.add(*found[:, *members]):
                 error = np.full(true.shape, -1.0)
                 error[tuple(members)] = found[0, *members]
@@ -111,7 +123,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "_Pool"], d
 
 
 @dataclass
-class _Pool:
+class Pool:
     """The errors of all that shares a unit: sums of squares, the largest ones, and where ours is.
 
     Attributes:
@@ -158,6 +170,11 @@ class _Pool:
         return math.sqrt(self.ours / self.count)
 
     @property
+    def torch(self) -> float:
+        """The root mean square of PyTorch's errors."""
+        return math.sqrt(self.theirs / self.count)
+
+    @property
     def expected(self) -> float:
         """PyTorch's root mean square, or that of rounding the result, or every operation, if it is larger.
 
@@ -167,12 +184,8 @@ class _Pool:
 
     @property
     def expected_largest(self) -> float:
-        """How large the largest of as many errors can be, given PyTorch's largest.
-
-        The largest of n normal errors is usually about √(2 log 2n) deviations; with the probability `FALSE_ALARM` it
-        is above √(2 log (2n / FALSE_ALARM)). PyTorch's may be of the usual kind while ours is of the rare one.
-        """
-        return self.their_largest * math.sqrt(math.log(2 * self.count / FALSE_ALARM) / math.log(2 * self.count))
+        """How large the largest of as many errors can be, given PyTorch's largest."""
+        return largest_by_chance(self.their_largest, self.count)
 
 
 def _multiple(error: float, limit: float) -> float:

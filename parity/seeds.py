@@ -9,9 +9,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from argparse import ArgumentError, Namespace
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -42,14 +43,23 @@ class Setting:
     cores: int
     instructions: str
 
+    @property
+    def limits(self) -> str:
+        """All but the seed."""
+        return f"{self.cores} {'core' if self.cores == 1 else 'cores'}, {self.instructions}"
+
     def __str__(self) -> str:
-        return f"seed {self.seed}, {self.cores} {'core' if self.cores == 1 else 'cores'}, {self.instructions}"
+        return f"seed {self.seed}, {self.limits}"
+
+
+Found = Mapping[Setting, list[dict[str, Any]]]
+"""An entry for each case, as `report.as_json` writes them, by the setting."""
 
 
 def settings(number: int) -> list[Setting]:
-    """Those of some seeds: those that share compiled programs follow one another."""
+    """Those of some seeds, seed by seed, so that a run that ends early has been through all limits."""
     cores = sorted({1, len(os.sched_getaffinity(0))})
-    return [Setting(seed, *limits) for limits in product(cores, INSTRUCTIONS) for seed in range(number)]
+    return [Setting(*chosen) for chosen in product(range(number), cores, INSTRUCTIONS)]
 
 
 def main(options: Namespace) -> int:
@@ -58,18 +68,23 @@ def main(options: Namespace) -> int:
         raise ArgumentError(None, "--seeds: expected a system that can limit a process to some cores, such as Linux")
     if options.seed or options.markdown:
         raise ArgumentError(None, "--seeds: expected neither --seed nor --markdown with it; leave them out")
-    failures, found = Counter[str](), {}
-    for setting, entries in _runs(settings(options.seeds), options):
-        found[str(setting)] = entries
+    chosen, started = settings(options.seeds), time.monotonic()
+    failures, found = Counter[str](), dict[Setting, list[dict[str, Any]]]()
+    for setting, entries in _runs(chosen, options):
+        found[setting] = entries
         print(f"{setting}: {figures(entries)}", flush=True)
         for entry in entries:
             if not entry["passed"]:
                 name = f"{entry['component']}[{entry['configuration']}]"
                 failures[name] += 1
                 print(f"  {name}: {entry['failure']}", flush=True)
-    print(summary(failures, found))
+        if options.minutes and time.monotonic() - started > 60 * options.minutes:
+            break
+    print(table(found), summary(failures, found), sep="\n")
+    minutes = (time.monotonic() - started) / 60
+    print(f"{len(found)} of {len(chosen)} settings in {minutes:.1f} minutes; all take {_all(minutes, found, chosen)}.")
     if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        options.json.write_text(json.dumps({str(setting): each for setting, each in found.items()}, indent=2) + "\n")
     return 1 if failures else 0
 
 
@@ -80,11 +95,28 @@ def figures(entries: list[dict[str, Any]]) -> str:
     return f"{failed} of {len(entries)} cases failed, {missed} of {defects} planted defects missed"
 
 
-def summary(failures: Counter[str], found: dict[str, list[dict[str, Any]]]) -> str:
+def table(found: Found) -> str:
+    """The runs by their limits, in Markdown."""
+    lines = ["| limits | seeds | cases failed | planted defects missed |", "|---|---|---|---|"]
+    for limits in dict.fromkeys(setting.limits for setting in found):
+        runs = [entries for setting, entries in found.items() if setting.limits == limits]
+        entries = [entry for run in runs for entry in run]
+        failed, missed = sum(not entry["passed"] for entry in entries), sum(len(entry["missed"]) for entry in entries)
+        defects = sum(len(entry["defects"]) for entry in entries)
+        lines.append(f"| {limits} | {len(runs)} | {failed} of {len(entries)} | {missed} of {defects} |")
+    return "\n".join(lines)
+
+
+def summary(failures: Counter[str], found: Found) -> str:
     """All runs together."""
     everything = [entry for entries in found.values() for entry in entries]
     lines = [f"{len(found)} settings: {figures(everything)}"]
     return "\n".join(lines + [f"  {name}: failed in {number}" for name, number in failures.most_common()])
+
+
+def _all(minutes: float, found: Found, chosen: list[Setting]) -> str:
+    """How long all settings take, from those that were run."""
+    return f"about {minutes * len(chosen) / len(found):.0f}" if len(found) < len(chosen) else "as long"
 
 
 def _runs(chosen: list[Setting], options: Namespace) -> Iterator[tuple[Setting, list[dict[str, Any]]]]:

@@ -26,6 +26,9 @@ Arrays = Mapping[str, np.ndarray]
 FORMULA_LIMIT = 1e-12
 PRECISION_FACTOR = 1.5
 
+FALSE_ALARM = 1e-9
+"""How probable it may be that the largest of several normal errors is over its limit by chance."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -125,10 +128,21 @@ def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
         return values.astype(ml_dtypes.finfo(dtype).dtype).astype(np.float64)
 
 
-def formula_verdict(ours: Trace, truth: Trace, units: Trace, limit: float) -> tuple[float, Difference | None]:
-    """The largest error of a float64 run, and the worst element of the first step over the limit."""
-    worst, first, difference = 0.0, math.inf, None
+def formula_verdict(
+    ours: Trace, truth: Trace, units: Trace, limit: float, by_rounding: Mapping[Quantity, float] | None = None
+) -> tuple[float, Difference | None]:
+    """The largest error of a float64 run, and the worst element of the first step over the limit.
+
+    Args:
+        ours: the run.
+        truth: PyTorch's.
+        units: of each array of the truth.
+        limit: the largest error allowed.
+        by_rounding: of each quantity, the error that rounding alone can make, if that may be larger than `limit`.
+    """
+    usual, worst, first, difference = limit, 0.0, math.inf, None
     for quantity, true in truth.items():
+        limit = max(usual, (by_rounding or {}).get(quantity, 0.0))
         error = errors(ours[quantity], true, units[quantity])
         worst = max(worst, float(error.max(initial=0.0)))
         over = np.flatnonzero((error > limit).reshape(len(error), -1).any(axis=1))
@@ -137,6 +151,15 @@ def formula_verdict(ours: Trace, truth: Trace, units: Trace, limit: float) -> tu
             at = (first, *np.unravel_index(int(np.argmax(error[first])), error[first].shape))
             difference = difference_at(quantity, at, ours[quantity], true, float(error[at]), limit, "float64")
     return worst, difference
+
+
+def largest_by_chance(largest: float, count: int) -> float:
+    """How large the largest of as many errors can be, given the largest of others of their kind.
+
+    The largest of n normal errors is usually about √(2 log 2n) deviations; with the probability `FALSE_ALARM` it is
+    above √(2 log (2n / FALSE_ALARM)). The one given may be of the usual kind while the other is of the rare one.
+    """
+    return largest * math.sqrt(math.log(2 * count / FALSE_ALARM) / math.log(2 * count))
 
 
 def difference_at(

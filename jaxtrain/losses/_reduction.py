@@ -1,8 +1,16 @@
 """From the losses of all elements to the result."""
 
+import functools
+import operator
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
+from jax.custom_derivatives import SymbolicZero
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain._ground.float64 import as_float64, in_float64
@@ -46,3 +54,51 @@ def reduce(
         return jnp.where(divisor == 0, jnp.nan, summed / divisor)
 
     return in_float64(reduced, dtype=dtype)
+
+
+def reduce_elementwise(
+    loss: Callable[..., Array], arrays: tuple[Array | None, ...], reduction: str, dtype: np.dtype
+) -> Array:
+    """`reduce(loss(*arrays), ...)` with exact divisions by the number of elements in the gradient of `"mean"`.
+
+    The gradient of a plain mean multiplies the slope of each element by the rounded 1/N, whose error all share.
+
+    Args:
+        loss: an elementwise function of arrays of one dtype; None among them stays None. Where the first array is NaN,
+            so are all slopes.
+        arrays: its arguments.
+        reduction: `"mean"`, `"sum"` or `"none"`.
+        dtype: the dtype of the result.
+    """
+    return _mean(loss, dtype, *arrays) if reduction == "mean" else reduce(loss(*arrays), reduction, dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _mean(loss: Callable[..., Array], dtype: np.dtype, *arrays: Array | None) -> Array:
+    return reduce(loss(*arrays), "mean", dtype)
+
+
+def _mean_jvp(
+    loss: Callable[..., Array], dtype: np.dtype, primals: tuple[Any, ...], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    first, *_ = primals
+    count = lax.convert_element_type(first.size, first.dtype)
+    # The compiler turns a division by one number into a product with its rounded inverse. It does not know that this is
+    # one number: where the first argument is NaN, so is what it divides.
+    divisor = jnp.where(jnp.isnan(first), first, count)
+
+    def term(position: int) -> Array:
+        primal, tangent = primals[position], tangents[position]
+
+        def of_one(array: Array) -> Array:
+            return loss(*primals[:position], array, *primals[position + 1 :])
+
+        slope = jax.jvp(of_one, [primal], [jnp.ones_like(primal)])[1]
+        # Few weights for many elements: what is divided at last is the sum of their slopes.
+        return slope / divisor * tangent if primal.shape == first.shape else slope * (tangent / count)
+
+    moving = [at for at, dot in enumerate(tangents) if dot is not None and not isinstance(dot, SymbolicZero)]
+    return _mean(loss, dtype, *primals), reduce(functools.reduce(operator.add, map(term, moving)), "sum", dtype)
+
+
+_mean.defjvp(_mean_jvp, symbolic_zeros=True)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape, promoted
 from jaxtrain.losses._elementwise import EPSILON, logistic_entropy
-from jaxtrain.losses._reduction import check_reduction, reduce
+from jaxtrain.losses._reduction import check_reduction, reduce_elementwise
 
 _LOG_FLOOR = -100.0
 
@@ -62,10 +62,9 @@ def binary_cross_entropy(
     dtype, (input, target) = promoted(input, target)
     # Added rather than selected: the NaN must reach the gradient too.
     input, target = input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target)
-    losses = _binary_entropy(input, target)
     if weight is not None:
-        losses = as_coefficients(where, "weight", weight, like=losses) * losses
-    return reduce(losses, reduction, dtype)
+        weight = as_coefficients(where, "weight", weight, like=input)
+    return reduce_elementwise(_weighted_binary_entropy, (input, target, weight), reduction, dtype)
 
 
 @jax.named_scope("binary_cross_entropy_with_logits")
@@ -112,14 +111,23 @@ def binary_cross_entropy_with_logits(
     dtype, (input, target) = promoted(input, target)
     if pos_weight is not None:
         pos_weight = as_coefficients(where, "pos_weight", pos_weight, like=input)
-    losses = logistic_entropy(input, target, pos_weight)
     if weight is not None:
-        losses = as_coefficients(where, "weight", weight, like=losses) * losses
-    return reduce(losses, reduction, dtype)
+        weight = as_coefficients(where, "weight", weight, like=input)
+    return reduce_elementwise(_weighted_logistic_entropy, (input, target, pos_weight, weight), reduction, dtype)
 
 
 def _nan_outside_unit_interval(probability: Array) -> Array:
     return jnp.where((probability >= 0) & (probability <= 1), 0.0, jnp.nan)
+
+
+def _weighted_binary_entropy(input: Array, target: Array, weight: Array | None) -> Array:
+    losses = _binary_entropy(input, target)
+    return losses if weight is None else weight * losses
+
+
+def _weighted_logistic_entropy(input: Array, target: Array, pos_weight: Array | None, weight: Array | None) -> Array:
+    losses = logistic_entropy(input, target, pos_weight)
+    return losses if weight is None else weight * losses
 
 
 @jax.custom_jvp

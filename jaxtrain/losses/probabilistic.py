@@ -1,6 +1,7 @@
 """Losses between distributions, and likelihoods."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
-from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce
+from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce, reduce_elementwise
 
 
 @jax.named_scope("kl_div")
@@ -125,12 +126,22 @@ def poisson_nll_loss(
     input, target = as_floats(where, "input", input), as_numbers(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
+    loss = partial(_poisson_nll, log_input=log_input, full=full)
+    return reduce_elementwise(loss, (input, target, jnp.asarray(eps, input.dtype)), reduction, dtype)
+
+
+def _poisson_nll(input: Array, target: Array, eps: Array, *, log_input: bool, full: bool) -> Array:
     losses = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
-    if full:
-        above_one = jnp.where(target > 1, target, 1)
-        stirling = above_one * jnp.log(above_one) - above_one + 0.5 * jnp.log(2 * math.pi * above_one)
-        losses = losses + jnp.where(target > 1, stirling, 0)
-    return reduce(losses, reduction, dtype)
+    return losses + jnp.where(target > 1, _stirling(jnp.where(target > 1, target, 1)), 0) if full else losses
+
+
+@jax.custom_jvp
+def _stirling(count: Array) -> Array:
+    """Stirling's approximation of log(count!), whose slope is written without the 1 - 1 that rounds."""
+    return count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
+
+
+_stirling.defjvps(lambda tangent, _, count: (jnp.log(count) + 0.5 / count) * tangent)
 
 
 @jax.named_scope("gaussian_nll_loss")

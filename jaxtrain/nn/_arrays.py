@@ -12,6 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain.nn import initializers
 from jaxtrain.nn._spread import spread
 
 
@@ -88,16 +89,36 @@ def as_shape(where: str, normalized_shape: int | Sequence[int]) -> tuple[int, ..
     return tuple(check_integer(where, "normalized_shape", size, 0) for size in sizes)
 
 
-def check_param_dtype(where: str, dtype: DTypeLike) -> None:
-    """Raise `TypeError` unless parameters of this dtype can be trained: integers would all start at zero."""
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"{where}: param_dtype must be floating-point, got {jnp.dtype(dtype)}; use jnp.float32")
+def check_dtypes(where: str, *, param_dtype: DTypeLike, dtype: DTypeLike | None = None) -> None:
+    """Raise `TypeError` unless both are floating-point; integer parameters would all start at zero."""
+    for name, given in (("param_dtype", param_dtype), ("dtype", jnp.float32 if dtype is None else dtype)):
+        try:
+            found = jnp.dtype(given)
+        except TypeError:
+            raise TypeError(f"{where}: {name} must be a dtype, got {given!r}; use jnp.float32") from None
+        if not jnp.issubdtype(found, jnp.floating):
+            raise TypeError(f"{where}: {name} must be floating-point, got {found}; use jnp.float32")
 
 
-def check_rngs(where: str, rngs: Any) -> None:
-    """Raise `TypeError` unless `rngs` holds random streams, or is one."""
+def initialized(
+    where: str, name: str, initializer: Any, rngs: nnx.Rngs, shape: tuple[int, ...], dtype: DTypeLike
+) -> jax.Array:
+    """What an initializer draws; raise `TypeError` if it is the function that makes one, or nothing of the kind."""
+    advice = f"{where}: {name} must be a function of a key, a shape and a dtype, got {initializer!r}; "
+    makes_one = getattr(initializer, "__module__", "").startswith(initializers.__name__)
+    if not callable(initializer) or (makes_one and "<locals>" not in initializer.__qualname__):
+        raise TypeError(advice + "call what makes an initializer first, as in nn.initializers.kaiming_normal()")
+    drawn: Any = initializer(rngs.params(), shape, dtype)
+    if np.shape(drawn) != shape:
+        raise TypeError(advice + f"it returned {drawn!r} in place of an array of shape {shape}")
+    return drawn
+
+
+def check_rngs(where: str, rngs: Any) -> nnx.Rngs | nnx.RngStream:
+    """`rngs`; raise `TypeError` unless it holds random streams, or is one."""
     if not isinstance(rngs, nnx.Rngs | nnx.RngStream):
-        raise TypeError(f"{where}: rngs must be random streams, got {rngs!r}; pass nnx.Rngs(0)")
+        raise TypeError(f"{where}: rngs must be random streams, got {rngs!r}; pass rngs=nnx.Rngs(0)")
+    return rngs
 
 
 def check_flags(where: str, **flags: Any) -> None:

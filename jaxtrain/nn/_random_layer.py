@@ -14,12 +14,12 @@ from jaxtrain.nn._named import named
 class RandomLayer(nnx.Module):
     """A layer that is random in training and the identity in evaluation."""
 
-    def __init__(self, p: float | jax.Array = 0.5, *, rngs: nnx.Rngs | nnx.RngStream):
+    def __init__(self, p: float | jax.Array = 0.5, *, rngs: nnx.Rngs | nnx.RngStream | None = None):
         where = type(self).__name__
         check_scalar(where, "p", p, 0.0, 1.0)
         if callable(p) and not hasattr(p, "__jax_array__"):
             raise TypeError(f"{where}: p must be a number, got {p!r}; layers take no schedules, so call it first")
-        check_rngs(where, rngs)
+        rngs = check_rngs(where, rngs)
         self.p = p
         self.deterministic = False
         self.rngs = (rngs["dropout"] if isinstance(rngs, nnx.Rngs) else rngs).fork()

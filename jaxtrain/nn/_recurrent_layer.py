@@ -14,7 +14,7 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtrain._ground.checks import check_integer, check_scalar, is_concrete, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, value
 from jaxtrain.nn._recurrence import State, Step, Weights, repeated
 from jaxtrain.nn.dropout import Dropout
 
@@ -47,7 +47,7 @@ class RecurrentLayer(nnx.Module):
         check_integer(where, "num_layers", num_layers, 1)
         check_flags(where, bias=bias, bidirectional=bidirectional)
         check_scalar(where, "dropout", dropout, 0.0, 1.0)
-        check_param_dtype(where, param_dtype)
+        check_dtypes(where, param_dtype=param_dtype, dtype=dtype)
         check_rngs(where, rngs)
         if not is_zero(dropout) and num_layers == 1:
             raise ValueError(f"{where}: dropout acts between layers, but num_layers is 1; use nn.Dropout on the output")

@@ -10,8 +10,8 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._ground.checks import check_integer, check_range, check_scalar
-from jaxtrain.nn._arrays import check_channels, check_flags, check_param_dtype, value
+from jaxtrain._ground.checks import check_integer, check_number, check_range
+from jaxtrain.nn._arrays import check_channels, check_dtypes, check_flags, value
 from jaxtrain.nn._named import named
 
 Normalized = tuple[jax.Array, jax.Array | None, jax.Array | None]
@@ -37,9 +37,9 @@ class RunningNorm(nnx.Module):
         check_integer(where, "num_features", num_features, 1)
         check_range(where, "eps", eps, 0.0)
         if momentum is not None:
-            check_scalar(where, "momentum", momentum, 0.0, 1.0)
+            check_number(where, "momentum", momentum, 0.0, 1.0)
         check_flags(where, affine=affine, track_running_stats=track_running_stats, bias=bias)
-        check_param_dtype(where, param_dtype)
+        check_dtypes(where, param_dtype=param_dtype)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum

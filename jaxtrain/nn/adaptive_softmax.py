@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Integer
 
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, check_param_dtype, check_rngs
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_rngs
 from jaxtrain.nn._named import named
 from jaxtrain.nn.linear import Linear
 
@@ -87,7 +87,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         where = type(self).__name__
         check_integer(where, "in_features", in_features, 1)
         check_integer(where, "n_classes", n_classes, 2)
-        check_param_dtype(where, param_dtype)
+        check_dtypes(where, param_dtype=param_dtype)
         check_rngs(where, rngs)
         check_range(where, "div_value", div_value, 0.0, open_low=True)
         bounds = [check_integer(where, "cutoffs", cutoff, 1, n_classes - 1) for cutoff in cutoffs]

@@ -11,7 +11,7 @@ from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.nn._arrays import as_floating, channel_axis
+from jaxtrain.nn._arrays import as_floating, channel_axis, check_flags
 from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
 
@@ -59,6 +59,7 @@ def alpha_dropout(
     """
     input = as_floating("alpha_dropout", input)
     check_scalar("alpha_dropout", "p", p, 0.0, 1.0)
+    check_flags("alpha_dropout", training=training)
     return _saturate("alpha_dropout", input, p, key) if training else input
 
 
@@ -108,6 +109,7 @@ def feature_alpha_dropout(
     """
     input = as_floating("feature_alpha_dropout", input)
     check_scalar("feature_alpha_dropout", "p", p, 0.0, 1.0)
+    check_flags("feature_alpha_dropout", training=training)
     shared = other_axes(input.ndim, 0, channel_axis("feature_alpha_dropout", input, axis))
     return _saturate("feature_alpha_dropout", input, p, key, shared) if training else input
 
@@ -180,7 +182,7 @@ class FeatureAlphaDropout(RandomLayer):
     Source: Klambauer et al., "Self-Normalizing Neural Networks", 2017, https://arxiv.org/abs/1706.02515
     """
 
-    def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):
+    def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream | None = None):
         super().__init__(p, rngs=rngs)
         self.axis = axis
 

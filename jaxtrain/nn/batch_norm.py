@@ -11,9 +11,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.axes import along_axis, other_axes
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, canonical_axis, check_size, per_channel
+from jaxtrain.nn._arrays import as_floating, canonical_axis, check_flags, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._spread import spread
 from jaxtrain.nn._standardize import Over, standardize
@@ -78,7 +78,9 @@ def batch_norm(
     Shift", 2015, https://arxiv.org/abs/1502.03167
     """
     input = as_floating("batch_norm", input)
+    check_flags("batch_norm", training=training)
     check_range("batch_norm", "eps", eps, 0.0, open_low=training)
+    check_number("batch_norm", "momentum", momentum)
     axis = canonical_axis("batch_norm", input, axis)
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected a batch, of at least two dimensions, got shape {input.shape}")

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import add_bias, as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import add_bias, as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
 
 
@@ -120,7 +120,7 @@ class Bilinear(nnx.Module):
         check_integer("Bilinear", "in2_features", in2_features, 1)
         check_integer("Bilinear", "out_features", out_features, 1)
         check_flags("Bilinear", bias=bias)
-        check_param_dtype("Bilinear", param_dtype)
+        check_dtypes("Bilinear", param_dtype=param_dtype, dtype=dtype)
         check_rngs("Bilinear", rngs)
         bound = 1 / math.sqrt(in1_features)
         default_init = initializers.uniform(-bound, bound)
@@ -130,9 +130,12 @@ class Bilinear(nnx.Module):
         self.dtype = dtype
 
         shape = (in1_features, in2_features, out_features)
-        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), shape, param_dtype))
+        kernel_init, bias_init = kernel_init or default_init, bias_init or default_init
+        self.kernel = nnx.Param(initialized("Bilinear", "kernel_init", kernel_init, rngs, shape, param_dtype))
         self.bias = nnx.data(
-            nnx.Param((bias_init or default_init)(rngs.params(), (out_features,), param_dtype)) if bias else None
+            nnx.Param(initialized("Bilinear", "bias_init", bias_init, rngs, (out_features,), param_dtype))
+            if bias
+            else None
         )
 
     @named

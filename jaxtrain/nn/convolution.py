@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
@@ -168,7 +168,7 @@ class Conv(nnx.Module):
     ):
         check_groups("Conv", in_channels, out_channels, groups)
         check_flags("Conv", bias=bias)
-        check_param_dtype("Conv", param_dtype)
+        check_dtypes("Conv", param_dtype=param_dtype, dtype=dtype)
         check_rngs("Conv", rngs)
         check_choice("Conv", "padding_mode", padding_mode, ("zeros", "reflect", "replicate", "circular"))
         self.kernel_size = as_kernel_size("Conv", kernel_size)
@@ -185,9 +185,10 @@ class Conv(nnx.Module):
         shape = (*self.kernel_size, in_channels // groups, out_channels)
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         default_init = initializers.uniform(-bound, bound)
-        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), shape, param_dtype))
+        kernel_init, bias_init = kernel_init or default_init, bias_init or default_init
+        self.kernel = nnx.Param(initialized("Conv", "kernel_init", kernel_init, rngs, shape, param_dtype))
         self.bias = nnx.data(
-            nnx.Param((bias_init or default_init)(rngs.params(), (out_channels,), param_dtype)) if bias else None
+            nnx.Param(initialized("Conv", "bias_init", bias_init, rngs, (out_channels,), param_dtype)) if bias else None
         )
 
     @named

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.checks import check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.nn._arrays import as_floating
+from jaxtrain.nn._arrays import as_floating, check_flags
 from jaxtrain.nn._masks import keep_mask
 from jaxtrain.nn._random_layer import RandomLayer
 
@@ -49,6 +49,7 @@ def dropout(
     """
     input = as_floating("dropout", input)
     check_scalar("dropout", "p", p, 0.0, 1.0)
+    check_flags("dropout", training=training)
     return drop("dropout", input, p, key) if training else input
 
 

@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import check_flags, check_param_dtype, check_rngs
+from jaxtrain.nn._arrays import check_dtypes, check_flags, check_rngs, initialized
 from jaxtrain.nn._named import named
 
 
@@ -142,7 +142,7 @@ class Embedding(nnx.Module):
         check_integer("Embedding", "num_embeddings", num_embeddings, 1)
         check_integer("Embedding", "embedding_dim", embedding_dim, 1)
         check_flags("Embedding", scale_grad_by_freq=scale_grad_by_freq)
-        check_param_dtype("Embedding", param_dtype)
+        check_dtypes("Embedding", param_dtype=param_dtype)
         check_rngs("Embedding", rngs)
         if max_norm is not None:
             check_range("Embedding", "max_norm", max_norm, 0.0)
@@ -155,7 +155,8 @@ class Embedding(nnx.Module):
         self.scale_grad_by_freq = scale_grad_by_freq
 
         shape = (num_embeddings, embedding_dim)
-        table = (embedding_init or initializers.normal())(rngs.params(), shape, param_dtype)
+        embedding_init = embedding_init or initializers.normal()
+        table = initialized(type(self).__name__, "embedding_init", embedding_init, rngs, shape, param_dtype)
         if self.padding_idx is not None:
             table = table.at[self.padding_idx].set(0)
         self.embedding = nnx.Param(table)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_scalar
-from jaxtrain.nn._arrays import as_floating, channel_axis
+from jaxtrain.nn._arrays import as_floating, channel_axis, check_flags
 from jaxtrain.nn._random_layer import RandomLayer
 from jaxtrain.nn.dropout import drop
 
@@ -57,6 +57,7 @@ def feature_dropout(
     """
     input = as_floating("feature_dropout", input)
     check_scalar("feature_dropout", "p", p, 0.0, 1.0)
+    check_flags("feature_dropout", training=training)
     shared = other_axes(input.ndim, 0, channel_axis("feature_dropout", input, axis))
     return drop("feature_dropout", input, p, key, shared) if training else input
 
@@ -99,7 +100,7 @@ class FeatureDropout(RandomLayer):
     https://arxiv.org/abs/1411.4280
     """
 
-    def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream):
+    def __init__(self, p: float | jax.Array = 0.5, *, axis: int = -1, rngs: nnx.Rngs | nnx.RngStream | None = None):
         super().__init__(p, rngs=rngs)
         self.axis = axis
 

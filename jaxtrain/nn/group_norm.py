@@ -12,8 +12,8 @@ from jaxtrain.nn._arrays import (
     as_floating,
     channel_axis,
     check_channels,
+    check_dtypes,
     check_flags,
-    check_param_dtype,
     check_size,
     per_channel,
     value,
@@ -146,7 +146,7 @@ class GroupNorm(nnx.Module):
         check_integer("GroupNorm", "num_channels", num_channels, 1)
         check_range("GroupNorm", "eps", eps, 0.0)
         check_flags("GroupNorm", affine=affine, bias=bias)
-        check_param_dtype("GroupNorm", param_dtype)
+        check_dtypes("GroupNorm", param_dtype=param_dtype)
         if num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups must divide num_channels, got {num_groups} groups and {num_channels} channels"

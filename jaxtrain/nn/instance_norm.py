@@ -9,9 +9,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.axes import other_axes
-from jaxtrain._ground.checks import check_range
+from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, channel_axis, check_size, per_channel
+from jaxtrain.nn._arrays import as_floating, channel_axis, check_flags, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import Over, standardize
 from jaxtrain.nn.batch_norm import batch_norm
@@ -75,6 +75,8 @@ def instance_norm(
     """
     input = as_floating("instance_norm", input)
     axis = channel_axis("instance_norm", input, axis)
+    check_flags("instance_norm", use_input_stats=use_input_stats)
+    check_number("instance_norm", "momentum", momentum)
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, eps=eps, axis=axis)
     check_range("instance_norm", "eps", eps, 0.0, open_low=True)

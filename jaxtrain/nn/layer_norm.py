@@ -12,8 +12,8 @@ from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import (
     as_floating,
     as_shape,
+    check_dtypes,
     check_flags,
-    check_param_dtype,
     check_trailing_shape,
     trailing,
     value,
@@ -120,7 +120,7 @@ class LayerNorm(nnx.Module):
     ):
         check_range("LayerNorm", "eps", eps, 0.0)
         check_flags("LayerNorm", elementwise_affine=elementwise_affine, bias=bias)
-        check_param_dtype("LayerNorm", param_dtype)
+        check_dtypes("LayerNorm", param_dtype=param_dtype)
         self.normalized_shape = as_shape("LayerNorm", normalized_shape)
         self.eps = eps
         affine = elementwise_affine

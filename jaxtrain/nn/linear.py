@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._products import affine
 
@@ -108,7 +108,7 @@ class Linear(nnx.Module):
         check_integer("Linear", "in_features", in_features, 0)
         check_integer("Linear", "out_features", out_features, 0)
         check_flags("Linear", bias=bias)
-        check_param_dtype("Linear", param_dtype)
+        check_dtypes("Linear", param_dtype=param_dtype, dtype=dtype)
         check_rngs("Linear", rngs)
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         default_init = initializers.uniform(-bound, bound)
@@ -116,9 +116,14 @@ class Linear(nnx.Module):
         self.out_features = out_features
         self.dtype = dtype
 
-        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), (in_features, out_features), param_dtype))
+        kernel_init, bias_init = kernel_init or default_init, bias_init or default_init
+        self.kernel = nnx.Param(
+            initialized("Linear", "kernel_init", kernel_init, rngs, (in_features, out_features), param_dtype)
+        )
         self.bias = nnx.data(
-            nnx.Param((bias_init or default_init)(rngs.params(), (out_features,), param_dtype)) if bias else None
+            nnx.Param(initialized("Linear", "bias_init", bias_init, rngs, (out_features,), param_dtype))
+            if bias
+            else None
         )
 
     @named

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxtrain._ground.checks import check_integer, check_scalar, is_zero
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._products import affine
 from jaxtrain.nn.attention import as_mask, attention_weights, causal_mask, weighted_values
@@ -114,7 +114,7 @@ class MultiheadAttention(nnx.Module):
             raise ValueError(f"{where}: num_heads must divide embed_dim, got {num_heads} and {embed_dim}")
         check_scalar(where, "dropout", dropout, 0.0, 1.0)
         check_flags(where, bias=bias, add_bias_kv=add_bias_kv, add_zero_attn=add_zero_attn)
-        check_param_dtype(where, param_dtype)
+        check_dtypes(where, param_dtype=param_dtype, dtype=dtype)
         check_rngs(where, rngs)
         self.embed_dim = embed_dim
         self.num_heads = num_heads

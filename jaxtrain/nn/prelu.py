@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer, check_number
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, canonical_axis, check_param_dtype
+from jaxtrain.nn._arrays import as_floating, canonical_axis, check_dtypes
 from jaxtrain.nn._named import named
 from jaxtrain.nn._spread import spread
 
@@ -98,7 +98,7 @@ class PReLU(nnx.Module):
     ):
         self.num_parameters = check_integer("PReLU", "num_parameters", num_parameters, 1)
         check_number("PReLU", "init", init)
-        check_param_dtype("PReLU", param_dtype)
+        check_dtypes("PReLU", param_dtype=param_dtype)
         self.axis = axis
         self.weight = nnx.Param(jnp.full((num_parameters,), init, param_dtype))
 

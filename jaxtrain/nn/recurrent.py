@@ -225,6 +225,8 @@ class LSTM(RecurrentLayer):
         lengths: Lengths | None = None,
         deterministic: bool | None = None,
     ) -> tuple[Sequence, tuple[Hidden, Hidden]]:
+        if hx is not None and not (isinstance(hx, tuple | list) and len(hx) == 2):
+            raise TypeError(f"LSTM: hx must be a pair, the hidden and the cell state, got {type(hx).__name__}")
         output, (hidden, cell) = self._run(input, hx, lengths, deterministic)
         return output, (hidden, cell)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice, check_integer
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._recurrence import ACTIVATIONS, State, Step, Weights, gru_step, lstm_step, of_input, rnn_step
 from jaxtrain.nn._recurrent_layer import parameter_shapes, set_parameters
@@ -38,7 +38,7 @@ class _Cell(nnx.Module):
         check_integer(where, "input_size", input_size, 1)
         check_integer(where, "hidden_size", hidden_size, 1)
         check_flags(where, bias=bias)
-        check_param_dtype(where, param_dtype)
+        check_dtypes(where, param_dtype=param_dtype, dtype=dtype)
         check_rngs(where, rngs)
         self.input_size = input_size
         self.hidden_size = hidden_size

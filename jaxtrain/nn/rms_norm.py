@@ -13,8 +13,8 @@ from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import (
     as_floating,
     as_shape,
+    check_dtypes,
     check_flags,
-    check_param_dtype,
     check_trailing_shape,
     trailing,
     value,
@@ -115,7 +115,7 @@ class RMSNorm(nnx.Module):
         if eps is not None:
             check_range("RMSNorm", "eps", eps, 0.0)
         check_flags("RMSNorm", elementwise_affine=elementwise_affine)
-        check_param_dtype("RMSNorm", param_dtype)
+        check_dtypes("RMSNorm", param_dtype=param_dtype)
         self.normalized_shape = as_shape("RMSNorm", normalized_shape)
         self.eps = eps
         self.weight = nnx.data(nnx.Param(jnp.ones(self.normalized_shape, param_dtype)) if elementwise_affine else None)

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_flags, check_param_dtype, check_rngs, value
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
 from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
@@ -189,7 +189,7 @@ class ConvTranspose(nnx.Module):
     ):
         check_groups("ConvTranspose", in_channels, out_channels, groups)
         check_flags("ConvTranspose", bias=bias)
-        check_param_dtype("ConvTranspose", param_dtype)
+        check_dtypes("ConvTranspose", param_dtype=param_dtype, dtype=dtype)
         check_rngs("ConvTranspose", rngs)
         self.kernel_size = as_kernel_size("ConvTranspose", kernel_size)
         self.in_channels = in_channels
@@ -206,9 +206,12 @@ class ConvTranspose(nnx.Module):
         shape = (*self.kernel_size, out_channels // groups, in_channels)
         bound = 1 / math.sqrt(math.prod(shape[:-1]))
         default_init = initializers.uniform(-bound, bound)
-        self.kernel = nnx.Param((kernel_init or default_init)(rngs.params(), shape, param_dtype))
+        kernel_init, bias_init = kernel_init or default_init, bias_init or default_init
+        self.kernel = nnx.Param(initialized("ConvTranspose", "kernel_init", kernel_init, rngs, shape, param_dtype))
         self.bias = nnx.data(
-            nnx.Param((bias_init or default_init)(rngs.params(), (out_channels,), param_dtype)) if bias else None
+            nnx.Param(initialized("ConvTranspose", "bias_init", bias_init, rngs, (out_channels,), param_dtype))
+            if bias
+            else None
         )
 
     @named

@@ -12,5 +12,6 @@ def lerp(start: jax.Array, end: jax.Array, weight: jax.Array) -> jax.Array:
     As in `torch.lerp`, the way is counted from the nearer end. So a weight of 1 gives exactly `end`, while
     `start + (end - start)` loses digits of `end`, or all of them, if `start` is large.
     """
-    way = end - start
-    return jnp.where(weight < 0.5, start + weight * way, end - (1 - weight) * way)
+    from_start = weight < 0.5
+    share = jnp.where(from_start, weight, weight - 1)
+    return jnp.where(from_start, start, end) + share * (end - start)

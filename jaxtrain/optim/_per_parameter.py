@@ -24,7 +24,7 @@ from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
 from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_shapes, check_state
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
-from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, number_of_leaves
+from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, increased, number_of_leaves
 
 
 def nothing_derived(step: jax.Array, h: Any) -> dict[str, jax.Array]:
@@ -147,7 +147,7 @@ def per_parameter(
         # A parameter without a gradient neither moves nor counts the step. Without buffers the count is not used.
         present = np.array([gradient is not None for gradient in gradients])
         shared = bool(present.all()) or number_of_leaves(trees.values()) is None
-        following_step = optax.safe_increment(state.step)
+        following_step = increased(state.step)
         step = following_step if shared else jnp.where(present, following_step, state.step)
         current = {key: getattr(state, key) for key in first_scalars}
         rounded = in_float64_for({*dtypes, default_float()}, numbers, state.count, step, current)
@@ -164,13 +164,14 @@ def per_parameter(
                 changes.append(jnp.zeros_like(parameter))
                 new.append(old[index])
                 continue
-            own = jax.tree.map(lambda value, index=index: _own(value, index), rounded[dtype])
+            h = rounded[dtype]
+            own = jax.tree.map(lambda value, index=index: _own(value, index), h) if step.ndim else h
             change, fresh = moved(gradient, parameter, old[index], own)
             changes.append(change)
             new.append(fresh)
 
         state = state_type(
-            count=optax.safe_increment(state.count),
+            count=increased(state.count),
             step=step,
             lr=rounded[default_float()]["lr"],
             **following,

@@ -5,12 +5,19 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax import lax
 
 Buffers = dict[str, jax.Array]
 Structure: TypeAlias = jax.tree_util.PyTreeDef  # pyright: ignore[reportInvalidTypeForm] JAX's stub has it as a variable.
 COMMON = ("count", "step", "lr")
 """The first fields of every state. Fields named by its `SCALARS` follow; the others are buffers."""
+
+
+def increased(count: jax.Array) -> jax.Array:
+    """`count + 1`, or `count` where it is the largest integer of its type."""
+    return lax.min(count, np.array(jnp.iinfo(count.dtype).max - 1, count.dtype)) + 1
 
 
 def separate_steps(state: optax.OptState) -> optax.OptState:

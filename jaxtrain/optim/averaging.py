@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
@@ -13,6 +12,7 @@ from jaxtrain._ground.checks import check_flag, check_number
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.optim._lerp import lerp
+from jaxtrain.optim._state import increased
 
 AverageFn = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -183,7 +183,7 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
             return mean(old, new, state.n_averaged)
 
         return AveragedModelState(
-            jnp.asarray(optax.safe_increment(state.n_averaged)),
+            increased(state.n_averaged),
             jax.tree.map(averaged, state.module, params),
             jax.tree.map(averaged if use_buffers else lambda _, new: jnp.copy(new), state.buffers, buffers),
         )

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_number
@@ -106,7 +107,7 @@ def clip_grad_value(clip_value: ArrayLike) -> optax.GradientTransformation:
 @jax.jit  # Traced once for all gradients of one shape and dtype.
 def _clipped(gradient: jax.Array, limit: ArrayLike) -> jax.Array:
     limit = jnp.asarray(limit, gradient.dtype)
-    return jnp.clip(gradient, -limit, limit)
+    return lax.clamp(-limit, gradient, limit)
 
 
 @jax.jit  # Traced once for all gradients of one shape and dtype.

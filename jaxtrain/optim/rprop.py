@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from jaxtrain._ground.checks import check_length, is_concrete
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE, Interval
@@ -94,13 +95,14 @@ def rprop(
     """
 
     def derived(step, h):
-        return {"first": step == 1}
+        return {"start": jnp.where(step == 1, h.lr, 0)}
 
     def update(g, p, b, h):
         (smaller, larger), (lowest, highest) = h.etas, h.step_sizes
         agreement = g * jnp.sign(b.prev)
         factor = jnp.where(agreement > 0, larger, jnp.where(agreement < 0, smaller, 1))
-        step_size = jnp.clip(jnp.where(h.first, h.lr, b.step_size) * factor, lowest, highest)
+        # The buffer holds 0 before the first step, and `start` is 0 after it.
+        step_size = lax.clamp(lowest, (h.start + b.step_size) * factor, highest)
         g = jnp.where(agreement < 0, 0, g)
         return -jnp.sign(g) * step_size, {"prev": g, "step_size": step_size}
 

@@ -84,8 +84,10 @@ def sgd(
     has_momentum = not is_zero(momentum)
 
     def derived(step, h):
+        if not has_momentum:
+            return {}
         undamped = (step == 1) | (h.momentum == 0)
-        return {"fresh": jnp.where(undamped, 1.0, 1.0 - h.dampening)} if has_momentum else {}
+        return {"fresh": jnp.where(undamped, 1.0, 1.0 - h.dampening)}
 
     def update(g, p, b, h):
         if not has_momentum:

@@ -21,10 +21,15 @@ Summands = TypeVar("Summands")
 Metrics = dict[str, Average]
 Objective = Callable[[nnx.Module, Any, Any], tuple[Float[Array, ""], Metrics]]
 """`objective(model, batch, key)` returns the loss, and the metrics including the loss; `key()` makes a random key."""
+Place = Callable[[PyTree], PyTree]
+
+
+def _where_it_is(part: PyTree) -> PyTree:
+    return part
 
 
 def gradients_of(
-    objective: Objective, state: TrainState, batch: PyTree, parts: int
+    objective: Objective, state: TrainState, batch: PyTree, parts: int, place: Place = _where_it_is
 ) -> tuple[Variables, Float[Array, ""], Metrics, TrainState]:
     """The gradients of the mean loss of a batch, the loss, all metrics, and the state with new running statistics."""
     if parts == 1:
@@ -40,13 +45,15 @@ def gradients_of(
         gradients, _, metrics, state = state.gradients(mean, part, state.step_key)
         return (_times(gradients, metrics["loss"].count), metrics), state
 
-    (gradients, metrics), state = over_parts(of_part, state, batch, parts)
+    (gradients, metrics), state = over_parts(of_part, state, batch, parts, place)
     gradients = _times(gradients, 1 / jnp.asarray(metrics["loss"].count, jnp.float32))
     gradients = jax.tree.map(lambda leaf, param: leaf.astype(param.dtype), gradients, state.params)
     return gradients, jnp.asarray(metrics["loss"].value), metrics, state
 
 
-def value_of(objective: Objective, state: TrainState, batch: PyTree, parts: int) -> Float[Array, ""]:
+def value_of(
+    objective: Objective, state: TrainState, batch: PyTree, parts: int, place: Place = _where_it_is
+) -> Float[Array, ""]:
     """The mean loss of a batch, for an optimizer that tries other parameters."""
 
     def of_part(state: TrainState, part: PyTree) -> tuple[tuple[Float[Array, ""], Metrics], TrainState]:
@@ -55,7 +62,7 @@ def value_of(objective: Objective, state: TrainState, batch: PyTree, parts: int)
 
     if parts == 1:
         return of_part(state, batch)[0][0]
-    (_, metrics), _ = over_parts(of_part, state, batch, parts)
+    (_, metrics), _ = over_parts(of_part, state, batch, parts, place)
     return jnp.asarray(metrics["loss"].value)
 
 
@@ -70,7 +77,11 @@ def _times(gradients: Variables, number: Any) -> Variables:
 
 
 def over_parts(
-    function: Callable[[TrainState, PyTree], tuple[Summands, TrainState]], state: TrainState, batch: PyTree, parts: int
+    function: Callable[[TrainState, PyTree], tuple[Summands, TrainState]],
+    state: TrainState,
+    batch: PyTree,
+    parts: int,
+    place: Place = _where_it_is,
 ) -> tuple[Summands, TrainState]:
     """Add up what a function computes for the parts of a batch, one after the other.
 
@@ -82,6 +93,7 @@ def over_parts(
         state: the state before the first part.
         batch: a pytree of arrays with a common number of rows.
         parts: how many parts there are, unless the batch has fewer rows.
+        place: spreads a part over devices: a piece of a batch lies on some of them only.
 
     Returns:
         The sums, and the state after the last part.
@@ -96,7 +108,8 @@ def over_parts(
             lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, number * size, size_of_part) if jnp.ndim(leaf) else leaf,
             batch,
         )
-        summands, after = function(dataclasses.replace(state, key=jax.random.fold_in(state.key, number)), part)
+        keyed = dataclasses.replace(state, key=jax.random.fold_in(state.key, number))
+        summands, after = function(keyed, place(part))
         return dataclasses.replace(after, key=state.key), jax.tree.map(jnp.add, sums, summands)
 
     first = jax.tree.map(lambda leaf: leaf[:size] if jnp.ndim(leaf) else leaf, batch)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 
 
 class Batches:
@@ -57,6 +57,8 @@ class Batches:
     ) -> None:
         self.data, self.rows = on_host("Batches: data", data)
         self.batch_size = check_integer("Batches", "batch_size", batch_size, 1, self.rows)
+        check_flag("Batches", "shuffle", shuffle)
+        check_flag("Batches", "drop_last", drop_last)
         self.shuffle = shuffle
         self.seed = check_integer("Batches", "seed", seed, 0)
         self.drop_last = drop_last

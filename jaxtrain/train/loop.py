@@ -12,7 +12,7 @@ from jaxtrain.train.listeners.history import History
 from jaxtrain.train.listeners.progress import progress_listeners
 from jaxtrain.train.listeners.protocol import Listener, Listening, Run
 from jaxtrain.train.metrics import Totals
-from jaxtrain.train.placement import Placement
+from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state, committed, copied
@@ -110,6 +110,7 @@ def fit(
     if steps_per_dispatch is not None:
         check_integer("fit", "steps_per_dispatch", steps_per_dispatch, 1)
     batches = _batches(data, batch_size, shuffle, seed, drop_last)
+    check_placement("fit", placement)
     if placement is not None:
         if batch_size is not None:
             placement.check_rows("fit: batch_size", batch_size)
@@ -119,6 +120,8 @@ def fit(
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
+    if isinstance(listeners, Listener):
+        raise TypeError(f"fit: listeners must be a list of jaxtrain.train.Listener objects, got {listeners!r} alone")
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (
         InterruptBetweenSteps() as interrupt,

@@ -43,7 +43,8 @@ class Placement:
 
     A parameter's dimensions are split by the first rule whose pattern its path matches; without a match, as its
     variable is annotated (`nnx.with_partitioning`); otherwise it is whole. `fully_sharded` then splits its largest
-    dimension that is still whole and divides. The moments of an optimizer lie like their parameters.
+    dimension that is still whole and divides. The moments of an optimizer and a running
+    average lie like their parameters.
 
     Args:
         mesh: a mesh of devices, or the sizes of its axes by name: `{"data": 2, "model": 4}`. Default None: all devices
@@ -121,8 +122,14 @@ class Placement:
             The state with a `jax.sharding.NamedSharding` for every leaf.
 
         Raises:
+            TypeError: if it is not a `TrainState`.
             ValueError: if a dimension cannot be divided as a rule wants, or a rule matches nothing.
         """
+        if not isinstance(state, TrainState):
+            raise TypeError(
+                f"Placement: expected a TrainState, got {type(state).__name__}; make one with "
+                "TrainState.create(model, optimizer)"
+            )
         annotated, rules = annotations(state), dict(self.rules)
         trained, others = (dict(leaves_by_path(tree)) for tree in (state.params, state.model_state))
         names = ["/".join(map(str, path)) for path in [*trained, *others]]
@@ -145,6 +152,9 @@ class Placement:
         def of_optimizer(path: Any, leaf: Any) -> NamedSharding:
             return self._sharding(leaf, of_moments(path, leaf.shape, params))
 
+        def of_average(path: Any, leaf: Any) -> NamedSharding:
+            return self._sharding(leaf, of_moments(path, leaf.shape, known))
+
         whole = self._sharding(state.step, PartitionSpec())
         return dataclasses.replace(
             state,
@@ -153,6 +163,8 @@ class Placement:
             params=_mapped(of_variables, state.params),
             model_state=_mapped(of_variables, state.model_state),
             opt_state=_mapped(of_optimizer, state.opt_state),
+            average=_mapped(of_average, state.average),
+            scaler=jax.tree.map(lambda _: whole, state.scaler),
         )
 
     def put(self, state: TrainState) -> TrainState:
@@ -176,6 +188,7 @@ class Placement:
             The state that `function` returns, placed.
 
         Raises:
+            TypeError: if `function` is not a function, or returns something else.
             ValueError: as `shardings`.
 
         Example:
@@ -190,6 +203,11 @@ class Placement:
 
         PyTorch: `with torch.device("meta")`, `fully_shard`, `to_empty` and `init_weights`, one after another.
         """
+        if not callable(function):
+            raise TypeError(
+                f"Placement.create: expected a function that makes a state, got {type(function).__name__}; "
+                "place an existing state with put"
+            )
         with jax.set_mesh(self.mesh):
             shapes = jax.eval_shape(function)
             where, structure = jax.tree.flatten(self.shardings(shapes))
@@ -245,10 +263,16 @@ class Placement:
         return parts(self.mesh, self.data)
 
     def _axes(self, name: str, axes: Axes) -> tuple[str, ...]:
+        if not isinstance(axes, str | tuple | list | None):
+            raise TypeError(
+                f"Placement: {name} must be the name of an axis, several names or None, got {axes!r}; the mesh has "
+                f"{self.mesh.axis_names}"
+            )
         found = axes_of(axes)
-        if unknown := set(found) - set(self.mesh.axis_names):
+        if (unknown := set(found) - set(self.mesh.axis_names)) or len(set(found)) < len(found):
             raise ValueError(
-                f"Placement: expected {name} to name axes of the mesh, {self.mesh.axis_names}, got {sorted(unknown)}"
+                f"Placement: expected {name} to name axes of the mesh, {self.mesh.axis_names}, each once, got "
+                f"{sorted(unknown, key=str) or found}; pass {name}= with one of them, or give the mesh this axis"
             )
         return found
 
@@ -282,6 +306,15 @@ class Placement:
                 f"{len(leaf)} rows; choose another batch size, or leave out a smaller last batch"
             )
         return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
+
+
+def check_placement(where: str, placement: Any) -> None:
+    """Raise unless it is a placement, or None."""
+    if not isinstance(placement, Placement | None):
+        raise TypeError(
+            f"{where}: placement must be a train.Placement or None, got {type(placement).__name__}; pass "
+            "Placement(), or Placement(mesh) for a mesh of yours"
+        )
 
 
 def placed(step: Callable[[TrainState, PyTree], Any], placement: Placement | None) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.metrics import Average, as_average
-from jaxtrain.train.placement import Placement, placed
+from jaxtrain.train.placement import Placement, check_placement, placed
 from jaxtrain.train.precision import all_finite
 from jaxtrain.train.state import TrainState, check_loss, select
 
@@ -77,8 +77,10 @@ def make_train_step(
     PyTorch: `model.train(); optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()`.
     """
     check_integer("make_train_step", "accumulate", accumulate, 1)
+    check_placement("make_train_step", placement)
     watch = ShapeWatch("train step", expected=2)
     call = with_key(loss_fn)
+    place = () if placement is None else (placement.constrained,)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
@@ -87,10 +89,10 @@ def make_train_step(
             return _loss_and_metrics(call(model, part, key), part)
 
         with jax.named_scope("loss"):
-            gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate)
+            gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate, *place)
 
         def value_fn(params: Variables) -> Float[Array, ""]:
-            return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate)
+            return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate, *place)
 
         with jax.named_scope("optimizer"):
             after, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)
@@ -131,6 +133,7 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
 
     PyTorch: `model.eval()` and `with torch.no_grad():`.
     """
+    check_placement("make_eval_step", placement)
     watch = ShapeWatch("evaluation step", expected=4)
     call = with_key(metrics_fn)
 

@@ -16,7 +16,7 @@ from jaxtrain.train.listeners.protocol import Listener, StopRun
 from jaxtrain.train.loop import fit
 from jaxtrain.train.sources import Source
 from jaxtrain.tune.plots import plot_range_test
-from jaxtrain.tune.recipe import Recipe, start
+from jaxtrain.tune.recipe import Recipe, check_recipe, start
 
 _MEMORY = 0.9
 """Weight of the past in the smoothed loss."""
@@ -72,6 +72,7 @@ def lr_find(
     check_number("lr_find", "low", low, 0.0, open_low=True)
     check_number("lr_find", "high", high, low, open_low=True)
     check_integer("lr_find", "steps", steps, 10)
+    check_recipe("lr_find", recipe, ["lr"])
     rates = np.geomspace(low, high, steps)
     table = jnp.asarray(rates, jnp.float32)
 

@@ -53,6 +53,13 @@ class Outcome:
         return self.history[self.metric][np.arange(len(self.epochs)), self.epochs - 1]
 
     @property
+    def diverged(self) -> list[int]:
+        """The numbers of the runs that diverged: an entry of theirs is NaN or infinite."""
+        ran = np.arange(next(iter(self.history.values())).shape[1]) < self.epochs[:, None]
+        lost = np.any([ran & ~np.isfinite(entries) for entries in self.history.values()], axis=(0, 2))
+        return np.flatnonzero(lost).tolist()
+
+    @property
     def best(self) -> int:
         """The number of the best run that was not stopped.
 
@@ -108,9 +115,11 @@ class Outcome:
         return "\n".join("  ".join(line) for line in lines)
 
     def plot(self, path: str | Path) -> None:
-        """Draw `metric` against each hyper-parameter.
+        """Draw `metric` against each hyper-parameter; runs that were stopped are pale, and crosses diverged.
 
         Args:
             path: the picture to write; its ending decides the format. Needs matplotlib, the extra `tune`.
         """
-        plot_outcome(self.values, self.last, self.best, f"{self.metric} after the last epoch", Path(path))
+        stopped = self.epochs < self.epochs.max()
+        label = f"{self.metric} after the last epoch"
+        plot_outcome(self.values, self.last, stopped, self.best, label, Path(path))

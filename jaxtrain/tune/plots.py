@@ -5,21 +5,33 @@ from typing import Any
 
 import numpy as np
 
+_COLUMNS = 4
 BLUE, ORANGE, GREEN = "#17365c", "#e4572e", "#3a9d5d"
 
 
-def plot_outcome(values: dict[str, np.ndarray], results: np.ndarray, best: int, label: str, path: Path) -> None:
+def plot_outcome(
+    values: dict[str, np.ndarray], results: np.ndarray, stopped: np.ndarray, best: int, label: str, path: Path
+) -> None:
     """Draw the result of each run against each of its hyper-parameters."""
     figure, panels = _panels(len(values))
+    finite = np.isfinite(results)
+    looks = [(finite & ~stopped, {"alpha": 0.7}), (finite & stopped, {"alpha": 0.25, "label": "stopped"})]
     for axes, (name, numbers) in zip(panels, values.items(), strict=True):
-        axes.plot(numbers, results, "o", color=BLUE, markersize=4, alpha=0.7)
-        axes.plot(numbers[best], results[best], "o", color=ORANGE, label=f"best: {numbers[best]:.3g}")
+        for runs, look in looks:
+            if runs.any():
+                axes.plot(numbers[runs], results[runs], "o", color=BLUE, markersize=4, **look)
+        if not finite.all():
+            # At the upper edge: they have no place on the axis.
+            at_the_edge = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            lost = numbers[~finite]
+            axes.plot(lost, np.ones(len(lost)), "x", color=ORANGE, label=f"diverged: {len(lost)}", **at_the_edge)
+        axes.plot(numbers[best], results[best], "o", color=GREEN, label=f"best: {numbers[best]:.3g}")
         axes.set(xlabel=name, xscale="log" if _spans_decades(numbers) else "linear")
-        axes.legend(frameon=False)
-    finite = results[np.isfinite(results)]
-    if _spans_decades(finite):
+        axes.legend(frameon=False, fontsize="small")
+    if _spans_decades(results[finite]):
         panels[0].set_yscale("log")
-    panels[0].set_ylabel(label)
+    for axes in panels[::_COLUMNS]:
+        axes.set_ylabel(label)
     _save(figure, path)
 
 
@@ -29,8 +41,10 @@ def plot_range_test(rates: np.ndarray, losses: np.ndarray, smooth: np.ndarray, s
     axes.plot(rates, losses, color=BLUE, alpha=0.3, label="loss of each batch")
     axes.plot(rates, smooth, color=BLUE, label="smoothed")
     axes.axvline(suggestion, color=GREEN, linestyle="--", linewidth=1, label=f"suggestion: {suggestion:.2g}")
-    shown = smooth[np.isfinite(smooth)]
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(0.9 * shown.min(), 1.5 * shown[0]))
+    # What diverges leaves at the top.
+    low = losses[np.isfinite(losses)].min()
+    fall = smooth[0] - low
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - 0.1 * fall, smooth[0] + 0.5 * fall))
     axes.legend(frameon=False)
     _save(figure, path)
 
@@ -45,8 +59,12 @@ def _panels(count: int) -> tuple[Any, Any]:
     except ImportError as error:
         raise ImportError("plot: expected matplotlib, which is not installed; pip install jaxtrain[tune]") from error
     # A figure of its own, without pyplot, leaves the user's backend and open figures alone.
-    figure = Figure(figsize=(max(8, 4.5 * count), 4.5), layout="constrained")
-    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    columns, rows = min(count, _COLUMNS), -(-count // _COLUMNS)
+    figure = Figure(figsize=(max(8, 4 * columns), 4.5 if rows == 1 else 3.5 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    panels = grid[:count]
+    for axes in grid[count:]:
+        axes.remove()
     for axes in panels:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

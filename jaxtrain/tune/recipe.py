@@ -1,7 +1,10 @@
 """A recipe: everything about a run that its hyper-parameters decide."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+from jax.core import Tracer
 
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn
@@ -18,11 +21,45 @@ Recipe = Callable[..., Any]
 """A function of hyper-parameters that returns a `TrainState` and a `loss_fn`."""
 
 
+_TRACED = (
+    "This hyper-parameter is traced: it may be a number in the optimizer, the loss, a layer or the initial values, but "
+    "may not decide a shape or an `if`, nor become a Python number. What does needs a sweep for each value, or in a "
+    "search an integer or a choice. A seed goes through a key: nnx.Rngs(jax.random.key(seed))."
+)
+
+
 def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     """Call a recipe; raise unless it returns what a run needs."""
-    made: Any = recipe(**values)
+    if not callable(recipe):
+        raise TypeError(f"{where}: recipe must be a function of hyper-parameters, got {recipe!r}")
+    try:
+        made: Any = recipe(**values)
+    except Exception as error:
+        if any(isinstance(value, Tracer) for value in values.values()):
+            error.add_note(f"{where}, in recipe({', '.join(values)}): {_TRACED}")
+        raise
     match made:
         case (TrainState() as state, loss_fn) if callable(loss_fn):
             return Start(state, loss_fn)
     shown = [type(part).__name__ for part in made] if isinstance(made, tuple) else type(made).__name__
     raise TypeError(f"{where}: recipe must return a TrainState and a loss_fn, got {shown}")
+
+
+def check_recipe(where: str, recipe: Any, names: Iterable[str]) -> None:
+    """Raise unless a recipe is a function of these hyper-parameters."""
+    if not callable(recipe):
+        raise TypeError(
+            f"{where}: recipe must be a function of hyper-parameters that returns a TrainState and a loss_fn, got "
+            f"{recipe!r}"
+        )
+    try:
+        signature = inspect.signature(recipe)
+    except (TypeError, ValueError):  # A builtin has no signature.
+        return
+    try:
+        signature.bind(**dict.fromkeys(names))
+    except TypeError as error:
+        raise TypeError(
+            f"{where}: expected a recipe that takes {', '.join(names)}, got recipe{signature}: {error}; name the "
+            "values as the recipe names its arguments"
+        ) from None

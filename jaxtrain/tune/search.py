@@ -16,9 +16,9 @@ from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
 from jaxtrain.tune.pruning import import_optuna
-from jaxtrain.tune.recipe import Recipe
+from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Entries, Runs
-from jaxtrain.tune.sweep import held_out_rows
+from jaxtrain.tune.sweep import check_metrics_fn, held_out_rows
 
 if TYPE_CHECKING:
     import optuna
@@ -85,7 +85,7 @@ def search(
     Raises:
         ImportError: without Optuna, the extra `tune`.
         TypeError: if `recipe` returns something else, or `space` does not hold distributions.
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range, or the study in the storage has the other mode.
         KeyError: if the runs do not log `metric`.
 
     Example:
@@ -119,6 +119,12 @@ def search(
                 f"search: space of {name} must be an Optuna distribution, got {distribution!r}; pass "
                 "optuna.distributions.FloatDistribution(low, high, log=True)"
             )
+    check_recipe("search", recipe, space)
+    check_metrics_fn("search", metrics_fn)
+    if not isinstance(pruner, optuna.pruners.BasePruner | None):
+        raise TypeError(
+            f"search: pruner must be an Optuna pruner or None, got {pruner!r}; pass optuna.pruners.MedianPruner()"
+        )
     watched = Watched("search", metric or ("loss" if validation is None else "val_loss"), mode)
     study = optuna.create_study(
         storage=storage,
@@ -128,6 +134,11 @@ def search(
         sampler=_sampler(sampler, seed),
         pruner=pruner or optuna.pruners.NopPruner(),
     )
+    if (study.direction.name == "MINIMIZE") != (watched.mode == "min"):
+        raise ValueError(
+            f"search: expected the mode of the study {study.study_name!r} in this storage, {study.direction.name}, got "
+            f"{watched.mode!r} for {watched.name!r}; pass another study_name"
+        )
     if sampler == "grid":
         trials = min(trials, _enqueue_grid(study, space))
     waiting = optuna.trial.TrialState.WAITING

@@ -1,6 +1,6 @@
 """Hundreds of runs as one compiled program."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -15,7 +15,7 @@ from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members, state_of
 from jaxtrain.tune.outcome import Outcome
-from jaxtrain.tune.recipe import Recipe
+from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Runs
 from jaxtrain.tune.values import check_values, value_of
 
@@ -46,7 +46,8 @@ def sweep(
     Args:
         recipe: `recipe(**hyperparameters)` returns a `TrainState` and a `loss_fn`, see `make_train_step`. The
             hyper-parameters are traced: use them as numbers in the optimizer, the loss, dropout or the initial values,
-            not in shapes or `if`. A seed goes through a key: `nnx.Rngs(jax.random.key(seed))`.
+            not in shapes or `if`. Whether they are in range is not checked, a negative rate for instance. A seed goes
+            through a key: `nnx.Rngs(jax.random.key(seed))`.
         values: for each hyper-parameter an array with one number for each run, shape (runs,). `grid` makes all
             combinations; `numpy.geomspace` and `numpy.linspace` make rows of numbers.
         data: the training data, a pytree of arrays with a common number of rows, kept on the device.
@@ -70,7 +71,7 @@ def sweep(
         NaN or infinity in its entries; it is never the best.
 
     Raises:
-        TypeError: if `recipe` returns something else, or values are not numbers.
+        TypeError: if `recipe` takes other arguments or returns something else, or values are not numbers.
         ValueError: if the numbers of values differ, or a number is out of range.
         KeyError: if the runs do not log `metric`.
 
@@ -92,6 +93,8 @@ def sweep(
     PyTorch: none; a loop over the values around the whole script.
     """
     numbers = check_values("sweep", values)
+    check_recipe("sweep", recipe, numbers)
+    check_metrics_fn("sweep", metrics_fn)
     check_integer("sweep", "epochs", epochs, 1)
     for name, number in (("halve_every", halve_every), ("at_once", at_once)):
         if number is not None:
@@ -103,7 +106,7 @@ def sweep(
         half = halve_every is not None and (epoch + 1) % halve_every == 0 and epoch + 1 < epochs
         return np.sort(np.argsort(costs, kind="stable")[: -(-len(costs) // 2 if half else -len(costs))])
 
-    runs = Runs(members("sweep", recipe, metrics_fn, devices or jax.local_devices()), numbers, at_once)
+    runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices)), numbers, at_once)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     history = runs.fit(batches, held_out_rows("sweep", validation), epochs, kept)
 
@@ -122,3 +125,20 @@ def held_out_rows(where: str, validation: PyTree | None) -> Batches | None:
         return None
     arrays, rows = on_host(f"{where}: validation", validation)
     return Batches(arrays, min(1024, rows))
+
+
+def check_metrics_fn(where: str, metrics_fn: Any) -> None:
+    if metrics_fn is not None and not callable(metrics_fn):
+        raise TypeError(f"{where}: metrics_fn must be a function of a model and a batch, or None, got {metrics_fn!r}")
+
+
+def _devices(devices: Any) -> Sequence[Any]:
+    if devices is None:
+        return jax.local_devices()
+    found = list(devices) if isinstance(devices, Iterable) else []
+    if not found or not all(isinstance(device, jax.Device) for device in found):
+        raise TypeError(
+            f"sweep: devices must be a list of at least one device, got {devices!r}; pass jax.devices()[:2], or None "
+            "for all of this process"
+        )
+    return found

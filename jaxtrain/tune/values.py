@@ -59,11 +59,11 @@ def _numbers(where: str, name: str, given: Any) -> np.ndarray:
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{where}: values of {name} must be numbers, got {given!r}") from error
-    if not (jnp.issubdtype(array.dtype, jnp.number) or jnp.issubdtype(array.dtype, jnp.bool_)):
+        raise TypeError(f"{where}: values of {name} must be real numbers, got {given!r}") from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         raise TypeError(
-            f"{where}: values of {name} must be numbers, got dtype {array.dtype}; what is not a number, or decides a "
-            "shape, needs a sweep for each value"
+            f"{where}: values of {name} must be real numbers, got {given!r}; what is not a number, or decides a shape, "
+            "needs a sweep for each value"
         )
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{where}: values of {name} must be an array of at least one number, got shape {array.shape}")

@@ -5,14 +5,15 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
+from parity.compile.program import Computation, Instruction, computations, trips
+
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _SIZES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f64": 8, "s64": 8, "u64": 8}
-_COMPUTATION = re.compile(r"^(ENTRY )?%(\S+) .*\{$")
-_OPERATION = re.compile(rf"^\s+(?:ROOT )?%\S+ = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 _SHAPE = re.compile(r"\b([a-z]+\d+|pred)\[([\d,]*)\]")
-_GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\})")
-_CALLED = re.compile(r"(?:calls|to_apply|body|condition|true_computation|false_computation)=%([^\s,})]+)")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
+_GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\}|mesh\[(.*?)\] \{(.*?)\})")
+_AXIS = re.compile(r"'(\w+)'(?:=(\d+))?")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
+_CALLED = ("calls", "to_apply", "body", "condition", "true_computation", "false_computation")
 
 
 class Traffic(NamedTuple):
@@ -34,42 +35,60 @@ def traffic(text: str) -> dict[str, Traffic] | None:
         text: the program as `Compiled.as_text()` gives it.
 
     Returns:
-        The traffic by kind; None if the program does not show how often a loop with collectives runs, as on TPUs.
+        The traffic by kind; None if the program does not show how often a loop with collectives runs.
     """
-    bodies: dict[str, list[str]] = {}
-    entry, lines = "", []
-    for line in text.splitlines():
-        if found := _COMPUTATION.match(line):
-            lines = bodies[found[2]] = []
-            entry = found[2] if found[1] else entry
-        else:
-            lines.append(line)
+    program, entry = computations(text)
     counts, sizes = Counter(), Counter()
+    fused: set[tuple[str, str]] = set()
     unknown = False
 
-    def visit(computation: str, times: int) -> None:
-        nonlocal unknown
-        for line in bodies.get(computation, []):
-            if found := _OPERATION.match(line):
-                counts[found[2]] += times
-                sizes[found[2]] += times * _bytes(line, *found.groups())
-            trips, before = _TRIPS.search(line), counts.total()
-            for called in _CALLED.findall(line):
-                visit(called, times * (int(trips[1]) if trips else 1))
-            unknown |= " while(" in line and trips is None and counts.total() > before
+    def count(instruction: Instruction, times: int, *, in_fusion: bool) -> None:
+        kind = instruction.operation.removesuffix("-start")
+        channel = _CHANNEL.search(instruction.line)
+        if kind not in KINDS:
+            return
+        if in_fusion and channel:
+            # On a TPU the beginning, parts and end of a collective are in fusions of their own.
+            if (kind, channel[1]) in fused:
+                return
+            fused.add((kind, channel[1]))
+        counts[kind] += times
+        sizes[kind] += times * _bytes(instruction, kind)
 
-    visit(entry, 1)
+    def visit(computation: Computation, times: int, *, in_fusion: bool = False) -> None:
+        nonlocal unknown
+        for instruction in computation.instructions.values():
+            count(instruction, times, in_fusion=in_fusion)
+            is_loop, before = instruction.operation == "while", counts.total()
+            often = trips(program, computation, instruction) if is_loop else 1
+            for called in filter(None, map(instruction.attribute, _CALLED)):
+                inside = in_fusion or instruction.operation == "fusion"
+                visit(program[called], times * (1 if often is None else often), in_fusion=inside)
+            unknown |= often is None and counts.total() > before
+
+    visit(program[entry], 1)
     return None if unknown else {kind: Traffic(counts[kind], sizes[kind]) for kind in KINDS if counts[kind]}
 
 
-def _bytes(line: str, result: str, kind: str, start: str | None) -> int:
+def _bytes(instruction: Instruction, kind: str) -> int:
     """The size of the whole array of one collective."""
+    result, _, _ = instruction.line.partition(f" {instruction.operation}(")
     parts = [
         _SIZES.get(dtype, 4) * math.prod(map(int, filter(None, dims.split(","))))
         for dtype, dims in _SHAPE.findall(result)
     ]
     # What starts an all-gather or a permutation returns its operands as well.
-    size = max(parts) if start and kind in ("all-gather", "collective-permute") else sum(parts)
-    if kind != "reduce-scatter" or not (groups := _GROUPS.search(line)):
-        return size
-    return size * (int(groups[1]) if groups[1] else len(groups[2].split(",")))
+    starts = instruction.operation.endswith("-start") and kind in ("all-gather", "collective-permute")
+    size = max(parts) if starts else sum(parts)
+    return size * _members(instruction.line) if kind == "reduce-scatter" else size
+
+
+def _members(line: str) -> int:
+    """How many devices a collective joins."""
+    groups = _GROUPS.search(line)
+    if groups is None:
+        return 1
+    if groups[3]:
+        sizes = {name: int(size) for name, size in _AXIS.findall(groups[3]) if size}
+        return math.prod(sizes[name] for name, _ in _AXIS.findall(groups[4]))
+    return int(groups[1]) if groups[1] else len(groups[2].split(","))

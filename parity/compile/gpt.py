@@ -9,6 +9,7 @@ from jax.sharding import PartitionSpec
 
 from jaxtrain import losses, optim
 from jaxtrain.train import TrainState
+from parity.compile.step import Step
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,13 @@ def new(size: Size) -> TrainState:
 def loss_fn(model: nnx.Module, tokens: jax.Array) -> jax.Array:
     """Predict each next token; `tokens` has one more than a sequence."""
     return losses.cross_entropy(model(tokens[:, :-1]).astype(jnp.float32), tokens[:, 1:])
+
+
+def step(size: str, sequences: int) -> Step:
+    """The train step of a GPT of a size of `SIZES`, with so many sequences for each device."""
+    length = SIZES[size].length + 1
+
+    def batch(rows: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((rows, length), jnp.int32)
+
+    return Step(f"GPT {size}", lambda: new(SIZES[size]), loss_fn, batch, sequences, TENSOR_RULES)

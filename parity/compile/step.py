@@ -1,21 +1,46 @@
-"""Compile a GPT's train step under a placement for a machine."""
+"""Compile a train step under a placement for a machine."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
+from jaxtyping import PyTree
 
-from jaxtrain.train import Placement, make_train_step
-from parity.compile import gpt
+from jaxtrain.train import Placement, TrainState, make_train_step
 from parity.compile.communication import Traffic, traffic
 from parity.compile.machine import Machine
 from parity.speed.compiling import kernels
 
 _MODEL = 4
 """Devices along the axis of tensor parallelism, or all if there are fewer."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A train step, before it is placed.
+
+    Attributes:
+        name: what is trained.
+        new: makes the state before the first step.
+        loss_fn: its loss.
+        batch: shapes and dtypes of a batch with so many rows.
+        rows: rows of the batch for each device.
+        rules: how tensor parallelism splits the parameters; without rules there is none.
+        min_size: numbers in the smallest array that is sharded.
+        accumulate: parts of the batch.
+    """
+
+    name: str
+    new: Callable[[], TrainState]
+    loss_fn: Callable[..., Any]
+    batch: Callable[[int], PyTree]
+    rows: int
+    rules: Mapping[str, PartitionSpec] = field(default_factory=dict)
+    min_size: int = 2**16
+    accumulate: int = 1
 
 
 def _mesh(machine: Machine, model: int) -> jax.sharding.Mesh:
@@ -27,12 +52,12 @@ def _along_model(machine: Machine) -> int:
     return math.gcd(_MODEL, len(machine.devices))
 
 
-PLACEMENTS: dict[str, Callable[[Machine], Placement]] = {
-    "data": lambda machine: Placement(_mesh(machine, 1)),
-    "sharded": lambda machine: Placement(_mesh(machine, 1), fully_sharded="data"),
-    "tensor": lambda machine: Placement(_mesh(machine, _along_model(machine)), rules=gpt.TENSOR_RULES),
-    "both": lambda machine: Placement(
-        _mesh(machine, _along_model(machine)), rules=gpt.TENSOR_RULES, fully_sharded="data"
+PLACEMENTS: dict[str, Callable[[Machine, Step], Placement]] = {
+    "data": lambda machine, step: Placement(_mesh(machine, 1)),
+    "sharded": lambda machine, step: Placement(_mesh(machine, 1), fully_sharded="data", min_size=step.min_size),
+    "tensor": lambda machine, step: Placement(_mesh(machine, _along_model(machine)), rules=step.rules),
+    "both": lambda machine, step: Placement(
+        _mesh(machine, _along_model(machine)), rules=step.rules, fully_sharded="data", min_size=step.min_size
     ),
 }
 """Data parallel, fully sharded, tensor parallel, and the last two together."""
@@ -45,19 +70,19 @@ class Compiled:
     Attributes:
         machine: the name of the machine where it would run.
         memory: bytes of memory on each of its devices.
-        size: of the GPT.
+        step: what is trained.
         placement: how it is spread.
-        parameters: numbers in the GPT.
+        parameters: numbers in the model.
         state: bytes of the state and the batch on one device.
         temporaries: bytes besides, at the peak.
         kernels: kernels that the program launches, each loop counted once.
-        traffic: collectives of one step; None if the program does not show them.
-        refused: why the compiler does not take the program: too little memory; otherwise empty.
+        traffic: collectives of one step; None if the program does not show how often one of its loops runs.
+        refused: why the compiler does not take the program; otherwise empty.
     """
 
     machine: str
     memory: float
-    size: str
+    step: str
     placement: str
     parameters: int
     state: int
@@ -71,31 +96,33 @@ class Compiled:
         """Whether a device has the memory."""
         return not self.refused and self.state + self.temporaries <= self.memory
 
+    @property
+    def failed(self) -> bool:
+        """Whether the compiler refused it for another reason than too little memory."""
+        return bool(self.refused) and "RESOURCE_EXHAUSTED" not in self.refused
 
-def compile_step(machine: Machine, size: str, name: str, sequences: int) -> Compiled:
+
+def compile_step(machine: Machine, step: Step, name: str) -> Compiled:
     """Compile one step; no array is made.
 
     Args:
         machine: for which machine.
-        size: a key of `gpt.SIZES`.
+        step: what is compiled.
         name: a key of `PLACEMENTS`.
-        sequences: rows of the batch for each device.
     """
-    placement = PLACEMENTS[name](machine)
-    shapes = jax.eval_shape(lambda: gpt.new(gpt.SIZES[size]))
+    placement = PLACEMENTS[name](machine, step)
+    shapes = jax.eval_shape(step.new)
     state = jax.tree.map(_at, shapes, placement.shardings(shapes))
-    rows = jax.ShapeDtypeStruct((sequences * len(machine.devices), gpt.SIZES[size].length + 1), jnp.int32)
-    batch = _at(rows, jax.NamedSharding(placement.mesh, jax.P(placement.data)))
+    rows = jax.NamedSharding(placement.mesh, jax.P(placement.data))
+    batch = jax.tree.map(lambda leaf: _at(leaf, rows), step.batch(step.rows * len(machine.devices)))
     parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
-    about = machine.name, machine.memory, size, name, parameters
+    about = machine.name, machine.memory, step.name, name, parameters
     held = sum(_bytes_on_a_device(leaf) for leaf in jax.tree.leaves((state, batch)))
-    step = jax.jit(make_train_step(gpt.loss_fn, placement=placement), donate_argnums=0)
-    lowered = step.lower(state, batch)
+    train_step = make_train_step(step.loss_fn, accumulate=step.accumulate, placement=placement)
+    lowered = jax.jit(train_step, donate_argnums=0).lower(state, batch)
     try:
         compiled = lowered.compile(compiler_options=machine.options)
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
         return Compiled(*about, held, 0, 0, {}, str(error).splitlines()[0])
     text, memory = compiled.as_text(), compiled.memory_analysis()
     if text is None or memory is None:

@@ -8,16 +8,18 @@ import jax
 import numpy as np
 import optax
 import torch
-from flax import nnx
 from torch.utils import _pytree as pytree
 
+from parity.diff.batches import batches_of, examples_of
 from parity.diff.dropping import judge_dropout
-from parity.diff.jax_side import JaxSide, paths_of
-from parity.diff.jax_side import mean_sine as jax_mean_sine
-from parity.diff.layerwise import judge_layers, judge_loss
-from parity.diff.lining import Lines, line_up
+from parity.diff.float32 import float32_casts
+from parity.diff.jax_side import JaxSide
+from parity.diff.layerwise import judge_layers
+from parity.diff.lining import Lines, kinds_of, line_up
+from parity.diff.losswise import judge_loss
 from parity.diff.optimizers import judge_optimizer
 from parity.diff.parameters import judge_parameters
+from parity.diff.ports import port_of
 from parity.diff.recipe import Recipe
 from parity.diff.report import Report
 from parity.diff.running import as_it_runs
@@ -28,7 +30,7 @@ TorchOptimizer = Recipe | Callable[[torch.nn.Module], torch.optim.Optimizer]
 
 def compare(
     module: torch.nn.Module,
-    model: nnx.Module,
+    model: Any,
     batch: tuple[Any, ...] | Sequence[tuple[Any, ...]],
     *,
     loss: tuple[Callable[..., torch.Tensor], Callable[..., jax.Array]] | None = None,
@@ -47,7 +49,9 @@ def compare(
 
     Args:
         module: PyTorch's model.
-        model: the port.
+        model: the port: an NNX module; `(module, variables)` of Linen, or `(module, variables, keywords)` with keywords
+            of each call; an Equinox module, or `(module, state)`; or `(function, parameters)`, where the function
+            marks its intermediate values with `diff.mark` and is called with the parameters and the batch.
         batch: NumPy arrays, or a list of such tuples, one a step.
         loss: PyTorch's function and ours, each called with the model and the arrays of a batch. Default None: a fixed
             function of the output, and every array of the batch is an input.
@@ -78,19 +82,21 @@ def compare(
         >>> report.findings[0].name, report.findings[0].cause.says
         ('1', "ε of the norm is 1e-06, PyTorch's is 1e-05")
     """
-    _check(module, model, precision)
+    _check(module, precision)
     batches = batches_of("batch", batch, steps)
     ours = batches if jax_batch is None else batches_of("jax_batch", jax_batch, steps)
     if len(ours) != len(batches):
         raise ValueError(f"diff: expected as many batches in jax_batch, got {len(ours)} for {len(batches)}")
-    torch_loss, jax_loss = loss or (mean_sine, jax_mean_sine)
+    torch_loss, jax_loss = loss or (mean_sine, None)
     given, transformation = optimizer or (None, None)
     recipe = as_recipe(given)
     start = torch.nn.Module.double(_copy(module))
+    with jax.enable_x64(precision == "float64"):
+        port = port_of(model, precision, names=names, as_is=as_is, known=state_of(start))
     theirs64 = recorded(module, torch_loss, batches, recipe, "float64")
     theirs32 = recorded(module, torch_loss, batches, recipe, "float32")
     with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
-        side = JaxSide(model, jax_loss, names=names, as_is=as_is, dtype=precision, silent=_silent(module, model))
+        side = JaxSide(port, jax_loss, dtype=precision, silent=module.training)
         steps_of_ours = side.recorded(ours, transformation)
         report = Report(precision=precision)
         if jax.default_backend() != "cpu":
@@ -98,7 +104,13 @@ def compare(
         lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
         report.unmatched = lines.unmatched
         report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
-        report.running = as_it_runs(lines, steps_of_ours, theirs64, theirs32, state_of(start), precision)
+        casts = float32_casts(side, transformation)
+        report.running = as_it_runs(
+            lines, steps_of_ours, theirs64, theirs32, state_of(start), precision, rounded=bool(casts)
+        )
+        del theirs32
+        for step in steps_of_ours:
+            step.gradients.clear()  # A large model has no memory for what is not needed any more.
         side.load(lines.to_ours(state_of(start)))
         report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
         report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)
@@ -107,18 +119,16 @@ def compare(
                 side, steps_of_ours[0], theirs64[0], start, torch_loss, batches[0], ours[0], precision
             )
         if recipe and transformation:
-            report.findings += judge_optimizer(side, lines, theirs64, start, recipe, transformation, precision)
+            examples = [examples_of(each) for each in batches]
+            report.findings += judge_optimizer(
+                side, lines, theirs64, start, recipe, transformation, examples, precision, casts, report.notes
+            )
     return report
 
 
-def _check(module: Any, model: Any, precision: str) -> None:
+def _check(module: Any, precision: str) -> None:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"diff: expected PyTorch's module first, got {type(module).__name__}")
-    if not isinstance(model, nnx.Module):
-        raise TypeError(
-            f"diff: expected an nnx.Module, got {type(model).__name__}; put a function or another library's model into "
-            "one, and mark intermediate values with diff.mark"
-        )
     if precision not in ("float64", "float32"):
         raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
 
@@ -126,17 +136,6 @@ def _check(module: Any, model: Any, precision: str) -> None:
 def as_recipe(optimizer: TorchOptimizer | None) -> Recipe | None:
     """A function that makes an optimizer, as a recipe."""
     return optimizer if isinstance(optimizer, Recipe) or optimizer is None else Recipe(optimizer)
-
-
-def batches_of(name: str, batch: Any, steps: int) -> list[tuple[Any, ...]]:
-    """One tuple of arrays a step."""
-    if isinstance(batch, tuple):
-        return [batch] * steps
-    if not isinstance(batch, list) or not all(isinstance(each, tuple) for each in batch) or not batch:
-        raise TypeError(
-            f"diff: expected {name} to be a tuple of arrays or a list of tuples, got {type(batch).__name__}"
-        )
-    return batch
 
 
 def _copy(module: torch.nn.Module) -> torch.nn.Module:
@@ -156,16 +155,6 @@ def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
     return torch.sin(next(leaf for leaf in leaves if leaf.is_floating_point())).mean()
 
 
-def _silent(module: torch.nn.Module, model: nnx.Module) -> set[str]:
-    """Our dropout layers, if PyTorch's dropout is active; if it is not, ours runs and must not be."""
-    return (
-        {path for path, node in paths_of(model).items() if "Dropout" in type(node).__name__}
-        if module.training
-        else set()
-    )
-
-
 def _lined(side: JaxSide, ours: Any, start: Any, theirs: Any, names: Any, layers: Any) -> Lines:
-    called = dict.fromkeys(call.path for call in ours[0].calls)
-    known = dict.fromkeys(call.path for call in theirs[0].calls)
+    called, known = kinds_of(ours[0].calls), kinds_of(theirs[0].calls)
     return line_up(called, known, side.arrays(), state_of(start), names=names, layers=layers)

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import jax
 import numpy as np
 import optax
-from flax import nnx
 
-from parity.diff.jax_side import JaxSide, mean_sine, paths_of
-from parity.diff.lining import line_up
+from parity.diff.batches import batches_of
+from parity.diff.float32 import float32_casts
+from parity.diff.jax_side import JaxSide
+from parity.diff.lining import kinds_of, line_up
+from parity.diff.ports import port_of
 from parity.diff.records import Call, Step
 from parity.diff.report import Report
 from parity.diff.running import as_it_runs
@@ -89,14 +91,14 @@ def load(path: Path) -> Golden:
 
 def check(
     path: str | Path,
-    model: nnx.Module,
+    model: Any,
     *,
     loss: Callable[..., jax.Array] | None = None,
     optimizer: optax.GradientTransformation | None = None,
     names: Mapping[str, str] | None = None,
     as_is: Collection[str] = (),
     layers: Mapping[str, str] | None = None,
-    jax_batch: Sequence[tuple[Any, ...]] | None = None,
+    jax_batch: tuple[Any, ...] | Sequence[tuple[Any, ...]] | None = None,
     precision: Literal["float64", "float32"] = "float64",
 ) -> Report:
     """Compare a port with what PyTorch computed when `diff.record` ran; PyTorch is not needed.
@@ -106,27 +108,29 @@ def check(
 
     Args:
         path: the file.
-        model: the port; it stays as it is.
+        model: the port, see `diff.compare`; it stays as it is.
         loss: our loss, called with the model and the arrays of a batch. Default None: the one of `diff.compare`.
         optimizer: our optimizer, if PyTorch's was recorded. Default None: none.
         names: rules from our names to PyTorch's, see `diff.compare`.
         as_is: PyTorch's names of arrays with our order of axes.
         layers: PyTorch's path for some of our layers.
-        jax_batch: the batches in the layout of the port, one a step. Default None: as they were recorded.
+        jax_batch: the batch in the layout of the port, or one a step. Default None: as they were recorded.
         precision: of JAX. Default "float64".
 
     Returns:
         What was found.
     """
     golden = load(Path(path))
-    silent = {at for at, node in paths_of(model).items() if golden.training and "Dropout" in type(node).__name__}
     with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
-        side = JaxSide(model, loss or mean_sine, names=names, as_is=as_is, dtype=precision, silent=silent)
-        lines = line_up([], [], side.arrays(), golden.start, names=names)
-        side.load(lines.to_ours(golden.start))
-        steps = side.recorded(jax_batch or golden.batches, optimizer)
-        called, known = (dict.fromkeys(call.path for call in each[0].calls) for each in (steps, golden.exact))
+        port = port_of(model, precision, names=names, as_is=as_is, known=golden.start)
+        side = JaxSide(port, loss, dtype=precision, silent=golden.training)
+        batches = golden.batches if jax_batch is None else batches_of("jax_batch", jax_batch, len(golden.batches))
+        known = kinds_of(golden.exact[0].calls)
+        called = kinds_of(side.called(batches[0]))
         lines = line_up(called, known, side.arrays(), golden.start, names=names, layers=layers)
+        side.load(lines.to_ours(golden.start))
+        steps = side.recorded(batches, optimizer)
         report = Report(precision=precision, unmatched=lines.unmatched)
-        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision)
+        rounded = bool(float32_casts(side, optimizer))
+        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision, rounded)
     return report

@@ -1,383 +1,387 @@
-"""JAX's side, an NNX module: its training steps recorded, and single layers of it run again."""
+"""JAX's side: the training steps of a port recorded, and single layers of it run again."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
-from jaxtrain import interop
-from parity.diff import marks
 from parity.diff.casts import casts_of
+from parity.diff.ports import Port, is_float
+from parity.diff.ports.port import as_numpy
 from parity.diff.records import Call, Place, Replayed, Step
+from parity.diff.walk import Hidden, Passing, Walk, split
 
-Loss = Callable[..., jax.Array]
-Around = Callable[[str, Any, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
-
-
-def paths_of(model: nnx.Module) -> dict[str, nnx.Module]:
-    """The modules by their paths, with the layers of an `nnx.Sequential` numbered as in PyTorch."""
-    sequences = {path for path, node in nnx.iter_modules(model) if isinstance(node, nnx.Sequential)}
-    found = {}
-    for path, node in sorted(nnx.iter_modules(model), key=lambda pair: len(pair[0])):
-        parts = [str(key) for at, key in enumerate(path) if not (key == "layers" and path[:at] in sequences)]
-        found.setdefault(".".join(parts), node)
-    return found
+Loss = Callable[..., Any]
+Forced = Mapping[Place, tuple[list[np.ndarray], list[np.ndarray | None]]]
 
 
-@contextmanager
-def tapped(model: nnx.Module, around: Around) -> Iterator[None]:
-    """Send every call of a module inside `model` through `around(path, module, call, args, kwargs)`."""
-    by_id = {id(node): path for path, node in paths_of(model).items()}
-    active: set[int] = set()
-    patched: list[tuple[type, Any]] = []
-
-    def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(module: Any, *args: Any, **kwargs: Any) -> Any:
-            # The call of a parent class is a part of this call.
-            if id(module) not in by_id or id(module) in active:
-                return original(module, *args, **kwargs)
-            active.add(id(module))
-            try:
-                return around(by_id[id(module)], module, lambda *a, **k: original(module, *a, **k), args, kwargs)
-            finally:
-                active.discard(id(module))
-
-        return call
-
-    for kind in {type(node) for node in paths_of(model).values()}:
-        if (original := getattr(kind, "__call__", None)) is not None:  # noqa: B004  # It is replaced below.
-            patched.append((kind, vars(kind).get("__call__")))
-            setattr(kind, "__call__", wrap(original))  # noqa: B010  # Type checkers refuse the assignment.
-    try:
-        yield
-    finally:
-        for kind, own in patched:
-            if own is None:
-                del kind.__call__
-            else:
-                setattr(kind, "__call__", own)  # noqa: B010
-
-
-def cast(model: nnx.Module, dtype: str) -> nnx.Module:
-    """A copy, with float32 variables and dtypes in float64 if that is asked for. Half precision stays."""
-    model = nnx.clone(model)
-    if dtype == "float64":
-        for _, node in nnx.iter_modules(model):
-            for name in ("dtype", "param_dtype"):
-                if getattr(node, name, None) is not None and jnp.dtype(getattr(node, name)) == jnp.float32:
-                    setattr(node, name, jnp.float64)
-        for _, variable in nnx.iter_graph(model):
-            if isinstance(variable, nnx.Variable) and not isinstance(variable, nnx.RngState):
-                value = variable.get_value()
-                if value.dtype == jnp.float32:
-                    variable.set_value(jnp.asarray(value, jnp.float64))
-    return model
-
-
-def to_jax(array: Any, dtype: str) -> Any:
-    array = np.asarray(array)
-    if np.issubdtype(array.dtype, np.floating):
-        return jnp.asarray(array, dtype)
-    return jnp.asarray(array, jnp.int32 if np.issubdtype(array.dtype, np.integer) else None)
-
-
-def is_float(value: Any) -> bool:
-    return isinstance(value, jax.Array | np.ndarray) and jnp.issubdtype(value.dtype, jnp.floating)
-
-
-@dataclass
-class Arguments:
-    """What a layer was called with: a tree whose arrays are kept elsewhere.
-
-    Attributes:
-        tree: the structure.
-        leaves: the other leaves; None at the places of arrays.
-    """
-
-    tree: Any
-    leaves: list[Any]
-
-    def filled(self, arrays: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        left = iter(arrays)
-        return jax.tree.unflatten(self.tree, [next(left) if leaf is ARRAY else leaf for leaf in self.leaves])
-
-
-ARRAY = object()
-
-
-def split(tree: Any) -> tuple[Arguments, list[Any]]:
-    """A tree without its arrays, and these."""
-    leaves, structure = jax.tree.flatten(tree, is_leaf=lambda leaf: leaf is None or isinstance(leaf, nnx.Pytree))
-    arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array | np.ndarray)]
-    # Random streams belong to the trace that recorded them.
-    rest = [
-        ARRAY if isinstance(leaf, jax.Array | np.ndarray) else nnx.Rngs(0) if isinstance(leaf, nnx.Rngs) else leaf
-        for leaf in leaves
-    ]
-    return Arguments(structure, rest), arrays
+class Reached(Exception):
+    """The layer has returned, and the rest of the model need not run."""
 
 
 class JaxSide:
-    """An NNX module in training.
+    """A port in training.
 
     Args:
-        model: the module; it stays as it is.
-        loss: called with the module and the batch.
-        names: rules from our names to PyTorch's, as `interop.load_state_dict` takes them.
-        as_is: PyTorch's names of arrays that have our order of axes.
+        port: the model.
+        loss: called with the model and the batch; None for a fixed function of the output.
         dtype: "float64" or "float32".
-        silent: paths of dropout layers, which return their input.
+        silent: whether dropout layers return their input.
     """
 
-    def __init__(
-        self,
-        model: nnx.Module,
-        loss: Loss,
-        *,
-        names: Mapping[str, str] | None = None,
-        as_is: Collection[str] = (),
-        dtype: str = "float64",
-        silent: Collection[str] = (),
-    ):
-        self.model, self.loss, self.names, self.as_is, self.dtype = cast(model, dtype), loss, names, as_is, dtype
-        self.silent = set(silent)
+    def __init__(self, port: Port, loss: Loss | None, *, dtype: str = "float64", silent: bool = False):
+        self.port, self.loss, self.dtype, self.silent = port, loss, dtype, silent
+        self.unrolled = False
+        self._batch: tuple[Any, ...] = ()
+        self._seen: list[Call] = []
 
-    def arrays(self, state: nnx.State | None = None) -> dict[str, np.ndarray]:
-        """The variables under PyTorch's names, in its layout; with `state` in place of those that it has."""
-        model = nnx.clone(self.model)
-        if state is not None:
-            nnx.update(model, state)
-        found = interop.state_dict(model, names=self.names, as_is=self.as_is)
-        return {name: as_numpy(array) for name, array in found.items()}
-
-    def parameter_names(self) -> set[str]:
-        """PyTorch's names of what is trained."""
-        marked = jax.tree.map(lambda value: jnp.full_like(value, jnp.nan), nnx.state(self.model, nnx.Param))
-        return {name for name, array in self.arrays(marked).items() if np.isnan(array).any()}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The variables under PyTorch's names, in its layout."""
+        return self.port.arrays(self.port.params, self.port.rest)
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over values, by the names that `arrays` gives them."""
-        interop.load_state_dict(self.model, self.arrays() | dict(arrays), names=self.names, as_is=self.as_is)
+        self.port.params, self.port.rest = self.port.filled(arrays)
 
     def trained(
         self, gradients: Sequence[Mapping[str, np.ndarray]], optimizer: optax.GradientTransformation
     ) -> list[dict[str, np.ndarray]]:
         """The parameters after each step of the optimizer on given gradients; zeros where none is given."""
-        params = nnx.state(self.model, nnx.Param)
-        values = nnx.to_pure_dict(params)
+        values, update = self.port.tree(self.port.params), updating(optimizer)
+        zeros = {name: np.zeros_like(array) for name, array in self.arrays().items()}
         state, found = optimizer.init(values), []
         for given in gradients:
-            model = nnx.clone(self.model)
-            zeros = {name: np.zeros_like(array) for name, array in self.arrays().items()}
-            interop.load_state_dict(model, zeros | dict(given), names=self.names, as_is=self.as_is)
-            back = nnx.to_pure_dict(nnx.state(model, nnx.Param))
-            updates, state = optimizer.update(back, state, values)
-            values = optax.apply_updates(values, updates)
-            found.append(self._only(with_values(params, values)))
+            back, _ = self.port.filled(zeros | dict(given))
+            values, state = update(self.port.tree(back), state, values)
+            found.append(self.port.arrays(jax.tree.leaves(values), []))
         return found
-
-    def casts(self, call: Call, inputs: Sequence[np.ndarray]) -> Iterator[tuple[str, str]]:
-        """The casts to fewer digits inside a layer, and their lines."""
-        graph, state = nnx.split(self.model)
-
-        def run(state: Any, arrays: list[Any]) -> Any:
-            layer: Any = paths_of(nnx.merge(graph, state, copy=True))[call.path]
-            args, kwargs = call.arguments.filled(arrays)
-            return split(layer(*args, **kwargs))[1]
-
-        yield from casts_of(jax.make_jaxpr(run)(state, [to_jax(x, self.dtype) for x in inputs]).jaxpr)
 
     def recorded(
         self, batches: Sequence[tuple[Any, ...]], optimizer: optax.GradientTransformation | None
     ) -> list[Step]:
         """Train, one step a batch, and record each step."""
-        graph, params, rest = nnx.split(self.model, nnx.Param, ...)
-        state = optimizer.init(nnx.to_pure_dict(params)) if optimizer else None
+        params, rest = self.port.params, self.port.rest
+        state = optimizer.init(self.port.tree(params)) if optimizer else None
         steps = []
         for batch in batches:
             arrays = tuple(to_jax(array, self.dtype) for array in batch)
-            step, gradients, rest = self._step(graph, params, rest, arrays)
+            self._batch = self._batch or arrays
+            step, gradients, rest = self._step(params, rest, arrays)
             if optimizer:
-                values = nnx.to_pure_dict(params)
-                updates, state = optimizer.update(nnx.to_pure_dict(gradients), state, values)
-                params = with_values(params, optax.apply_updates(values, updates))
-            step.parameters = self._only(params)
+                update = updating(optimizer)
+                values, state = update(self.port.tree(gradients), state, self.port.tree(params))
+                params = jax.tree.leaves(values)
+                step.parameters = self.port.arrays(params, [])
             steps.append(step)
         return steps
 
-    def _only(self, state: nnx.State) -> dict[str, np.ndarray]:
-        return {name: array for name, array in self.arrays(state).items() if name in self._trained}
+    def optimizer_casts(self, optimizer: optax.GradientTransformation) -> list[tuple[str, str]]:
+        """The casts to fewer digits inside an optimizer, and their lines."""
+        values = self.port.tree(self.port.params)
+        state = optimizer.init(values)
+        return list(casts_of(jax.make_jaxpr(optimizer.update)(values, state, values).jaxpr))
 
-    @property
-    def _trained(self) -> set[str]:
-        if not hasattr(self, "_names"):
-            self._names = self.parameter_names()
-        return self._names
+    def _evaluated(self, model: Any, walk: Walk, batch: tuple[Any, ...]) -> tuple[jax.Array, Any]:
+        """The loss, and what it returned besides."""
+        with walk.over(self.port, model), jax.disable_jit() if self.unrolled else nullcontext():
+            if self.loss is None:
+                return mean_sine(self.port.on_batch(model, *batch)), None
+            returned: Any = self.loss(model, *batch)
+        pair: tuple[Any, Any] = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+        value, extra = pair
+        if getattr(value, "shape", None) != ():
+            raise ValueError(
+                f"diff: expected our loss to return a scalar, got {_described(value)}; take the mean of it"
+            )
+        return value, extra
 
-    def _step(self, graph: Any, params: Any, rest: Any, batch: tuple[Any, ...]) -> tuple[Step, Any, Any]:
+    def called(self, batch: tuple[Any, ...]) -> list[Call]:
+        """The calls of a step, without their arrays."""
+        calls, run = self._recording(self.port.rest, tuple(to_jax(array, self.dtype) for array in batch))
+        self._shapes(run, self.port.params)
+        return calls
+
+    def _recording(self, rest: list[Any], batch: tuple[Any, ...]) -> tuple[list[Call], Callable[..., Any]]:
+        """A list of calls, and a function of parameters and taps that fills it and returns the arrays."""
         calls: list[Call] = []
 
-        def run(params: Any, taps: Any) -> Any:
+        def run(params: list[Any], taps: Mapping[Place, list[Any]]) -> Any:
             calls.clear()
-            given, returned = [], []
-            model = nnx.merge(graph, params, rest, copy=True)
-            counts: dict[str, int] = {}
 
-            def keep(path: str, kind: str, arguments: Arguments, inputs: list[Any], output: Any) -> Any:
-                number = counts[path] = counts.get(path, -1) + 1
+            def handle(passing: Passing) -> Any:
+                arguments, inputs = split((passing.args, passing.kwargs))
+                output, dropped = passing(), None
+                if self._drops(passing):
+                    output, dropped = passing.args[0], output
+                    dropped = None if dropped is output else dropped
                 shape, outputs = split(output)
-                if taps is not None:
-                    outputs = [
-                        value if tap is None else value + tap
-                        for value, tap in zip(outputs, taps[len(calls)], strict=True)
-                    ]
-                calls.append(Call(path, number, kind, arguments, [], [], shape=shape))
-                given.append(inputs)
-                returned.append(outputs)
+                if passing.given is not None:
+                    outputs = [y if tap is None else y + tap for y, tap in zip(outputs, passing.given, strict=True)]
+                call = Call(*passing.place, passing.kind, arguments, [], [], shape=shape)
+                call.within, call.maps, call.rate = passing.within, passing.maps, rate_of(passing)
+                calls.append(call)
+                walk.kept[passing.place] = inputs, outputs, dropped
                 return shape.filled(outputs)
 
-            def around(path: str, module: Any, call: Any, args: Any, kwargs: Any) -> Any:
-                arguments, inputs = split((args, kwargs))
-                output = args[0] if path in self.silent else call(*args, **kwargs)
-                return keep(path, type(module).__name__, arguments, inputs, output)
+            maps = {call.place: call.maps for call in self._seen} if taps else {}
+            walk = Walk(handle, taps, maps, strict=not self.unrolled)
+            model = self.port.bind(params, rest)
+            value, extra = self._evaluated(model, walk, batch)
+            return value, (walk.kept, self.port.after(model, extra))
 
-            def marked(name: str, value: jax.Array) -> jax.Array:
-                return keep(name, "mark", split(((), {}))[0], [], value)
+        return calls, run
 
-            with tapped(model, around), marks.listening(marked):
-                value = self.loss(model, *batch)
-            return value, (given, returned, nnx.state(model, nnx.Not(nnx.Param)))
-
-        _, (_, shapes, _) = jax.eval_shape(lambda params: run(params, None), params)
-        taps = [[jnp.zeros(o.shape, o.dtype) if is_float_type(o) else None for o in outputs] for outputs in shapes]
-        (value, (given, returned, after)), (gradients, cotangents) = jax.value_and_grad(run, (0, 1), has_aux=True)(
-            params, taps
-        )
-        for call, inputs, outputs, grads in zip(calls, given, returned, cotangents, strict=True):
+    def _step(self, params: list[Any], rest: list[Any], batch: tuple[Any, ...]) -> tuple[Step, list[Any], list[Any]]:
+        calls, run = self._recording(rest, batch)
+        _, (kept, _) = self._shapes(run, params)
+        self._seen = list(calls)
+        taps = {
+            place: [jnp.zeros(y.shape, y.dtype) if jnp.issubdtype(y.dtype, jnp.floating) else None for y in outputs]
+            for place, (_, outputs, _) in kept.items()
+        }
+        (value, (kept, after)), (gradients, back) = jax.value_and_grad(run, (0, 1), has_aux=True)(params, taps)
+        for call in calls:
+            inputs, outputs, dropped = kept[call.place]
             call.inputs, call.outputs = [as_numpy(x) for x in inputs], [as_numpy(y) for y in outputs]
-            call.output_gradients = [None if g is None else as_numpy(g) for g in grads]
-        buffers = {n: a for n, a in self.arrays(after).items() if n not in self._trained}
-        return Step(list(calls), float(value), self._only(gradients), buffers), gradients, after
+            call.output_gradients = [None if g is None else as_numpy(g) for g in back[call.place]]
+            call.dropped = None if dropped is None else as_numpy(dropped)
+        arrays = self.port.arrays([None] * len(params), after)
+        found = self.port.arrays(gradients, [])
+        return Step(list(calls), float(value), found, arrays), gradients, after
+
+    def _shapes(self, run: Callable[..., Any], params: list[Any]) -> Any:
+        """The shapes of a run; with `jax.jit` and `jax.lax.scan` unrolled if layers are inside of them."""
+        try:
+            return jax.eval_shape(lambda params: run(params, {}), params)
+        except Hidden:
+            self.unrolled = True
+        return jax.eval_shape(lambda params: run(params, {}), params)
 
     def replay(
         self,
         call: Call,
         inputs: Sequence[np.ndarray],
         cotangents: Sequence[np.ndarray | None],
-        forced: Mapping[Place, tuple[list[np.ndarray], list[np.ndarray | None]]],
+        forced: Forced,
+        others: Mapping[Place, Call],
+        names: set[str],
     ) -> Replayed:
         """Run one layer on other inputs, and send other gradients of its outputs back through it.
 
         Args:
-            call: the call as it was recorded.
-            inputs: in place of the recorded arrays.
+            call: the call as it was recorded. For a mark, the layer around it runs until the marked value is there.
+            inputs: of the layer, in place of the recorded arrays.
             cotangents: of each output; None for zero.
             forced: calls inside that return given outputs instead, and the gradients of their inputs.
+            others: the calls of the step; those outside of the layer return what they returned.
+            names: of the parameters whose gradients are wanted.
         """
-        graph, params, rest = nnx.split(self.model, nnx.Param, ...)
-        path, inner, after = call.path, {}, {}
-
-        def run(params: Any, floats: list[Any]) -> Any:
-            model = nnx.merge(graph, params, rest, copy=True)
-            layer: Any = paths_of(model)[path]
-            counts: dict[str, int] = {}
-            inside: dict[Place, list[Any]] = {}
-
-            def around(at: str, module: Any, original: Any, args: Any, kwargs: Any) -> Any:
-                if at in self.silent:
-                    return args[0]
-                if at != path:
-                    counts[at] = counts.get(at, -1) + 1
-                    inside[at, counts[at]] = split((args, kwargs))[1]
-                    if (at, counts[at]) in forced:
-                        return self._forced(*forced[at, counts[at]], (args, kwargs), original)
-                return original(*args, **kwargs)
-
-            left = iter(floats)
-            arrays = [next(left) if is_float(x) else to_jax(x, self.dtype) for x in inputs]
-            args, kwargs = call.arguments.filled(arrays)
-            with tapped(model, around):
-                output = layer(*args, **kwargs)
-            return split(output)[1], (inside, nnx.state(model, nnx.Not(nnx.Param)))
-
+        wanted = sorted({slot.at for name in names for slot in self.port.slots.get(name, ())})
+        wanted = [at for at in wanted if at < len(self.port.params)]
+        run = self._layer(call, inputs, forced, others, wanted)
         floats = [to_jax(x, self.dtype) for x in inputs if is_float(x)]
-        outputs, pullback, (inner, after) = jax.vjp(run, params, floats, has_aux=True)
+        outputs, pullback, (inner, after) = jax.vjp(run, [self.port.params[at] for at in wanted], floats, has_aux=True)
         back = [
             jnp.zeros_like(y) if c is None or c.size != y.size else jnp.asarray(c, y.dtype).reshape(y.shape)
             for y, c in zip(outputs, [*cotangents, *[None] * len(outputs)], strict=False)
         ]
         back = [c if jnp.issubdtype(c.dtype, jnp.floating) else np.zeros(c.shape, jax.dtypes.float0) for c in back]
         gradients, input_gradients = pullback(back)
+        found: list[Any] = [None] * len(self.port.params)
+        for at, gradient in zip(wanted, gradients, strict=True):
+            found[at] = gradient
         left = iter(input_gradients)
         return Replayed(
             [as_numpy(y) for y in outputs],
             [as_numpy(next(left)) if is_float(x) else None for x in inputs],
-            self._only(gradients),
-            {name: array for name, array in self.arrays(after).items() if name not in self._trained},
+            self.port.arrays(found, []),
+            self.port.arrays([None] * len(found), after),
             {place: [as_numpy(x) for x in arrays] for place, arrays in inner.items()},
         )
 
-    def _forced(self, outputs: Any, gradients: Any, arguments: Any, original: Any) -> Any:
-        """What a call is made to return, while the gradients of its inputs are made to be others."""
-        _, arrays = split(arguments)
-        structure, _ = split(original(*arguments[0], **arguments[1]))
-        floats = [x for x in arrays if is_float(x)]
-        returned = [to_jax(y, self.dtype) for y in outputs]
-        back = [
-            jnp.zeros_like(x) if g is None or g.size != x.size else jnp.asarray(g, x.dtype).reshape(x.shape)
-            for x, g in zip(floats, [*gradients, *[None] * len(floats)], strict=False)
-        ]
+    def _layer(
+        self,
+        call: Call,
+        inputs: Sequence[np.ndarray],
+        forced: Forced,
+        others: Mapping[Place, Call],
+        wanted: Sequence[int],
+    ) -> Callable[[list[Any], list[Any]], Any]:
+        """One layer as a function of the wanted parameters and its floating inputs."""
+        target = call.place
+        host = others[call.within[-1]] if call.kind == "mark" else call
+        given: dict[Place, Any] = {
+            place: [as_it_is(y, self.dtype) for y in other.outputs]
+            for place, other in others.items()
+            if place not in host.within and host.place not in other.within and place != host.place
+        }
+        given |= {place: self._forcing(*value) for place, value in forced.items()}
+        maps = {place: other.maps for place, other in others.items()}
 
-        @jax.custom_vjp
-        def constant(xs: list[Any]) -> list[Any]:
-            return returned
+        def run(params: list[Any], floats: list[Any]) -> Any:
+            left = iter(floats)
+            fed = [next(left) if is_float(x) else as_it_is(x, self.dtype) for x in inputs]
+            places: list[Place] = []
 
-        constant.defvjp(lambda xs: (returned, None), lambda _, cotangent: (back,))
-        return structure.filled(constant(floats))
+            def reached(outputs: list[Any]) -> None:
+                walk.kept[target] = outputs
+                if not walk.mapped and self.port.interruptible:
+                    raise Reached
+
+            def inside(passing: Passing) -> Any:
+                if passing.place == target:
+                    reached([passing.args[0]])
+                if self._drops(passing):
+                    return passing.args[0]
+                walk.kept[passing.place] = split((passing.args, passing.kwargs))[1]
+                places.append(passing.place)
+                return passing() if passing.given is None else _forced(passing, others[passing.place].shape)
+
+            def handle(passing: Passing) -> Any:
+                if passing.place == host.place:
+                    args, kwargs = host.arguments.filled(passing.given)
+                    output = args[0] if self._drops(passing) else passing.call(*args, **kwargs)
+                    if host is call:
+                        reached(split(output)[1])
+                    return output
+                if host.place in passing.within:
+                    return inside(passing)
+                if passing.given is not None:
+                    return others[passing.place].shape.filled(passing.given)
+                return passing()
+
+            walk = Walk(handle, {**given, host.place: fed}, maps)
+            model = self.port.bind(self._with(wanted, params), self.port.rest)
+            extra = None
+            try:
+                _, extra = self._evaluated(model, walk, self._batch)
+                after = self.port.after(model, extra)
+            except Reached:
+                after = self.port.after(model, None)
+            outputs = walk.kept[target]
+            return outputs, ({place: walk.kept[place] for place in places}, after)
+
+        return run
+
+    def _drops(self, passing: Passing) -> bool:
+        return self.silent and "Dropout" in passing.kind
+
+    def _with(self, wanted: Sequence[int], params: Sequence[Any]) -> list[Any]:
+        found = list(self.port.params)
+        for at, value in zip(wanted, params, strict=True):
+            found[at] = value
+        return found
+
+    def _forcing(self, outputs: Sequence[np.ndarray], gradients: Sequence[np.ndarray | None]) -> Any:
+        back = [None if g is None else to_jax(g, self.dtype) for g in gradients]
+        return [to_jax(y, self.dtype) for y in outputs], back
+
+    def casts(
+        self, call: Call, inputs: Sequence[np.ndarray], forced: Forced, others: Mapping[Place, Call]
+    ) -> Iterator[tuple[str, str]]:
+        """The casts to fewer digits inside a layer, and their lines."""
+        run = self._layer(call, inputs, forced, others, [])
+        floats = [to_jax(x, self.dtype) for x in inputs if is_float(x)]
+        yield from casts_of(jax.make_jaxpr(lambda floats: run([], floats)[0])(floats).jaxpr)
 
     def replay_loss(self, ours: Call, outputs: Sequence[np.ndarray], batch: tuple[Any, ...]) -> Replayed:
         """The loss on other outputs of the model, and its gradients with respect to them."""
-        model = nnx.clone(self.model)
         arrays = tuple(to_jax(array, self.dtype) for array in batch)
-        shape = ours.shape
 
         def run(floats: list[Any]) -> jax.Array:
-            def around(at: str, module: Any, original: Any, args: Any, kwargs: Any) -> Any:
-                if at:  # The loss calls a part of the model by itself.
-                    return args[0] if at in self.silent else original(*args, **kwargs)
-                left = iter(floats)
-                return shape.filled([next(left) if is_float(y) else to_jax(y, self.dtype) for y in outputs])
+            left = iter(floats)
+            given = [next(left) if is_float(y) else to_jax(y, self.dtype) for y in outputs]
 
-            with tapped(model, around):
-                return self.loss(model, *arrays)
+            def handle(passing: Passing) -> Any:
+                if passing.place == ours.place:
+                    return ours.shape.filled(passing.given)
+                # The loss calls a part of the model by itself.
+                return passing.args[0] if self._drops(passing) else passing()
+
+            walk = Walk(handle, {ours.place: given}, {ours.place: ours.maps})
+            return self._evaluated(self.port.bind(self.port.params, self.port.rest), walk, arrays)[0]
 
         value, gradients = jax.value_and_grad(run)([to_jax(y, self.dtype) for y in outputs if is_float(y)])
         left = iter(gradients)
         return Replayed([as_numpy(value)], [as_numpy(next(left)) if is_float(y) else None for y in outputs])
 
 
-def with_values(state: nnx.State, values: Any) -> nnx.State:
-    """The state with the values of a nested dict."""
-    state = jax.tree.map(lambda value: value, state)
-    nnx.replace_by_pure_dict(state, values)
-    return state
+@lru_cache(maxsize=4)
+def updating(optimizer: optax.GradientTransformation) -> Callable[..., Any]:
+    """The step of an optimizer, compiled once."""
+
+    def update(gradients: Any, state: Any, values: Any) -> Any:
+        updates, state = optimizer.update(gradients, state, values)
+        return optax.apply_updates(values, updates), state
+
+    return jax.jit(update)
 
 
-def as_numpy(value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    return array.astype(np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array
+def _forced(passing: Passing, shape: Any) -> Any:
+    """What a call is made to return, while the gradients of its inputs are made to be others."""
+    outputs, gradients = passing.given
+    floats = [x for x in split((passing.args, passing.kwargs))[1] if is_float(x)]
+    back = [
+        jnp.zeros_like(x) if g is None or g.size != x.size else jnp.asarray(g, x.dtype).reshape(x.shape)
+        for x, g in zip(floats, [*gradients, *[None] * len(floats)], strict=False)
+    ]
+    return shape.filled(_constant(floats, outputs, back))
 
 
-def is_float_type(value: Any) -> bool:
-    return jnp.issubdtype(value.dtype, jnp.floating)
+@jax.custom_vjp
+def _constant(floats: list[Any], outputs: list[Any], back: list[Any]) -> list[Any]:
+    return outputs
 
 
-def mean_sine(model: Any, *batch: jax.Array) -> jax.Array:
+def _constant_forward(floats: list[Any], outputs: list[Any], back: list[Any]) -> Any:
+    return outputs, (outputs, back)
+
+
+def _constant_backward(kept: Any, cotangents: Any) -> Any:
+    outputs, back = kept
+    return back, jax.tree.map(_zero, outputs), jax.tree.map(jnp.zeros_like, back)
+
+
+def _zero(value: Any) -> Any:
+    floating = jnp.issubdtype(value.dtype, jnp.floating)
+    return jnp.zeros_like(value) if floating else np.zeros(value.shape, jax.dtypes.float0)
+
+
+_constant.defvjp(_constant_forward, _constant_backward)
+
+
+def to_jax(array: Any, dtype: str) -> Any:
+    """JAX's array, in `dtype` if it is a floating one; integers become int32."""
+    array = np.asarray(array)
+    return jnp.asarray(array, jnp.int32) if np.issubdtype(array.dtype, np.integer) else as_it_is(array, dtype)
+
+
+def as_it_is(array: Any, dtype: str) -> Any:
+    """JAX's array, in `dtype` if it is a floating one."""
+    return jnp.asarray(array, dtype if jnp.issubdtype(array.dtype, jnp.floating) else array.dtype)
+
+
+def rate_of(passing: Passing) -> float | None:
+    """The rate of a dropout layer."""
+    if "Dropout" not in passing.kind:
+        return None
+    rate = getattr(passing.module, "p", getattr(passing.module, "rate", None))
+    return float(rate) if isinstance(rate, int | float) else None
+
+
+def mean_sine(output: Any) -> jax.Array:
     """The loss where none is given, as on PyTorch's side."""
-    return jnp.sin(next(leaf for leaf in jax.tree.leaves(model(*batch)) if is_float_type(leaf))).mean()
+    leaf = next((leaf for leaf in jax.tree.leaves(output) if is_float(leaf)), None)
+    if leaf is None:
+        raise ValueError(f"diff: expected the port to return an array of floats, got {_described(output)}")
+    return jnp.sin(leaf).mean()
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return f"an array of shape {tuple(shape)}" if shape is not None else type(value).__name__

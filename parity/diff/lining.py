@@ -7,7 +7,9 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from parity.diff.arrays import orders
+from parity.diff.lined_variables import COUNTER, line_variables
+from parity.diff.ports.port import renamed
+from parity.diff.records import Call
 
 
 @dataclass
@@ -44,8 +46,8 @@ class Lines:
 
 
 def line_up(
-    our_layers: Iterable[str],
-    their_layers: Iterable[str],
+    our_layers: Mapping[str, str],
+    their_layers: Mapping[str, str],
     ours: Mapping[str, np.ndarray],
     theirs: Mapping[str, np.ndarray],
     *,
@@ -55,103 +57,94 @@ def line_up(
     """Line layers and variables up.
 
     Args:
-        our_layers: paths of the JAX layers that are called.
-        their_layers: paths of PyTorch's.
+        our_layers: the class of each JAX layer by its path, in the order in which they return.
+        their_layers: likewise of PyTorch's.
         ours: our variables by PyTorch's names, as far as they are known.
         theirs: PyTorch's.
         names: rules from our names to PyTorch's.
         layers: PyTorch's path for some of our paths, given by the user.
     """
-    lines = Lines()
-    _line_variables(lines, ours, theirs)
-    _line_layers(lines, list(our_layers), list(their_layers), names or {}, layers or {})
+    lines = Lines(parameters=line_variables(ours, theirs, list(our_layers), list(their_layers)))
+    _unmatched_variables(lines, ours, theirs)
+    _line_layers(lines, our_layers, their_layers, names or {}, layers or {})
     return lines
 
 
-def _line_variables(lines: Lines, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
-    left = {name: array for name, array in theirs.items() if name not in ours}
+def kinds_of(calls: Iterable[Call]) -> dict[str, str]:
+    """The class of each called layer by its path."""
+    return {call.path: call.kind for call in calls if not call.number}
+
+
+def _unmatched_variables(lines: Lines, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
+    matched = {other for other, _ in lines.parameters.values()}
+    left = {name: array for name, array in theirs.items() if name not in matched and not name.endswith(COUNTER)}
     for name, array in ours.items():
-        if name in theirs:
-            lines.parameters[name] = name, _order(array, theirs[name])
-            continue
-        # The same numbers under another name, drawn at random, are the same variable.
-        same = [
-            (other, order)
-            for other, known in left.items()
-            if known.size == array.size and np.ptp(known) > 0
-            for order in orders(array.ndim)
-            if np.transpose(array, order).shape == known.shape and np.array_equal(np.transpose(array, order), known)
-        ]
-        if same:
-            other, order = same[0]
-            lines.parameters[name] = other, None if order == tuple(range(array.ndim)) else order
-            del left[other]
-        elif not name.endswith("num_batches_tracked"):
+        if name not in lines.parameters and not name.endswith(COUNTER):
             fitting = [other for other, known in left.items() if sorted(known.shape) == sorted(array.shape)]
             lines.unmatched.append(f"our variable {name!r}{_proposal(name, fitting)}")
-    matched = {theirs_name for theirs_name, _ in lines.parameters.values()}
     for name, array in left.items():
-        # A tied weight has two names in PyTorch, and masks are no weights.
-        tied = any(other in matched and theirs[other] is array for other in theirs)
-        if name not in matched and not tied and not name.endswith("num_batches_tracked"):
+        # A tied weight has two names in PyTorch.
+        if not any(theirs[other].shape == array.shape and np.array_equal(theirs[other], array) for other in matched):
             lines.unmatched.append(f"PyTorch's variable {name!r}")
 
 
-def _order(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, ...] | None:
-    """The order of axes that makes our array PyTorch's; None if it is right as it is, or none is."""
-    if ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-6, atol=0):
-        return None
-    for order in orders(ours.ndim):
-        permuted = np.transpose(ours, order)
-        if permuted.shape == theirs.shape and np.allclose(permuted, theirs, rtol=1e-6, atol=0):
-            return order
-    return None
-
-
 def _line_layers(
-    lines: Lines, ours: list[str], theirs: list[str], names: Mapping[str, str], given: Mapping[str, str]
+    lines: Lines, ours: Mapping[str, str], theirs: Mapping[str, str], names: Mapping[str, str], given: Mapping[str, str]
 ) -> None:
-    known = set(theirs)
     for path in given:
-        if path not in ours or given[path] not in known:
+        if path not in ours or given[path] not in theirs:
             raise ValueError(
                 f"diff: expected `layers` to map paths of called layers, got {path!r}: {given[path]!r}; ours are "
-                f"{sorted(ours)}, PyTorch's are {sorted(known)}"
+                f"{sorted(ours)}, PyTorch's are {sorted(theirs)}"
             )
     owners: dict[str, set[str]] = {}
     for name, (other, _) in lines.parameters.items():
         owners.setdefault(name.rpartition(".")[0], set()).add(other.rpartition(".")[0])
     for path in sorted(ours, key=lambda path: -path.count(".")):
-        renamed = _renamed(path, names)
-        owned = owners.get(renamed, set())
-        inside = {
-            lines.layers[child].rpartition(".")[0]
-            for child in lines.layers
-            if child and child.rpartition(".")[0] == path and lines.layers[child]
-        }
+        owned = owners.get(own := _renamed(path, names), set())
         if path in given:
             lines.layers[path] = given[path]
-        elif path == "" and "" in known:
+        elif path == "" and "" in theirs:
             lines.layers[path] = ""
-        elif renamed in known:
-            lines.layers[path] = renamed
-        elif len(owned) == 1 and owned <= known:
+        elif own in theirs:
+            lines.layers[path] = own
+        elif len(owned) == 1 and owned <= theirs.keys():
             lines.layers[path] = owned.pop()
-        elif len(inside) == 1 and inside <= known and not inside & set(lines.layers.values()) and path:
-            lines.layers[path] = inside.pop()
-        else:
-            free = [other for other in theirs if other not in lines.layers.values()]
-            lines.unmatched.append(f"our layer {path!r}{_proposal(path, free)}")
+        elif path and (other := _around(path, lines.layers)) and other in theirs.keys() - set(lines.layers.values()):
+            lines.layers[path] = other
+    _line_kinds(lines, ours, theirs)
     matched = set(lines.layers.values())
-    lines.unmatched += [f"PyTorch's layer {path!r}" for path in theirs if path not in matched]
+    free = [path for path in theirs if path not in matched]
+    lines.unmatched += [f"our layer {path!r}{_proposal(path, free)}" for path in ours if path not in lines.layers]
+    # A layer of PyTorch's whose variables are lined up is missing as a call alone, in a function perhaps.
+    used = {other.rpartition(".")[0] for other, _ in lines.parameters.values()}
+    lines.unmatched += [f"PyTorch's layer {path!r}" for path in free if path not in used]
+
+
+def _around(path: str, layers: Mapping[str, str]) -> str | None:
+    """PyTorch's layer around the counterparts of our layers inside of this one."""
+    inside = {other.rpartition(".")[0] for child, other in layers.items() if child.rpartition(".")[0] == path != child}
+    return inside.pop() if len(inside) == 1 else None
+
+
+def _line_kinds(lines: Lines, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Layers without variables, such as dropout: of the same class, at the same place between the other ones."""
+    matched = set(lines.layers.values())
+    mine = [lines.layers.get(path, (_kind(kind),)) for path, kind in ours.items()]
+    true = [path if path in matched else (_kind(kind),) for path, kind in theirs.items()]
+    paths, others = list(ours), list(theirs)
+    for i, j, size in SequenceMatcher(None, mine, true, autojunk=False).get_matching_blocks():
+        for path, other in zip(paths[i : i + size], others[j : j + size], strict=True):
+            lines.layers.setdefault(path, other)
+
+
+def _kind(name: str) -> str:
+    return re.sub(r"\d+d$", "", name).lower()
 
 
 def _renamed(path: str, names: Mapping[str, str]) -> str:
     """The path under PyTorch's names, by the rules that are written for variables."""
-    name = f"{path}.weight" if path else "weight"
-    for pattern, new in names.items():
-        name = re.sub(pattern, new, name)
-    return name.rpartition(".")[0]
+    return renamed(f"{path}.weight" if path else "weight", names).rpartition(".")[0]
 
 
 def _proposal(name: str, candidates: list[str]) -> str:

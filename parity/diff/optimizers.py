@@ -1,6 +1,7 @@
 """The optimizer on PyTorch's gradients."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import optax
@@ -22,30 +23,53 @@ def judge_optimizer(
     start: torch.nn.Module,
     recipe: Recipe,
     transformation: optax.GradientTransformation,
+    examples: Sequence[int],
     precision: str,
+    casts: Sequence[str],
+    notes: list[str],
 ) -> list[Finding]:
     """A finding if the parameters part from PyTorch's on the same gradients."""
     # A parameter that the port lacks must not count in the norm of the gradients.
     known = lines.in_torch(side.arrays()).keys()
     gradients = [{name: g for name, g in step.gradients.items() if name in known} for step in theirs]
     ours = [lines.in_torch(each) for each in side.trained([lines.to_ours(g) for g in gradients], transformation)]
-    truth = trajectory(start, recipe, gradients)
-    low = trajectory(start, recipe, gradients, "float32")
+    truth = trajectory(start, recipe, gradients, examples)
+    low = trajectory(start, recipe, gradients, examples, "float32")
     first = {name: p.detach().numpy() for name, p in start.named_parameters()}
-    worst = next((each for each in _all(ours, truth, truth, low, first, gradients, precision) if each.differs), None)
+
+    def differing(changed: Sequence[Arrays], dtype: str) -> Compared | None:
+        each = _all(ours, changed, truth, low, first, gradients, dtype)
+        return next((compared for compared in each if compared.differs), None)
+
+    worst = differing(truth, precision)
     if worst is None:
         return []
+    if casts and differing(truth, "float32") is None:
+        notes.append(f"the optimizer computes in float32 ({casts[0]})")
+        return []
+    # What rounds to float32 may have another mistake, too.
+    dtypes = (precision, "float32") if casts else (precision,)
+    tried = [
+        (mistake, _tried(start, mistake.recipe, gradients, examples)) for mistake in training_mistakes(start, recipe)
+    ]
+    cause = next(
+        (
+            Cause(mistake.says, mistake.fix)
+            for dtype in dtypes
+            for mistake, changed in tried
+            if changed is not None and differing(changed, dtype) is None
+        ),
+        None,
+    )
     kind = type(recipe.start(start).optimizer).__name__
-    cause = None
-    for mistake in training_mistakes(start, recipe):
-        try:
-            changed = trajectory(start, mistake.recipe, gradients)
-        except (RuntimeError, ValueError, TypeError, KeyError):
-            continue  # PyTorch refuses these numbers.
-        if not any(each.differs for each in _all(ours, changed, truth, low, first, gradients, precision)):
-            cause = Cause(mistake.says, mistake.fix)
-            break
     return [Finding("optimizer", "", "", kind, worst, cause)]
+
+
+def _tried(start: torch.nn.Module, recipe: Recipe, gradients: Sequence[Arrays], examples: Sequence[int]) -> Any:
+    try:
+        return trajectory(start, recipe, gradients, examples)
+    except (RuntimeError, ValueError, TypeError, KeyError):
+        return None  # PyTorch refuses these numbers.
 
 
 def _all(

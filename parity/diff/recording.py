@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from parity.diff.comparison import TorchOptimizer, as_recipe, batches_of, mean_sine, state_of
+from parity.diff.batches import batches_of
+from parity.diff.comparison import TorchOptimizer, as_recipe, mean_sine, state_of
 from parity.diff.golden import Golden, save
 from parity.diff.torch_side import recorded
 

@@ -21,7 +21,11 @@ class Call:
         inputs: the arrays among the arguments, in order.
         outputs: the arrays that it returned, in order.
         output_gradients: of the loss with respect to each output; None where none arrives.
-        shape: the structure of what JAX returned.
+        shape: the structure of what was returned, in the form of its side.
+        within: the calls around it, outermost first.
+        maps: the `jax.vmap`s around it, on JAX's side.
+        rate: of a dropout layer.
+        dropped: what a dropout layer returned, where its input took the place of that.
     """
 
     path: str
@@ -32,6 +36,10 @@ class Call:
     outputs: list[np.ndarray]
     output_gradients: list[np.ndarray | None] = field(default_factory=list)
     shape: Any = None
+    within: tuple[Place, ...] = ()
+    maps: Any = ()
+    rate: float | None = None
+    dropped: np.ndarray | None = None
 
     @property
     def place(self) -> Place:

@@ -1,14 +1,14 @@
 """Casts inside a JAX layer, read from its program: where a value loses precision that the run has."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from parity.diff.arrays import FLOAT32_LEAST, MARGIN, Compared
 from parity.diff.casts import ERRORS
-from parity.diff.jax_side import JaxSide
-from parity.diff.records import Call
+from parity.diff.jax_side import Forced, JaxSide
+from parity.diff.records import Call, Place
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,16 @@ class Rounding:
     harmless: bool
 
 
-def rounding_cause(side: JaxSide, call: Call, inputs: Sequence[np.ndarray], worst: Compared) -> Rounding | None:
+def rounding_cause(
+    side: JaxSide,
+    call: Call,
+    inputs: Sequence[np.ndarray],
+    forced: Forced,
+    others: Mapping[Place, Call],
+    worst: Compared,
+) -> Rounding | None:
     """The cast to the fewest digits in a layer, if it has one that can explain the difference."""
-    casts = list(side.casts(call, inputs))
+    casts = list(side.casts(call, inputs, forced, others))
     if not casts:
         return None
     dtype, line = max(casts, key=lambda cast: ERRORS[cast[0]])

@@ -18,25 +18,37 @@ def as_it_runs(
     theirs32: Sequence[Step],
     start: Arrays,
     precision: str,
+    rounded: bool = False,
 ) -> list[Compared]:
-    """Every quantity of every step in the order of computation."""
+    """Every quantity of every step in the order of computation.
+
+    Args:
+        lines: what belongs to what.
+        ours: our steps.
+        theirs: PyTorch's in float64.
+        theirs32: PyTorch's in float32.
+        start: PyTorch's variables before the first step.
+        precision: of JAX.
+        rounded: whether our optimizer rounds to float32; then nothing after its first update is more exact.
+    """
     found = []
     for step, (mine, true, low) in enumerate(zip(ours, theirs, theirs32, strict=True)):
 
         def add(kind: str, path: str, a, b, c, unit=None, step=step) -> None:
-            found.append(compared(kind, path, a, b, c, step=step, unit=unit, dtype=precision))
+            coarse = rounded and (step or kind == "parameter after the step")
+            found.append(compared(kind, path, a, b, c, step=step, unit=unit, dtype="float32" if coarse else precision))
 
         calls = list(_pairs(lines, mine, true, low))
-        for name, call, known, rounded in calls:
+        for name, call, known, rough in calls:
             for index, (a, b) in enumerate(zip(call.outputs, known.outputs, strict=False)):
                 if np.issubdtype(b.dtype, np.floating) and (layout := layout_of(b, a)):
-                    add("output", name, layout.to_torch(a, b.shape), b, rounded.outputs[index])
+                    add("output", name, layout.to_torch(a, b.shape), b, rough.outputs[index])
         add("loss", "", np.asarray(mine.loss), np.asarray(true.loss), np.asarray(low.loss))
         gradients = {name: known.output_gradients for name, _, known, _ in calls}
         sizes = units({name: each[0] for name, each in gradients.items() if each and each[0] is not None})
-        for name, call, known, rounded in reversed(calls):
+        for name, call, known, rough in reversed(calls):
             for index, (a, b) in enumerate(zip(call.output_gradients, known.output_gradients, strict=False)):
-                c = rounded.output_gradients[index]
+                c = rough.output_gradients[index]
                 if a is not None and b is not None and (layout := layout_of(known.outputs[index], call.outputs[index])):
                     add("output gradient", name, layout.to_torch(a, b.shape), b, c, sizes.get(name))
         gradients_of_ours = lines.in_torch(mine.gradients)
@@ -67,5 +79,5 @@ def _pairs(lines: Lines, ours: Step, theirs: Step, theirs32: Step):
 
 
 def pairs_of(lines: Lines, ours: Step, theirs: Step) -> list[tuple[Call, Call]]:
-    """Our calls and PyTorch's, in the order in which ours return; marks, which cannot be called again, are left out."""
-    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs) if call.kind != "mark"]
+    """Our calls and PyTorch's, in the order in which ours return."""
+    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs)]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from parity.diff.batches import examples_of
 from parity.diff.intercept import Change, FunctionCall, Interception
 from parity.diff.recipe import Recipe
 from parity.diff.records import Call, Replayed, Step
@@ -34,10 +35,12 @@ def recorded(
                 value = loss(module, *(to_torch(array, dtype) for array in batch))
             if value.requires_grad:
                 value.backward()
-        gradients = {name: to_numpy(p.grad) for name, p in module.named_parameters() if p.grad is not None}
+        gradients = {name: p.grad.numpy() for name, p in module.named_parameters() if p.grad is not None}
+        if training and training.recipe.changes_gradients:
+            gradients = {name: array.copy() for name, array in gradients.items()}
         buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
-        rate = training.step() if training else None
-        parameters = {name: to_numpy(p) for name, p in module.named_parameters()}
+        rate = training.step(examples_of(batch)) if training else None
+        parameters = {name: to_numpy(p) for name, p in module.named_parameters()} if training else {}
         steps.append(Step(calls, float(value.detach()), gradients, buffers, parameters, rate))
     return steps
 
@@ -59,6 +62,7 @@ def _hooks(module: torch.nn.Module, calls: list[Call]) -> Iterable[Any]:
             number = counts[path] = counts.get(path, -1) + 1
             outputs = _tensors(output)
             call = Call(path, number, type(layer).__name__, arguments, _arrays(arguments), _arrays(output))
+            call.shape = _structure(output)
             call.output_gradients = [None] * len(outputs)
             for index, tensor in enumerate(outputs):
                 if tensor.requires_grad:
@@ -81,6 +85,15 @@ def _keeper(call: Call, index: int) -> Callable[[torch.Tensor], None]:
 
 def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+
+
+TENSOR = object()
+
+
+def _structure(tree: Any) -> tuple[list[Any], Any]:
+    """A tree without its tensors: its leaves, and how they hang together."""
+    leaves, structure = pytree.tree_flatten(tree)
+    return [TENSOR if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves], structure
 
 
 def _arrays(tree: Any) -> list[np.ndarray]:
@@ -157,7 +170,7 @@ class TorchLayer:
         if pairs and wanted:
             results = list(torch.autograd.grad([t for t, _ in pairs], wanted, [g for _, g in pairs], allow_unused=True))
         arrays = [
-            to_numpy(tensor.new_zeros(tensor.shape) if result is None else result)
+            (tensor.new_zeros(tensor.shape) if result is None else result).numpy()
             for tensor, result in zip(wanted, results, strict=True)
         ]
         count = len(wanted) - len(named)
@@ -190,11 +203,9 @@ class TorchLoss:
         outputs = [to_torch(array, dtype) for array in self.call.outputs]
         for tensor in outputs:
             tensor.requires_grad_(gradients and tensor.is_floating_point())
-        with Interception():
-            # The shape of what the model returns: a tensor, a tuple, ...
-            example = module(*self.call.arguments[0], **self.call.arguments[1]) if len(outputs) > 1 else outputs[0]
-        leaves = iter(outputs)
-        whole = pytree.tree_map(lambda leaf: next(leaves) if isinstance(leaf, torch.Tensor) else leaf, example)
+        left = iter(outputs)
+        leaves, structure = self.call.shape
+        whole = pytree.tree_unflatten([next(left) if leaf is TENSOR else leaf for leaf in leaves], structure)
         module.forward = lambda *args, **kwargs: whole
         with Interception(changes, watch), torch.set_grad_enabled(gradients):
             value = self.loss(module, *(to_torch(array, dtype) for array in self.batch))

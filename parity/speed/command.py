@@ -1,11 +1,9 @@
-"""`python -m parity speed [NAME ...]`: measure each component beside its counterpart."""
+"""`python -m parity speed [NAME ...]`: measure each component beside its counterpart, and whole runs."""
 
-import datetime
-import platform
+import json
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
@@ -16,6 +14,8 @@ from parity.markdown import write_markdown
 from parity.speed import report
 from parity.speed.compiling import check_h100_compiler
 from parity.speed.measure import QUICK, Effort, measure, measure_ahead_of_time, one_core, warm_up
+from parity.speed.place import note_on, processor
+from parity.speed.runs import command as runs
 from parity.speed.scenario import Scenario
 from parity.speed.scenarios import all_scenarios
 from parity.speed.scenarios.registry import PARAMETERS
@@ -29,7 +29,9 @@ def add_arguments(parser: ArgumentParser) -> None:
             raise ArgumentTypeError(f"must be at least 1, got {text}")
         return int(text)
 
-    parser.add_argument("name", nargs="*", help="only scenarios whose names contain one of these, such as optim.adamw")
+    parser.add_argument(
+        "name", nargs="*", help="only scenarios whose names contain one of these, such as optim.adamw, or train."
+    )
     parser.add_argument(
         "--parameters",
         type=number,
@@ -49,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the tables to FILE, or between its markers"
     )
+    runs.add_arguments(parser)
 
 
 def main(options: Namespace) -> int:
@@ -58,7 +61,8 @@ def main(options: Namespace) -> int:
         for scenario in all_scenarios(options.parameters, small=options.quick)
         if not options.name or any(name in scenario.name for name in options.name)
     ]
-    if not found:
+    tasks = [] if options.device else runs.selected(options.name)
+    if not found and not tasks:
         print(f"speed: expected part of a scenario's name, such as optim.adamw, got {options.name}", file=sys.stderr)
         return 2
     # Compile seconds are those of the compiler.
@@ -70,23 +74,31 @@ def main(options: Namespace) -> int:
             print(f"speed: {missing}", file=sys.stderr)
             return 2
         jax.config.update("jax_platforms", "cpu")  # The plugin only compiles; it is not to look for a GPU.
-        note = _note("an H100, ahead of time")
+        note = note_on("an H100, ahead of time")
         results = [measure_ahead_of_time(scenario) for scenario in _track(found)]
         tables = report.sections_ahead_of_time(results, note)
+        figures = report.figures(results, note)
     else:
+        tables, figures = [], {}
+        if tasks:
+            # Before this process is kept to one core.
+            table, figures = runs.run(tasks, options, lambda what: print(what, file=sys.stderr))
+            tables.append(table)
+    if found and not options.device:
         effort = QUICK if options.quick else Effort()
         with one_core() as (clock, how):
             warm_up()
-            note = _note(f"{_processor()}, {how}")
+            note = note_on(f"{processor()}, {how}")
             results = [measure(scenario, effort, clock) for scenario in _track(found)]
-        tables = report.sections(results, note)
+        tables = [*tables, *report.sections(results, note)]
+        figures |= report.figures(results, note)
 
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in tables:
         console.print(report.rich_table(table))
     console.print(report.summary(tables))
     if options.json:
-        options.json.write_text(report.as_json(results, note))
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     if options.markdown:
         write_markdown(options.markdown, **{table.key: report.markdown(table) for table in tables})
     return 0
@@ -100,19 +112,3 @@ def _track(scenarios: Sequence[Scenario]) -> Iterator[Scenario]:
             progress.update(task, description=scenario.name, refresh=True)
             yield scenario
             progress.advance(task)
-
-
-def _note(device: str) -> str:
-    """Where and when, with which versions."""
-    versions = ", ".join(f"{name} {version(name.lower())}" for name in ("JAX", "Flax", "Optax"))
-    return f"{datetime.date.today()}: {device}; {versions}."
-
-
-def _processor() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

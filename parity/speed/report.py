@@ -1,6 +1,5 @@
 """The measurements as tables on the terminal, as Markdown and as JSON."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -91,9 +90,9 @@ def summary(tables: Sequence[Section]) -> str:
     return f"{above} figures above their limits, in {sum(len(table.rows) for table in tables)} rows"
 
 
-def as_json(results: Sequence[Measurement | AheadOfTime], note: str) -> str:
+def figures(results: Sequence[Measurement | AheadOfTime], note: str) -> dict[str, Any]:
     """Every figure, a scenario an entry."""
-    return json.dumps({"measured": note, "scenarios": [_entry(result) for result in results]}, indent=2) + "\n"
+    return {"measured": note, "scenarios": [_entry(result) for result in results]}
 
 
 def _by_room(

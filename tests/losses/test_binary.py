@@ -37,6 +37,24 @@ def test_saturated_probabilities_have_the_same_slope_forward_as_backward():
     np.testing.assert_allclose(jax.jacfwd(loss)(logits), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("count", [7, 60])
+def test_gradient_of_the_mean_is_divided_by_the_count(count):
+    logits = np.linspace(-3, 3, count, dtype=np.float32)
+    targets = np.full(count, 0.25, np.float32)
+    by_target = jax.jit(jax.grad(losses.binary_cross_entropy_with_logits, argnums=1))(logits, targets)
+    # Multiplied by the rounded 1/N, most elements would be a bit or two away.
+    np.testing.assert_array_equal(by_target, -logits / np.float32(count))
+
+
+def test_mean_has_forward_and_second_derivatives():
+    logits, targets = jnp.array([-1.0, 0.5, 2.0]), jnp.array([0.0, 1.0, 0.3])
+    slope = jax.nn.sigmoid(logits)
+    forward = jax.jacfwd(losses.binary_cross_entropy_with_logits)(logits, targets)
+    np.testing.assert_allclose(forward, (slope - targets) / 3, rtol=1e-6)
+    hessian = jax.hessian(losses.binary_cross_entropy_with_logits)(logits, targets)
+    np.testing.assert_allclose(hessian, jnp.diag(slope * (1 - slope) / 3), rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.parametrize("logit", [0.0, 1e-30, 50.0, 1e4, 3e38])
 def test_every_finite_logit_has_a_finite_loss_and_gradient(logit):
     for sign in (-1.0, 1.0):

@@ -84,6 +84,31 @@ def test_layers_of_a_stack_start_equal_and_drop_differently():
     np.testing.assert_array_equal(layer(X), layer(X))
 
 
+@pytest.mark.parametrize(
+    ("kind", "dropouts", "inputs"),
+    [
+        (nn.TransformerEncoderLayer, {"self_attn.dropout", "dropout", "dropout1", "dropout2"}, (X,)),
+        (
+            nn.TransformerDecoderLayer,
+            {"self_attn.dropout", "multihead_attn.dropout", "dropout", "dropout1", "dropout2", "dropout3"},
+            (X, X[:, :3]),
+        ),
+    ],
+)
+def test_each_dropout_of_a_layer_acts_by_its_mode_or_as_it_is_told(kind, dropouts, inputs):
+    layer = kind(8, 2, 16, dropout=0.5, rngs=nnx.Rngs(0))
+    layer.eval()
+    whole = layer(*inputs)
+    modules = {".".join(path): node for path, node in nnx.iter_modules(layer) if isinstance(node, nn.Dropout)}
+    assert modules.keys() == dropouts
+    for node in modules.values():
+        node.deterministic = False
+        assert np.any(layer(*inputs) != whole)
+        np.testing.assert_array_equal(layer(*inputs, deterministic=True), whole)
+        node.deterministic = True
+    assert np.any(layer(*inputs, deterministic=False) != whole)
+
+
 def test_dtypes_are_flax_s():
     assert nn.scaled_dot_product_attention(*[X.astype(jnp.bfloat16)] * 3).dtype == jnp.bfloat16
     half = nn.MultiheadAttention(8, 2, dtype=jnp.float16, rngs=nnx.Rngs(0))

@@ -63,6 +63,15 @@ def test_dropout_acts_between_the_layers_in_training_only():
     assert not np.array_equal(layer(X, deterministic=False)[0], layer(X)[0])
 
 
+def test_dropout_leaves_the_input_of_the_first_layer_and_the_final_states_alone():
+    layer = nn.GRU(4, 16, num_layers=3, dropout=0.5, rngs=nnx.Rngs(0))
+    (_, final), (_, whole) = layer(X), layer(X, deterministic=True)
+    np.testing.assert_array_equal(final[0], whole[0])
+    assert np.all(np.any(final[1:] != whole[1:], axis=(1, 2)))
+    layer.eval()
+    np.testing.assert_array_equal(layer(X)[1], whole)
+
+
 @pytest.mark.usefixtures("promotion")
 def test_dtypes_are_flax_s():
     half = nn.LSTM(4, 3, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))

@@ -176,6 +176,27 @@ def test_a_table_of_seeds_counts_what_fails_in_any(found, status, line, monkeypa
     ]
 
 
+def test_seeds_end_after_some_minutes_and_say_how_long_all_take(monkeypatch, capsys):
+    clock = iter(range(0, 10_000, 60))  # Each look at it is a minute later than the last.
+    monkeypatch.setattr(seeds.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(seeds.os, "sched_getaffinity", lambda process: {4, 5})
+
+    def run(command, **_):
+        Path(command[command.index("--json") + 1]).write_text(json.dumps(entries(missed=["first"])))
+
+    monkeypatch.setattr(seeds.subprocess, "run", run)
+    assert main(["run", "--seeds", "20", "--minutes", "4", "optim.sgd"]) == 1
+    printed = capsys.readouterr().out
+    assert "| 1 core, all instructions | 2 | 2 of 4 | 2 of 8 |\n| 1 core, AVX2 | 1 | 1 of 2 | 1 of 4 |" in printed
+    assert "5 of 80 settings in 6.0 minutes; all take about 96." in printed
+
+
+def test_minutes_are_for_seeds_only(capsys):
+    with pytest.raises(SystemExit):
+        main(["run", "--minutes", "4"])
+    assert "--minutes: expected --seeds with it, got none" in capsys.readouterr().err
+
+
 def test_a_run_that_ends_early_is_not_a_run_without_failures(monkeypatch):
     done = subprocess.CompletedProcess([], 1, stderr="Killed")
     monkeypatch.setattr(seeds.subprocess, "run", lambda *_, **__: done)

@@ -1,6 +1,10 @@
 """PyTorch with a rounding after every operation."""
 
+from contextlib import nullcontext
+from copy import deepcopy
+
 import numpy as np
+import pytest
 import torch
 
 from parity.references.rounded_operations import RoundedOperations
@@ -44,3 +48,74 @@ def test_a_seed_decides_the_roundings():
             found.append(X / 3)
     assert (found[0] == found[1]).all()
     assert (found[0] != found[2]).any()
+
+
+NORMS = [
+    (torch.nn.LayerNorm(8), (4, 8)),
+    (torch.nn.LayerNorm((3, 8), bias=False), (4, 3, 8)),
+    (torch.nn.BatchNorm1d(8, momentum=0.3), (4, 8)),
+    (torch.nn.BatchNorm2d(8, affine=False), (4, 8, 3, 3)),
+    (torch.nn.BatchNorm1d(8, track_running_stats=False), (4, 8)),
+    (torch.nn.GroupNorm(2, 8), (4, 8, 3)),
+    (torch.nn.GroupNorm(2, 8, affine=False), (4, 8)),
+    (torch.nn.InstanceNorm1d(8, affine=True, track_running_stats=True), (4, 8, 3)),
+    (torch.nn.Sigmoid(), (4, 8)),
+    (torch.nn.Tanh(), (4, 8)),
+    (torch.nn.Softmax(-1), (4, 8)),
+    (torch.nn.LogSoftmax(-1), (4, 8)),
+    (torch.nn.Linear(8, 5), (4, 8)),
+    (torch.nn.Conv1d(8, 4, 3, groups=2), (4, 8, 7)),
+    (torch.nn.ConvTranspose1d(8, 4, 3, groups=2), (4, 8, 7)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), NORMS, ids=[str(layer) for layer, _ in NORMS])
+def test_steps_compute_what_the_whole_does(layer, shape):
+    found = []
+    for mode in (nullcontext(), RoundedOperations("float64", 0, fewer_bits=12)):
+        own = deepcopy(layer).double()
+        input = 3 + torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        input.requires_grad_()
+        with mode:
+            output = own(input)
+            (output * torch.arange(output.numel(), dtype=torch.float64).reshape(output.shape)).sum().backward()
+            evaluated = own.eval()(input)
+        found.append([output, input.grad, evaluated, *(p.grad for p in own.parameters()), *own.buffers()])
+    for one, other in zip(*found, strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(other.detach(), one.detach(), rtol=1e-6, atol=1e-6)
+    assert any((one != other).any() for one, other in zip(*found, strict=True))
+
+
+SUMS = {
+    "sum": lambda x: x.sum(-1),
+    "mean": lambda x: x.mean(-1),
+    "mm": lambda x: x @ torch.ones(x.shape[1], 1, dtype=x.dtype),
+    "conv": lambda x: torch.nn.functional.conv1d(x[:, None], torch.ones(1, 1, x.shape[1], dtype=x.dtype)),
+}
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "mm", "conv"])
+@pytest.mark.parametrize("centre", [0.0, 1.0])
+def test_a_sum_is_as_far_off_as_one_in_float32_that_adds_term_after_term(name, centre):
+    """The mean square over 400 sums of 300 terms, against NumPy's running sums."""
+    x = torch.tensor((centre + np.random.default_rng(0).normal(size=(400, 300))).astype(np.float32)).double()
+    exact = SUMS[name](x).flatten()
+    with RoundedOperations("float32", 0):
+        moved = SUMS[name](x).flatten()
+    running = np.cumsum(x.numpy().astype(np.float32), axis=1, dtype=np.float32)[:, -1].astype(np.float64)
+    real = running / (300 if name == "mean" else 1) - exact.numpy()
+    ratio = float((moved - exact).square().mean().sqrt()) / np.sqrt(np.mean(real**2))
+    assert 1 < ratio < 4
+
+
+def test_elementary_functions_are_as_inexact_as_xla_s():
+    """XLA's float64 tanh is several steps off near one, where little is left of the derivative."""
+    x = torch.linspace(5, 17, 10_000, dtype=torch.float64)
+    with RoundedOperations("float64", 0):
+        moved, in_place = torch.tanh(x), x.clone().tanh_()
+        exact = torch.tanh(x.float()).double()
+    off = (moved - torch.tanh(x)).abs().max() / 2**-53
+    assert 2 < off < 40
+    assert (in_place - torch.tanh(x)).abs().max() > 2 * 2**-53
+    assert (exact == torch.tanh(x.float())).all()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from argparse import ArgumentParser
 from types import FunctionType
 
@@ -14,7 +15,7 @@ from jaxtrain import losses, nn, optim
 from parity.markdown import begin_marker, end_marker
 from parity.speed import command, compiling, report
 from parity.speed.compiling import compile_timed, kernels
-from parity.speed.measure import AheadOfTime, Measurement, one_core
+from parity.speed.measure import QUICK, AheadOfTime, Measurement, measure, one_core
 from parity.speed.scenario import Program, Scenario
 from parity.speed.scenarios import all_scenarios
 from parity.speed.timing import Patience, Samples, interleaved, quartiles
@@ -141,6 +142,19 @@ def test_temporaries_of_a_known_program():
     size = 1000
     program = Program(lambda x: jnp.sort(jnp.outer(x, x), axis=0)[0], (jnp.ones(size),))
     assert compile_timed(program, FakeClock()).temporaries >= 4 * size**2
+
+
+def test_a_measurement_keeps_its_sides_apart():
+    def program(function):
+        return lambda: Program(function, (jnp.ones((64, 64)),))
+
+    ours, theirs = program(lambda x: x + 1), program(lambda x: x @ x @ x @ x)
+    found = measure(Scenario("nn.ours", "", "theirs", ours, theirs), QUICK, time.perf_counter)
+    assert found.temporaries[0] < found.temporaries[1]
+    for side in ("ours", "theirs"):
+        (trace,), (compiled,) = getattr(found.trace, side), getattr(found.compile, side)
+        assert getattr(found.build, side) == (trace + compiled,)
+        assert len(getattr(found.run, side)) == QUICK.run.rounds
 
 
 def test_no_compilation_is_helped_by_an_earlier_one():

@@ -20,7 +20,7 @@ from parity.__main__ import main
 from parity.runner import run
 from parity.torch_inputs import judging, optimizers, registry, rejections, runner, torch_databases
 from parity.torch_inputs.comparison import FunctionComparison, LayerComparison
-from parity.torch_inputs.outcome import Kind
+from parity.torch_inputs.outcome import Findings, Kind, Outcome
 from parity.torch_inputs.refusals import REFUSALS, flaw, reason_to_refuse
 from parity.torch_inputs.sequence_comparison import SequenceComparison
 from parity.torch_inputs.torch_databases import Call, ModuleInput
@@ -322,6 +322,23 @@ def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
     entries = json.loads((tmp_path / "figures.json").read_text())
     assert [entry["outcome"] for entry in entries].count("matched") == 5
     assert {entry["component"] for entry in entries} == {"nn.layer_norm"}
+
+
+def test_findings_count_every_kind_and_each_failure():
+    numbers = {
+        Kind.MATCHED: 5,
+        Kind.REFUSED: 2,
+        Kind.DIFFERENT: 1,
+        Kind.REJECTED: 4,
+        Kind.WITHOUT_COUNTERPART: 3,
+        Kind.NOT_REJECTED: 1,
+    }
+    assert set(numbers) == set(Kind)
+    outcomes = [Outcome(kind, f"{kind} {n}", "why") for kind, number in numbers.items() for n in range(number)]
+    found = Findings("nn.some", tuple(outcomes))
+    assert (found.inputs, found.run, found.errors) == (8, 6, 8)
+    assert found.failures == ["different 0: why", "not rejected 0: why"]
+    assert found.reasons(Kind.WITHOUT_COUNTERPART) == {"why": 3}
 
 
 @pytest.mark.long

@@ -49,6 +49,30 @@ def test_parts_are_the_whole_batch(loss_fn):
             assert int(metrics[name].count) in (int(metric.count), parts)
 
 
+def test_half_precision_gradients_are_added_in_float32_and_given_in_their_dtype():
+    """Each of 512 parts adds a gradient of one: bfloat16 sums end at 256."""
+
+    class One(nnx.Module):
+        def __init__(self):
+            self.w = nnx.Param(jnp.zeros((), jnp.bfloat16))
+
+    seen = []
+
+    def watch(gradients, updates, params):
+        seen.append(gradients["w"].dtype)
+        return {"gradient": gradients["w"].astype(jnp.float32)}
+
+    def loss_fn(model, batch):
+        return Average((model.w[...] * batch.astype(jnp.bfloat16)).astype(jnp.float32).sum(), 1)
+
+    state = TrainState.create(One(), optim.sgd(0.1), key=3)
+    kept = np.array(jax.random.key_data(state.key))
+    after, metrics = make_train_step(loss_fn, observe=watch, accumulate=512)(state, jnp.ones(512))
+    assert float(metrics["gradient"].value) == 1.0
+    assert seen == [jnp.bfloat16]
+    np.testing.assert_array_equal(jax.random.key_data(after.key), kept)  # The parts have keys of their own.
+
+
 def test_a_line_search_sees_the_whole_batch():
     whole, _ = make_train_step(mean)(linear(optax.lbfgs()), (X, Y, REAL))
     parts, _ = make_train_step(mean, accumulate=3)(linear(optax.lbfgs()), (X, Y, REAL))

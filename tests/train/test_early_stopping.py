@@ -1,6 +1,7 @@
 """Runs that stop, rates that fall, and logs: what listeners do with the entries of the history."""
 
 import csv
+import dataclasses
 import json
 
 import jax
@@ -14,9 +15,11 @@ from jaxtrain import optim, schedules
 from jaxtrain.train import (
     CsvLog,
     EarlyStopping,
+    History,
     JsonLinesLog,
     Listener,
     ReduceLROnPlateau,
+    Run,
     StopRun,
     TrainState,
     fit,
@@ -68,6 +71,29 @@ def test_when_a_run_stops_and_what_it_returns(values, patience, mode, epochs, be
     assert float(state.params["w"]) == int(state.model_state["steps"]) == best
     last, history = run(values, EarlyStopping("val_loss", patience=patience, mode=mode, restore_best=False))
     assert float(last.params["w"]) == len(history["epoch"]) == epochs
+
+
+def test_the_best_average_comes_back_with_the_best_parameters():
+    listener = EarlyStopping("val_loss", patience=2)
+    state = TrainState.create(Counter(), optim.sgd(1.0), average=optim.averaged_model())
+    listener.started(Run(range(3), 1, state, 0, History()))
+    for epoch, value in enumerate([2.0, 1.0, 3.0]):
+        state = dataclasses.replace(state, average=jax.tree.map(lambda leaf: leaf + 1, state.average))
+        listener.epoch_ended(epoch, {"val_loss": value}, state)
+        if value == 1.0:
+            best = state.average
+    restored = listener.ended(state, None)
+    jax.tree.map(np.testing.assert_array_equal, restored.average, best)
+
+
+def test_a_value_that_stays_the_same_is_no_better_though_the_best_is_kept_in_float32():
+    listener = EarlyStopping("val_loss", patience=2)
+    state = TrainState.create(Counter(), optim.sgd(1.0))
+    listener.started(Run(range(3), 1, state, 0, History()))
+    for epoch in range(2):  # 0.1 is below its float32.
+        listener.epoch_ended(epoch, {"val_loss": 0.1}, state)
+    with pytest.raises(StopRun):
+        listener.epoch_ended(2, {"val_loss": 0.1}, state)
 
 
 def test_which_way_is_up_is_known_or_asked_for():

@@ -33,8 +33,11 @@ def mnist(tmp_path):
 
 
 def test_cnn_on_mnist_files(cnn, mnist, capsys):
-    assert cnn["main"](["--data", str(mnist), "--epochs", "1", "--bfloat16", "--schedule", "cosine"]) == 0
-    assert "of 32 test images right" in capsys.readouterr().out
+    options = ["--epochs", "1", "--bfloat16", "--schedule", "cosine", "--data-parallel"]
+    assert cnn["main"](["--data", str(mnist), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "of 32 test images right" in printed
+    assert "on 8 devices" in printed
 
 
 def test_what_mnist_files_hold(cnn, mnist):

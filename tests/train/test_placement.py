@@ -14,8 +14,11 @@ from jax.sharding import AxisType, PartitionSpec
 
 from jaxtrain import interop, losses, nn, optim
 from jaxtrain.train import (
+    AveragedEvery,
     Checkpoints,
+    GradScaler,
     Placement,
+    Precision,
     TrainState,
     evaluate,
     fit,
@@ -23,8 +26,10 @@ from jaxtrain.train import (
     make_train_step,
     predict,
 )
+from parity.compile.communication import traffic
 
 P = PartitionSpec
+MESH = {"data": 2, "model": 4}
 TENSOR_RULES = {"hidden/kernel": P(None, "model"), "hidden/bias": P("model"), "out/kernel": P("model")}
 
 
@@ -128,6 +133,19 @@ def test_a_step_over_eight_devices_is_the_step_of_one(placement, one_device_step
     assert step._cache_size() == 1
 
 
+def test_the_parts_of_a_batch_are_spread_too():
+    state, batch = new(), jax.tree.map(lambda leaf: leaf[:32], DATA)
+    expected, _ = make_train_step(loss_fn, accumulate=2)(new(), batch)
+    placement = Placement()
+    step: Any = make_train_step(loss_fn, accumulate=2, placement=placement)
+    compiled = step.lower(placement.put(state), placement.put_batch(batch)).compile()
+    # The gradients are summed over the devices; whole parts on each would need no sum.
+    sent = traffic(compiled.as_text())["all-reduce"].bytes
+    assert sent >= sum(leaf.nbytes for leaf in jax.tree.leaves(state.params))
+    found, _ = compiled(placement.put(state), placement.put_batch(batch))
+    assert_close(values(found), values(expected))
+
+
 def test_the_batch_norm_of_eight_devices_is_that_of_torch_on_the_whole_batch():
     module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.BatchNorm1d(16), torch.nn.Linear(16, 4)).double()
     rngs = nnx.Rngs(0)
@@ -190,6 +208,28 @@ def test_moments_lie_like_their_parameters(optimizer):
     others = [leaf.spec for leaf in jax.tree.leaves(where.opt_state) if leaf.spec not in (P(), P("model"))]
     assert where.step.spec == where.key.spec == P()
     assert all("data" not in str(spec) for spec in others)
+
+
+def test_averages_lie_like_their_variables_and_a_scaled_loss_is_the_one_of_one_device():
+    def new():
+        average = AveragedEvery(optim.averaged_model(use_buffers=True), every=1)
+        precision = Precision("float64", scaler=GradScaler(init_scale=4.0, growth_interval=1))
+        return TrainState.create(Net(), optim.sgd(0.1), key=1, average=average, precision=precision)
+
+    placement = Placement(MESH, rules=TENSOR_RULES)
+    state, alone = placement.put(new()), new()
+    assert state.average.module["hidden"]["kernel"].sharding.spec == P(None, "model")
+    assert state.average.buffers["norm"]["running_mean"].sharding.is_fully_replicated
+    batch = jax.tree.map(lambda leaf: leaf[:16], DATA)
+    state, _ = make_train_step(loss_fn, placement=placement)(state, placement.put_batch(batch))
+    alone, _ = make_train_step(loss_fn)(alone, batch)
+    # The network's output is rounded to float32.
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7),
+        *jax.device_get((state.average, alone.average)),
+    )
+    assert float(state.scaler.scale) == 8.0
+    assert state.average.module["hidden"]["kernel"].sharding.spec == P(None, "model")
 
 
 def test_which_dimension_is_split():
@@ -260,16 +300,23 @@ def test_a_run_of_eight_devices_resumes_on_two_and_on_one(tmp_path, alone):
     assert_close(values(one), alone[0])
 
 
-MESH = {"data": 2, "model": 4}
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"mesh": 8}, TypeError, "expected a mesh, or the sizes of its axes by name, got 8"),
         ({"mesh": {"data": 3}}, ValueError, "whose product is the number of devices, 8, got {'data': 3}"),
         ({"mesh": {"data": 0}}, ValueError, "mesh['data'] must be at least 1, got 0"),
-        ({"data": "rows"}, ValueError, "expected data to name axes of the mesh, ('data',), got ['rows']"),
+        (
+            {"data": "rows"},
+            ValueError,
+            "name axes of the mesh, ('data',), each once, got ['rows']; pass data= with one",
+        ),
+        ({"data": ("data", "data")}, ValueError, "each once, got ('data', 'data')"),
+        (
+            {"fully_sharded": True},
+            TypeError,
+            "fully_sharded must be the name of an axis, several names or None, got True",
+        ),
         (
             {"fully_sharded": "fsdp"},
             ValueError,
@@ -313,6 +360,25 @@ def test_fully_sharded_needs_automatic_axes():
 def test_rules_that_do_not_fit_are_refused(rules, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         specs(Placement(MESH, rules=rules), optim.sgd())
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: run("data"), "fit: placement must be a train.Placement or None, got str; pass Placement()"),
+        (
+            lambda: make_train_step(loss_fn, placement=Placement().mesh),
+            "make_train_step: placement must be .* got Mesh",
+        ),
+        (lambda: make_eval_step(loss_fn, placement=8), "make_eval_step: placement must be .*, got int"),
+        (lambda: Placement().put(Net()), "expected a TrainState, got Net; make one with TrainState.create"),
+        (lambda: Placement().create(Net), "expected a TrainState, got Net"),
+        (lambda: Placement().create(new()), "expected a function that makes a state, got TrainState"),
+    ],
+)
+def test_what_is_not_a_placement_or_a_state_is_refused(use, message):
+    with pytest.raises(TypeError, match=message):
+        use()
 
 
 def test_a_batch_that_does_not_divide_is_refused():

@@ -67,6 +67,39 @@ def test_who_has_which_dtype(compute):
     assert state.model().body.kernel.dtype == jnp.float32
 
 
+def test_arguments_by_name_are_cast_too():
+    seen = []
+
+    def watched(model, batch):
+        seen.append(model(x=batch[0]).dtype)
+        return losses.mse_loss(model(x=batch[0]), batch[1])
+
+    class Watching(Net):
+        def __call__(self, x):
+            seen.append(x.dtype)
+            return super().__call__(x)
+
+    jax.eval_shape(
+        make_train_step(watched), TrainState.create(Watching(), optim.sgd(), precision=Precision("bfloat16")), (X, Y)
+    )
+    assert set(seen[:2]) == {jnp.dtype("bfloat16"), jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("bad", [jnp.inf, -jnp.inf, jnp.nan])
+def test_a_step_is_skipped_for_one_gradient_that_is_infinite_or_nan(bad):
+    class Two(nnx.Module):
+        def __init__(self):
+            self.w = nnx.Param(jnp.ones(3))
+
+    def loss_fn(model, x):
+        return (model.w[...] * x).sum()
+
+    state = TrainState.create(Two(), optim.sgd(0.1), skip_non_finite=1)
+    state, metrics = make_train_step(loss_fn)(state, jnp.array([1.0, bad, 1.0]))
+    assert int(metrics["skipped"].total) == 1
+    np.testing.assert_array_equal(state.params["w"], np.ones(3))
+
+
 def test_parameters_in_half_precision():
     state = net(Precision("bfloat16", "bfloat16", parameters="bfloat16"))
     state, _ = make_train_step(loss_fn)(state, (X, Y.astype(jnp.bfloat16)))

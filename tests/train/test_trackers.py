@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxtrain.train import Curves, Profile, StopRun, TensorBoardLog, fit
+from jaxtrain.train import Curves, History, Profile, Run, StopRun, TensorBoardLog, fit
 
 
 def scalars(folder):
@@ -55,6 +55,26 @@ def test_a_profile_of_a_run_that_stops_is_ended(net, tmp_path, monkeypatch):
     listeners = [Profile(tmp_path), Stop(tmp_path / "run.png")]
     fit(net.state, net.loss_fn, net.batch, epochs=3, batch_size=40, listeners=listeners, progress=False)
     assert calls == ["start", "stop"]
+
+
+def test_a_resumed_run_purges_what_it_writes_again(net, tmp_path):
+    log, made = TensorBoardLog(tmp_path), []
+    log._make = lambda *args, **options: made.append((args, options))
+    log.started(Run(range(3, 5), 1, net.state, 3, History()))
+    assert made == [((str(tmp_path),), {"purge_step": 3})]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_the_epoch_that_is_profiled(epoch, net, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda folder: calls.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: calls.append("stop"))
+    profile = Profile(tmp_path, epoch=epoch)
+    for done in range(4):
+        profile.epoch_ended(done, {}, net.state)
+        calls.append(done)
+    profile.ended(net.state, None)
+    assert calls == [*range(epoch - 1), "start", epoch - 1, "stop", *range(epoch, 4)]
 
 
 def test_bad_input(monkeypatch):

@@ -40,3 +40,30 @@ def data() -> Data:
     rng = np.random.default_rng(0)
     labels = np.arange(50, dtype=np.int32) % 3
     return (rng.normal(size=(50, 4)) + labels[:, None]).astype(np.float32), labels
+
+
+class Clock(nnx.Module):
+    """It counts its steps, and draws a number in each."""
+
+    def __init__(self) -> None:
+        self.w, self.steps = nnx.Param(np.float32(0.0)), nnx.Variable(np.int32(0))
+
+
+def told(first: Any, slope: Any) -> tuple[TrainState, Callable]:
+    """A run whose loss at step t is `first + slope * t`, whatever it does."""
+
+    def loss_fn(model: Clock, batch: Any) -> jax.Array:
+        model.steps[...] += 1
+        return first + slope * (model.steps[...] - 1).astype(np.float32) + 0 * model.w[...]
+
+    return TrainState.create(Clock(), optim.sgd(0.0)), loss_fn
+
+
+def seen_by(lr: Any = 0.0) -> tuple[TrainState, Callable]:
+    """A run whose loss tells which rows its steps saw, and in which order."""
+
+    def loss_fn(model: Clock, batch: jax.Array) -> jax.Array:
+        model.steps[...] += 1
+        return (batch.mean() + lr) * 1.5 ** model.steps[...].astype(np.float32) + 0 * model.w[...]
+
+    return TrainState.create(Clock(), optim.sgd(0.0)), loss_fn

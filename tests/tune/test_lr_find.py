@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxtrain import optim, tune
+from jaxtrain import optim, train, tune
 from jaxtrain.train import TrainState
 
-from .conftest import Data, recipe
+from .conftest import Data, recipe, seen_by
 
 COLUMN = np.ones((8, 1), np.float32)
 
@@ -33,6 +33,21 @@ def test_each_step_has_its_rate() -> None:
     np.testing.assert_allclose(found.rates, rates)
     weights = np.cumprod(np.concatenate([[1.0], 1 - rates[:-1]]))
     np.testing.assert_allclose(found.losses, weights**2 / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_batches_are_whole_and_those_of_fit_with_that_seed(seed: int) -> None:
+    """Two of four rows an epoch, in another order each time; the losses fall by the order of the steps."""
+    rows = np.arange(10, dtype=np.float32)
+
+    def falling(lr: Any) -> Any:
+        state, loss_fn = seen_by()
+        return state, lambda model, batch: -loss_fn(model, batch)
+
+    found = tune.lr_find(falling, rows, batch_size=4, steps=10, seed=seed)
+    batches = train.Batches(rows, 4, shuffle=True, seed=seed, drop_last=True)
+    means = [batch.mean() for epoch in range(5) for batch in batches.epoch(epoch)]
+    np.testing.assert_allclose(found.losses, [-mean * 1.5 ** (step + 1) for step, mean in enumerate(means)], rtol=1e-5)
 
 
 def test_the_average_weighs_the_past_by_nine_tenths() -> None:

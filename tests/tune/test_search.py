@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from jaxtrain import train, tune
 
-from .conftest import Data, recipe
+from .conftest import Data, recipe, seen_by, told
 
 RATE = {"lr": FloatDistribution(1e-4, 1.0, log=True)}
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -58,6 +58,41 @@ def test_a_choice_reaches_the_recipe_as_it_is(data: Data) -> None:
     assert len(study.trials) == 2
 
 
+TOLD = {"first": CategoricalDistribution([1.0, 2.0]), "slope": FloatDistribution(1.0, 1.0, step=1.0)}
+ROWS = np.arange(10, dtype=np.float32)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_trial_is_told_what_the_run_logs_at_each_epoch_and_at_the_last(mode: Any) -> None:
+    study = tune.search(told, TOLD, ROWS, trials=2, epochs=3, batch_size=10, sampler="grid", mode=mode)
+    values = {trial.params["first"]: trial.value for trial in study.trials}
+    assert values == {1.0: 3.0, 2.0: 4.0}
+    assert study.best_value == (3.0 if mode == "min" else 4.0)
+    assert study.best_trial.intermediate_values == {
+        0: study.best_value - 2,
+        1: study.best_value - 1,
+        2: study.best_value,
+    }
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_the_seed_decides_what_is_tried_and_the_order_of_the_rows(sampler: Any) -> None:
+    def found(seed: int, **options: Any) -> list[Any]:
+        given = {"trials": 2, "epochs": 1, "batch_size": 4, "sampler": sampler, **options}
+        study = tune.search(seen_by, {"lr": FloatDistribution(0.0, 1.0)}, ROWS, seed=seed, **given)
+        return [(trial.params["lr"], trial.value) for trial in study.trials]
+
+    first = found(0)
+    assert first == found(0)
+    assert not {rate for rate, _ in first} & {rate for rate, _ in found(1)}
+    in_order, dropped = found(0, shuffle=False), found(0, drop_last=True)
+    assert [rate for rate, _ in first] == [rate for rate, _ in in_order] == [rate for rate, _ in dropped]
+    assert len({value for _, value in (*first, *in_order, *dropped)}) == 6
+    rate, value = in_order[0]
+    expected = [(rows + rate) * 1.5**step for step, rows in ((1, 1.5), (2, 5.5), (3, 8.5))]
+    assert value == pytest.approx(np.average(expected, weights=[4, 4, 2]), rel=1e-6)
+
+
 def test_bad_trials_are_pruned(data: Data) -> None:
     pruner = optuna.pruners.ThresholdPruner(upper=1.0, n_warmup_steps=1)
     space = {"lr": CategoricalDistribution([1e-6, 0.1, 1e30])}
@@ -74,6 +109,8 @@ def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     second = [trial.value for trial in search(data, trials=3, seed=1, **shared).trials]
     assert (len(first), len(second)) == (2, 3)
     assert second[:2] == first
+    with pytest.raises(ValueError, match="the mode of the study 'rates' in this storage, MINIMIZE, got 'max'"):
+        search(data, trials=3, mode="max", **shared)
 
 
 def test_an_error_leaves_no_trial_running(data: Data) -> None:
@@ -109,6 +146,8 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
     [
         ({"space": {}}, TypeError, "space must be a dict with a distribution for at least one hyper-parameter"),
         ({"space": {"lr": (0.1, 1.0)}}, TypeError, r"space of lr must be an Optuna distribution, got \(0\.1, 1\.0\)"),
+        ({"space": {"rate": RATE["lr"]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any, p: Any"),
+        ({"pruner": "median"}, TypeError, "pruner must be an Optuna pruner or None, got 'median'"),
         ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
         ({"at_once": 0}, ValueError, "at_once must be at least 1, got 0"),
         ({"sampler": "bayes"}, ValueError, "sampler must be one of 'tpe', 'gp', 'random', 'grid', got 'bayes'"),

@@ -8,7 +8,7 @@ import pytest
 
 from jaxtrain import train, tune
 
-from .conftest import Data, recipe
+from .conftest import Data, recipe, seen_by, told
 
 VALUES = {"lr": [1e-3, 0.1, 1e-2], "p": [0.0, 0.5, 0.2], "smoothing": [0.1, 0.0, 0.2], "seed": [0, 1, 2]}
 
@@ -63,14 +63,51 @@ def test_halving_stops_the_worse_half_and_leaves_the_others_as_they_are(data: Da
         np.testing.assert_allclose(losses[:epochs], whole.history["loss"][run, :epochs], rtol=1e-5)
         assert np.isnan(losses[epochs:]).all()
     assert int(halved.state().step) == 8
+    assert halved.diverged == []
     with pytest.raises(ValueError, match=r"expected a run that was not stopped, got 0, .* choose from \[4\]"):
         halved.state(0)
+
+
+ROWS = np.arange(10, dtype=np.float32)
+
+
+def test_a_run_that_was_stopped_comes_after_all_others_and_halving_waits() -> None:
+    """Run 3 is stopped with a loss that is lower than the last one of run 0."""
+    values = {"first": [1.0, 2.0, 4.0, 3.0], "slope": [2.0, 0.0, 0.0, 0.0]}
+    outcome = tune.sweep(told, values, ROWS[:2], epochs=4, batch_size=2, halve_every=2)
+    assert outcome.history["loss"][:, 1].tolist() == [3.0, 2.0, 4.0, 3.0]
+    assert outcome.epochs.tolist() == [4, 4, 2, 2]
+    assert outcome.last.tolist() == [7.0, 2.0, 4.0, 3.0]
+    assert outcome.order.tolist() == [1, 0, 3, 2]
+    assert outcome.table().splitlines()[3].split() == ["3", "0", "2", "3"]
+    assert int(outcome.state(-4).model_state["steps"]) == 4
+
+
+@pytest.mark.parametrize("options", [{}, {"seed": 3}, {"shuffle": False}, {"drop_last": True}])
+def test_the_batches_are_those_of_fit(options: dict[str, Any]) -> None:
+    outcome = tune.sweep(seen_by, {"lr": [0.0]}, ROWS, epochs=2, batch_size=4, **options)
+    _, history = train.fit(*seen_by(), ROWS, epochs=2, batch_size=4, progress=False, **options)
+    np.testing.assert_allclose(outcome.history["loss"][0], history["loss"], rtol=1e-6)
+
+
+def test_other_metrics_than_the_loss_are_evaluated() -> None:
+    def steps(model: Any, batch: Any) -> Any:
+        return {"steps": model.steps[...].astype(np.float32) * batch.mean()}
+
+    values = {"first": [1.0, 2.0], "slope": [0.0, 0.0]}
+    options: dict[str, Any] = {"validation": ROWS, "metrics_fn": steps, "metric": "val_steps", "mode": "max"}
+    outcome = tune.sweep(told, values, ROWS, epochs=2, batch_size=5, **options)
+    assert outcome.history["val_steps"].tolist() == [[9.0, 18.0]] * 2
 
 
 def test_a_diverged_run_is_never_the_best(data: Data) -> None:
     outcome = tune.sweep(recipe, {"lr": [np.nan, 1e-3]}, data, epochs=2, batch_size=50)
     assert np.isnan(outcome.last[0])
     assert outcome.best == 1
+    assert outcome.diverged == [0]
+    alone = tune.sweep(recipe, {"lr": [1e-3, 1e-3]}, data, epochs=2, batch_size=50)
+    np.testing.assert_array_equal(outcome.history["loss"][1], alone.history["loss"][1])
+    assert alone.diverged == []
     lost = tune.sweep(recipe, {"lr": [np.nan, np.nan]}, data, epochs=2, batch_size=50)
     with pytest.raises(ValueError, match="expected a run whose loss is a number, got NaN for all of them"):
         _ = lost.best
@@ -83,13 +120,39 @@ def test_a_grid_has_every_combination() -> None:
 
 
 @pytest.mark.parametrize(
+    "broken",
+    [
+        lambda lr: recipe(lr if lr < 1 else 0.5),
+        lambda lr: recipe(float(lr)),
+        lambda lr: recipe(0.1, seed=np.zeros(lr)),
+    ],
+    ids=["if", "float", "shape"],
+)
+def test_a_recipe_that_needs_a_number_is_told_that_it_is_traced(data: Data, broken: Any) -> None:
+    with pytest.raises(TypeError, match=r"[Tt]rac|concrete") as caught:
+        tune.sweep(broken, {"lr": [1, 2]}, data, epochs=1, batch_size=50)
+    assert "sweep, in recipe(lr): This hyper-parameter is traced" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
         ({"values": {}}, TypeError, "must be a dict with the values of at least one hyper-parameter, got {}"),
         ({"values": [0.1]}, TypeError, r"got \[0\.1\]; pass"),
         ({"values": {"lr": 0.1}}, ValueError, r"values of lr must be an array of at least one number, got shape \(\)"),
         ({"values": {"lr": []}}, ValueError, r"at least one number, got shape \(0,\)"),
-        ({"values": {"lr": ["fast"]}}, TypeError, "values of lr must be numbers, got dtype <U4"),
+        ({"values": {"lr": ["fast"]}}, TypeError, r"values of lr must be real numbers, got \['fast'\]"),
+        ({"values": {"lr": [0.1j]}}, TypeError, r"values of lr must be real numbers, got \[0\.1j\]"),
+        ({"values": {"rate": [0.1]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any.* 'lr'; name the"),
+        (
+            {"values": {"p": [0.1]}},
+            TypeError,
+            r"a recipe that takes p, got recipe\(.*missing a required argument: 'lr'",
+        ),
+        ({"recipe": None}, TypeError, "recipe must be a function of hyper-parameters .*, got None"),
+        ({"metrics_fn": 3}, TypeError, "metrics_fn must be a function of a model and a batch, or None, got 3"),
+        ({"devices": 2}, TypeError, r"devices must be a list of at least one device, got 2; pass jax.devices\(\)"),
+        ({"devices": []}, TypeError, r"devices must be a list of at least one device, got \[\]"),
         ({"values": {"lr": [0.1], "p": [0.0, 0.1]}}, ValueError, r"equally many .* got \{'lr': 1, 'p': 2\}"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"batch_size": 51}, ValueError, "batch_size must be from 1 to 50, got 51"),

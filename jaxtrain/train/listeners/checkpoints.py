@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import jax
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_about, check_shapes, reading
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
@@ -79,6 +79,7 @@ class Checkpoints(Listener):
         self._keep_last = check_integer("Checkpoints", "keep_last", keep_last, 1)
         self._best = None if keep_best is None else Watched("Checkpoints", keep_best, mode)
         self._every = check_integer("Checkpoints", "every", every, 1)
+        check_flag("Checkpoints", "asynchronous", asynchronous)
         self._asynchronous = asynchronous
         self._last = 0
 

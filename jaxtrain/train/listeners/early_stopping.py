@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
 from jaxtrain.train.state import TrainState, copied
@@ -48,6 +48,7 @@ class EarlyStopping(Listener):
     ) -> None:
         self._watched = Watched("EarlyStopping", name, mode)
         self._patience = check_integer("EarlyStopping", "patience", patience, 1)
+        check_flag("EarlyStopping", "restore_best", restore_best)
         self._restore_best = restore_best
 
     def started(self, run: Run) -> None:

@@ -57,6 +57,11 @@ class ReduceLROnPlateau(Listener):
     def __init__(self, name: str, rule: PlateauRule, memory: Any = None) -> None:
         # The rule knows which way is up; the name is all that is needed here.
         self._watched = Watched("ReduceLROnPlateau", name, "min")
+        if not (hasattr(rule, "init") and hasattr(rule, "update")):
+            raise TypeError(
+                f"ReduceLROnPlateau: rule must be a jaxtrain.schedules.reduce_lr_on_plateau, got {rule!r}; pass "
+                "schedules.reduce_lr_on_plateau(lr)"
+            )
         self._rule, self._first = rule, memory
 
     def started(self, run: Run) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.state import TrainState
 
@@ -74,6 +74,7 @@ class Curves(Listener):
 
     def __init__(self, path: str | os.PathLike[str], *, log_scale: bool = True) -> None:
         self._path = Path(path).absolute()
+        check_flag("Curves", "log_scale", log_scale)
         self._log_scale = log_scale
 
     def started(self, run: Run) -> None:

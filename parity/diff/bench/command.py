@@ -8,10 +8,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from parity.diff.bench import bert, digits, gpt, lstm, resnet
+from parity.diff.bench import accumulated, bert, digits, gpt, lstm, resnet
 from parity.diff.bench.planted import Outcome, Subject, judged
 
-SUBJECTS: tuple[Subject, ...] = (gpt.SUBJECT, bert.SUBJECT, resnet.SUBJECT, lstm.SUBJECT, digits.SUBJECT)
+SUBJECTS: tuple[Subject, ...] = tuple(module.SUBJECT for module in (gpt, bert, resnet, lstm, digits, accumulated))
 
 
 def main(options: Namespace) -> int:

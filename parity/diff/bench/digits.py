@@ -29,13 +29,21 @@ class TorchNet(torch.nn.Sequential):
         )
 
 
+class UnscaledDropout(nn.Dropout):
+    """Dropout that does not make up for what it drops."""
+
+    def __call__(self, x):
+        return super().__call__(x) * (1 - self.p)
+
+
 def net(options: Mapping[str, Any]) -> nnx.Module:
     rngs = nnx.Rngs(0)
+    dropout = UnscaledDropout if options.get("dropout") == "unscaled" else nn.Dropout
     return nnx.Sequential(
         nn.Linear(PIXELS, WIDTH, rngs=rngs),
         nn.BatchNorm(WIDTH, **options.get("norm", {})),
         options.get("act", nnx.relu),
-        nn.Dropout(options.get("p", 0.2), rngs=rngs),
+        dropout(options.get("p", 0.2), rngs=rngs),
         nn.Linear(WIDTH, CLASSES, rngs=rngs),
     )
 
@@ -110,6 +118,17 @@ MISTAKES = (
     Planted("a sum over classes", "loss", "sum over the classes", loss=summed_by_class),
     Planted("no clipping", "optimizer", "are not clipped", optimizer=optimizer(clip=optax.identity())),
     Planted("clipped values", "optimizer", "each value", optimizer=optimizer(clip=optim.clip_grad_value(0.3))),
+    Planted(
+        "a norm without 1e-6", "optimizer", "by their norm alone",
+        optimizer=optimizer(clip=optax.clip_by_global_norm(0.3)),
+    ),
+    Planted(
+        "momentum as an average", "optimizer", "moving average|lr is 0.01",
+        optimizer=optax.chain(
+            optim.clip_grad_norm(0.3), optax.add_decayed_weights(5e-2), optax.ema(0.9, debias=False),
+            optax.scale_by_schedule(lambda count: -RATE(count)),
+        ),
+    ),
     Planted("clipped one by one", "optimizer", "norm of each parameter", optimizer=optimizer(clip=each_clipped(0.3))),
     Planted("no schedule", "optimizer", "does not follow", optimizer=optimizer(0.1)),
     Planted("a schedule behind", "optimizer", "one step behind", optimizer=optimizer(behind)),

@@ -23,6 +23,7 @@ class Planted:
         cause: text that the cause must contain; one of several between bars.
         changes: of the port, by option.
         optimizer: another Optax transformation.
+        recipe: another recipe of PyTorch's, where the usual one hides the mistake.
         loss: another loss of ours.
         spoil: changes the model after its weights are loaded.
     """
@@ -32,6 +33,7 @@ class Planted:
     cause: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Any = None
+    recipe: Any = None
     loss: Callable[..., Any] | None = None
     spoil: Callable[[nnx.Module], None] | None = None
 
@@ -44,7 +46,7 @@ class Subject:
         name: of the model.
         theirs: makes PyTorch's model.
         ours: makes the port, with options changed.
-        batch: the arrays of a step.
+        batch: the arrays of a step, or a list of them.
         losses: PyTorch's and ours.
         optimizers: PyTorch's and ours.
         mistakes: the planted ones.
@@ -55,7 +57,7 @@ class Subject:
     name: str
     theirs: Callable[[], torch.nn.Module]
     ours: Callable[[Mapping[str, Any]], nnx.Module]
-    batch: tuple[Any, ...]
+    batch: tuple[Any, ...] | list[tuple[Any, ...]]
     losses: tuple[Callable[..., Any], Callable[..., Any]]
     optimizers: tuple[Any, Any]
     mistakes: tuple[Planted, ...]
@@ -82,7 +84,7 @@ class Subject:
             self.batch,
             jax_batch=self.jax_batch,
             loss=(self.losses[0], planted.loss or self.losses[1]),
-            optimizer=(self.optimizers[0], planted.optimizer or self.optimizers[1]),
+            optimizer=(planted.recipe or self.optimizers[0], planted.optimizer or self.optimizers[1]),
             steps=self.steps,
             precision=precision,
         )

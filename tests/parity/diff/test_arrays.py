@@ -27,11 +27,12 @@ def test_the_limit_is_what_rounding_explains():
     true = np.array([1.0, 2.0])
     exact = compared("output", "a", true * (1 + 1e-14), true, true.astype(np.float32))
     assert not exact.differs
-    assert compared("output", "a", true * (1 + 1e-9), true, true.astype(np.float32)).differs
+    assert compared("output", "a", true * (1 + 2e-12), true, true.astype(np.float32)).differs
     # Where PyTorch in float32 is far off, float64 may be off, too.
     noisy = compared("output", "a", true * (1 + 1e-9), true, true * 1.1)
     assert not noisy.differs
     assert noisy.amplified
+    assert noisy.limit == pytest.approx(16 * 0.1 * 2.0**-29)
     assert compared("output", "a", np.zeros(3), true, None).differs
     assert compared("output", "a", np.array([1.0, np.nan]), true, None).differs
 

@@ -1,0 +1,161 @@
+"""What a layer should compute on PyTorch's inputs and output gradients, and how far the port is from it."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parity.diff.arrays import Compared, Layout, compared, layout_of, units
+from parity.diff.lining import Lines
+from parity.diff.records import Call, Replayed
+from parity.diff.torch_side import TorchLayer
+
+
+@dataclass(frozen=True)
+class Fed:
+    """PyTorch's arrays in the places of ours.
+
+    Attributes:
+        inputs: for the JAX layer.
+        sources: which of PyTorch's inputs each of them is, with its layout; None if it is ours.
+    """
+
+    inputs: list[np.ndarray]
+    sources: list[tuple[int, Layout] | None]
+
+
+def fed(ours: Call, theirs: Call) -> Fed:
+    """PyTorch's inputs in our layout; an array that only the port has, such as a mask, stays."""
+    inputs, sources, at = [], [], 0
+    for array in ours.inputs:
+        for index in range(at, len(theirs.inputs)):
+            given = theirs.inputs[index]
+            alike = np.issubdtype(given.dtype, np.floating) == np.issubdtype(array.dtype, np.floating)
+            if alike and array.dtype != bool and (layout := layout_of(given, array)):
+                inputs.append(layout.to_jax(given).astype(array.dtype))
+                sources.append((index, layout))
+                at = index + 1
+                break
+        else:
+            inputs.append(array)
+            sources.append(None)
+    return Fed(inputs, sources)
+
+
+class Judge:
+    """Of one call.
+
+    Args:
+        lines: what belongs to what.
+        theirs: PyTorch's call.
+        layer: the same call, to run again.
+        excluded: PyTorch's paths of layers inside whose parameters are judged elsewhere.
+        precision: of JAX.
+        backward: which gradients are compared: "all", those of "parameters", or "none".
+    """
+
+    def __init__(
+        self,
+        lines: Lines,
+        theirs: Call,
+        layer: TorchLayer,
+        excluded: Collection[str],
+        precision: str,
+        backward: str = "all",
+    ):
+        self.lines, self.theirs, self.precision, self.backward = lines, theirs, precision, backward
+        self.truth, self.low = layer.replay("float64"), layer.replay("float32")
+        self.excluded = tuple(f"{path}." for path in excluded)
+
+    @property
+    def names(self) -> set[str]:
+        """Our names of the parameters whose gradients are compared."""
+        if self.backward == "none":
+            return set()
+        own = self.truth.parameter_gradients
+        return {
+            name for name, (other, _) in self.lines.parameters.items() if other in own and not self._left_out(other)
+        }
+
+    def all(self, found: Replayed, given: Fed) -> Iterator[Compared]:
+        """Every quantity, outputs first."""
+        yield from self._compared(self._in_torch(found, given), self.truth, gradients=True)
+
+    def sameness(self, found: Replayed, given: Fed) -> Callable[[Replayed, bool], bool]:
+        """Whether a changed layer of PyTorch computes what JAX did."""
+        ours = self._in_torch(found, given)
+
+        def same(changed: Replayed, gradients: bool) -> bool:
+            return not any(each.differs for each in self._compared(ours, changed, gradients))
+
+        return same
+
+    def _in_torch(self, found: Replayed, given: Fed) -> Replayed:
+        """Our results in PyTorch's layout, under its names."""
+        outputs = []
+        for index, y in enumerate(found.outputs):
+            true = item(self.truth.outputs, index)
+            layout = None if true is None else layout_of(true, y)
+            outputs.append(y if layout is None or true is None else layout.to_torch(y, true.shape))
+        inputs: list[np.ndarray | None] = [None] * len(self.theirs.inputs)
+        if self.backward == "all":
+            for source, gradient in zip(given.sources, found.input_gradients, strict=True):
+                if source and gradient is not None:
+                    index, layout = source
+                    inputs[index] = layout.to_torch(gradient, self.theirs.inputs[index].shape)
+        parameters, buffers = self.lines.in_torch(found.parameter_gradients), self.lines.in_torch(found.buffers)
+        return Replayed(outputs, inputs, parameters, buffers)
+
+    def _compared(self, ours: Replayed, true: Replayed, gradients: bool) -> Iterator[Compared]:
+        path, low = self.theirs.path, self.low
+        for index, (y, z) in enumerate(zip(ours.outputs, true.outputs, strict=False)):
+            if np.issubdtype(z.dtype, np.floating):
+                right = item(self.truth.outputs, index)
+                yield compared("output", path, y, z, item(low.outputs, index), truth=right, dtype=self.precision)
+        for name, value in ours.buffers.items():
+            # Those of its layers are judged with them.
+            if name.rpartition(".")[0] == path and name in true.buffers:
+                right, rough = self.truth.buffers.get(name), low.buffers.get(name)
+                yield compared("buffer", name, value, true.buffers[name], rough, truth=right, dtype=self.precision)
+        if not gradients:
+            return
+        pairs = {
+            ("input gradient", str(index)): (
+                a,
+                b,
+                item(low.input_gradients, index),
+                item(self.truth.input_gradients, index),
+            )
+            for index, (a, b) in enumerate(zip(ours.input_gradients, true.input_gradients, strict=False))
+            if a is not None and b is not None
+        }
+        sizes = units({key: pair[3] for key, pair in pairs.items()})
+        own = {
+            ("parameter gradient", name): (
+                ours.parameter_gradients[name],
+                b,
+                low.parameter_gradients.get(name),
+                self.truth.parameter_gradients[name],
+            )
+            for name, b in true.parameter_gradients.items()
+            if name in ours.parameter_gradients and not self._left_out(name)
+        }
+        sizes |= units({key: pair[3] for key, pair in own.items()})
+        for key, (a, b, c, right) in (pairs | own).items():
+            name = path if key[0] == "input gradient" else key[1]
+            yield compared(key[0], name, a, b, c, unit=sizes[key], truth=right, dtype=self.precision)
+
+    def _left_out(self, name: str) -> bool:
+        return name.startswith(self.excluded) if self.excluded else False
+
+
+def item(items: list[Any], index: int) -> Any:
+    """An item of a list; None behind its end."""
+    return items[index] if index < len(items) else None
+
+
+def to_ours(array: np.ndarray | None, theirs: np.ndarray, ours: np.ndarray) -> Any:
+    """An array of the shape of PyTorch's output in the layout of ours."""
+    layout = layout_of(theirs, ours)
+    return None if array is None or layout is None else layout.to_jax(array)

@@ -1,0 +1,1 @@
+"""Whole training runs side by side: hand-written JAX, Flax, PyTorch and jaxtrain."""
