@@ -1,1 +1,1 @@
-"""All inputs with which PyTorch tests its optimizers, losses, norms and dropouts, on both sides."""
+"""All inputs with which PyTorch tests its optimizers, losses, layers and functions of `nn`, on both sides."""

@@ -27,9 +27,6 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """The statistics that PyTorch's norms change in place and ours return, in this order."""
 
 Values = dict[str, Any]
-OP_BY_OP = ("nn.max_pool", "nn.adaptive_max_pool")
-"""Functions that round nothing but sums in their gradients; thousands of inputs share the programs of operations."""
-
 WITH_EXAMPLES = ("nn.Conv", "nn.ConvTranspose")
 """Layers for which a single example needs an axis of examples, and a kernel a size for each axis."""
 
@@ -84,7 +81,7 @@ class Comparison(ABC):
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
-        program = _results if self.component in OP_BY_OP else compiled(_results, dtype, (0, 1, 2))
+        program = compiled(_results, dtype, (0, 1, 2))
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
             results = program(self.call, self.ours, *self.arguments(dtype))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
