@@ -17,11 +17,13 @@ The cause is found by experiment. A layer of PyTorch is run again while one of i
 known mistake (`mistakes`): another ε, a flipped kernel, a missing scale. The mistake that makes the difference vanish,
 in the output and in all gradients, is the cause.
 
-    comparison.py   the two judgements            lining.py      which layer and which array is which
-    torch_side.py   record and replay PyTorch     intercept.py   change PyTorch's function calls
-    jax_side.py     record and replay NNX         mistakes/      the known mistakes
-    causes.py       try them                      report.py, html.py, command.py
-    training.py     the optimizer                 golden.py      PyTorch's side in a file
+    comparison.py   the two judgements            lining.py, lined_variables.py   which layer and which array is which
+    torch_side.py   record and replay PyTorch     intercept.py    change PyTorch's function calls
+    jax_side.py     record and replay a port      mistakes/       the known mistakes
+    ports/          NNX, Linen, Equinox, functions
+    walk.py         the calls of one run          causes.py, residual.py, scaled.py   try them
+    layerwise.py, judge.py, losswise.py           report.py, html.py, command.py
+    training/       the optimizer's mistakes      golden.py       PyTorch's side in a file
     bench/          planted mistakes in ports of small models
 """
 

@@ -29,12 +29,15 @@ def cause_of(layer: Layer, same: Same) -> Cause | None:
     """The known mistake with which PyTorch's layer computes what the port does; None if no one does."""
     half: Cause | None = None
     experiments = list(_experiments(layer.calls()))
+    # Where the outputs are right, a change that leaves them alone explains nothing.
+    backward_alone = same(layer.replay(gradients=False), False)
     for mistake, changes in experiments:
         if (found := _tried(layer, changes, gradients=False)) and same(found, False):
             full = _tried(layer, changes, gradients=True)
             if full and same(full, True):
                 return Cause(mistake.says, mistake.fix)
-            half = half or Cause(mistake.says, mistake.fix, complete=False)
+            if not backward_alone:
+                half = half or Cause(mistake.says, mistake.fix, complete=False)
     return half
 
 

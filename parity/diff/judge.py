@@ -1,7 +1,7 @@
 """What a layer should compute on PyTorch's inputs and output gradients, and how far the port is from it."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,21 @@ class Fed:
     Attributes:
         inputs: for the JAX layer.
         sources: which of PyTorch's inputs each of them is, with its layout; None if it is ours.
+        copies: PyTorch's inputs that are the same array as another one, as in self-attention, and which one that is.
     """
 
     inputs: list[np.ndarray]
     sources: list[tuple[int, Layout] | None]
+    copies: dict[int, int]
+
+    def together(self, found: Replayed) -> Replayed:
+        """What PyTorch computed, with the gradients of copies added to the gradient of the one array that we have."""
+        gradients = list(found.input_gradients)
+        for copy, index in self.copies.items():
+            first, second = (gradients[index], gradients[copy]) if gradients else (None, None)
+            if first is not None and second is not None:
+                gradients[index], gradients[copy] = first + second, None
+        return replace(found, input_gradients=gradients)
 
 
 def fed(ours: Call, theirs: Call) -> Fed:
@@ -40,7 +51,15 @@ def fed(ours: Call, theirs: Call) -> Fed:
         else:
             inputs.append(array)
             sources.append(None)
-    return Fed(inputs, sources)
+    taken = [source[0] for source in sources if source]
+    copies = {
+        other: index
+        for other, array in enumerate(theirs.inputs)
+        for index in taken
+        if other not in taken and array.shape == theirs.inputs[index].shape
+        if np.array_equal(array, theirs.inputs[index])
+    }
+    return Fed(inputs, sources, copies)
 
 
 class Judge:
@@ -50,6 +69,7 @@ class Judge:
         lines: what belongs to what.
         theirs: PyTorch's call.
         layer: the same call, to run again.
+        given: what the port is fed.
         excluded: PyTorch's paths of layers inside whose parameters are judged elsewhere.
         precision: of JAX.
         backward: which gradients are compared: "all", those of "parameters", or "none".
@@ -60,12 +80,14 @@ class Judge:
         lines: Lines,
         theirs: Call,
         layer: TorchLayer,
+        given: Fed,
         excluded: Collection[str],
         precision: str,
         backward: str = "all",
     ):
         self.lines, self.theirs, self.precision, self.backward = lines, theirs, precision, backward
-        self.truth, self.low = layer.replay("float64"), layer.replay("float32")
+        self.given = given
+        self.truth, self.low = given.together(layer.replay("float64")), given.together(layer.replay("float32"))
         self.excluded = tuple(f"{path}." for path in excluded)
 
     @property
@@ -78,20 +100,20 @@ class Judge:
             name for name, (other, _) in self.lines.parameters.items() if other in own and not self._left_out(other)
         }
 
-    def all(self, found: Replayed, given: Fed) -> Iterator[Compared]:
+    def all(self, found: Replayed) -> Iterator[Compared]:
         """Every quantity, outputs first."""
-        yield from self._compared(self.in_torch(found, given), self.truth, gradients=True)
+        yield from self._compared(self.in_torch(found), self.truth, gradients=True)
 
-    def sameness(self, found: Replayed, given: Fed) -> Callable[[Replayed, bool], bool]:
+    def sameness(self, found: Replayed) -> Callable[[Replayed, bool], bool]:
         """Whether a changed layer of PyTorch computes what JAX did."""
-        ours = self.in_torch(found, given)
+        ours = self.in_torch(found)
 
         def same(changed: Replayed, gradients: bool) -> bool:
-            return not any(each.differs for each in self._compared(ours, changed, gradients))
+            return not any(each.differs for each in self._compared(ours, self.given.together(changed), gradients))
 
         return same
 
-    def in_torch(self, found: Replayed, given: Fed) -> Replayed:
+    def in_torch(self, found: Replayed) -> Replayed:
         """Our results in PyTorch's layout, under its names."""
         outputs = []
         for index, y in enumerate(found.outputs):
@@ -100,7 +122,7 @@ class Judge:
             outputs.append(y if layout is None or true is None else layout.to_torch(y, true.shape))
         inputs: list[np.ndarray | None] = [None] * len(self.theirs.inputs)
         if self.backward == "all":
-            for source, gradient in zip(given.sources, found.input_gradients, strict=True):
+            for source, gradient in zip(self.given.sources, found.input_gradients, strict=True):
                 if source and gradient is not None:
                     index, layout = source
                     inputs[index] = layout.to_torch(gradient, self.theirs.inputs[index].shape)

@@ -1,6 +1,7 @@
 """Layer by layer: each JAX layer on PyTorch's inputs and output gradients, children before their parents."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -42,16 +43,17 @@ def judge_layers(
         # A mark has no inputs of its own, and nothing is sent back through a marked value that was replaced.
         replaced = any(others[place].kind == "mark" for place in inside)
         backward = "none" if replaced and not marked else "parameters" if marked else "all"
+        host = mine.within[-1] if marked else mine.place
+        given = fed(others[host], known[host])
+        given = replace(given, copies={}) if marked else given
         try:
-            judge = Judge(lines, true, layer, excluded, precision, backward)
+            judge = Judge(lines, true, layer, given, excluded, precision, backward)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             notes.append(f"{true.path or 'the model'} could not be run by itself{_given(true)}: {error}")
             continue
-        host = mine.within[-1] if marked else mine.place
-        given = fed(others[host], known[host])
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
         replayed = side.replay(mine, given.inputs, back, inside, others, judge.names)
-        worst = next((each for each in judge.all(replayed, given) if each.differs), None)
+        worst = next((each for each in judge.all(replayed) if each.differs), None)
         if worst is None:
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
@@ -62,12 +64,12 @@ def judge_layers(
         if casts and casts.harmless:
             notes.append(f"{true.path or 'the model'}: {casts.text}")
             continue
-        same = judge.sameness(replayed, given)
+        same = judge.sameness(replayed)
         cause = (
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
-            or scaled_cause(judge.in_torch(replayed, given), judge.truth, "the output", same)
+            or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))

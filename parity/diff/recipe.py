@@ -84,6 +84,15 @@ class Training:
 
     def step(self, examples: int = 1) -> float:
         """Take the gradients of a batch, and make a step of the optimizer if it is the last one; the learning rate."""
+        before = torch.get_default_dtype()
+        # PyTorch keeps the numbers of its optimizers, such as NAdam's product, in this dtype.
+        torch.set_default_dtype(next(self.module.parameters()).dtype)
+        try:
+            return self._stepped(examples)
+        finally:
+            torch.set_default_dtype(before)
+
+    def _stepped(self, examples: int) -> float:
         rate = float(self.optimizer.param_groups[0]["lr"])
         recipe = self.recipe
         if recipe.clips_batches:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from parity.diff.arrays import compared, layout_of, units
+from parity.diff.judge import fed
+from parity.diff.records import Call, Replayed
 
 RNG = np.random.default_rng(0)
 
@@ -44,3 +46,12 @@ def test_a_mistake_does_not_widen_the_limit_of_its_own_experiment():
 
 def test_a_gradient_that_cancels_is_measured_by_the_others():
     assert units({"weight": np.array([2.0]), "bias": np.array([1e-17])}) == {"weight": 2.0, "bias": 2.0}
+
+
+def test_one_array_of_ours_stands_for_all_copies_of_it():
+    x = RNG.normal(size=(2, 3))
+    given = fed(Call("a", 0, "A", None, [x], []), Call("a", 0, "A", None, [x, x.copy(), x.copy()], []))
+    assert given.copies == {1: 0, 2: 0}
+    found = given.together(Replayed([], [x, 2 * x, 4 * x]))
+    np.testing.assert_allclose(np.asarray(found.input_gradients[0]), 7 * x)
+    assert found.input_gradients[1:] == [None, None]

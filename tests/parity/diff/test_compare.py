@@ -143,3 +143,11 @@ def test_bad_arguments_are_refused(change, error, message):
     given = {"module": theirs(), "model": nnx.Module(), "batch": BATCH, **change}
     with pytest.raises(error, match=message):
         diff.compare(given.pop("module"), given.pop("model"), given.pop("batch"), **given)
+
+
+def test_numbers_that_pytorch_keeps_in_the_default_dtype_are_exact():
+    linear = torch.nn.Linear(5, 3)
+    model = interop.load_state_dict(nn.Linear(5, 3, rngs=nnx.Rngs(0)), linear.state_dict())
+    optimizers = lambda module: torch.optim.NAdam(module.parameters(), 1e-3), optim.nadam(1e-3)
+    assert diff.compare(linear, model, BATCH[:1], optimizer=optimizers).same
+    assert torch.get_default_dtype() == torch.float32
