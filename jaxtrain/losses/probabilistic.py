@@ -127,7 +127,10 @@ def poisson_nll_loss(
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
     loss = partial(_poisson_nll, log_input=log_input, full=full)
-    return reduce_elementwise(loss, (input, target, jnp.asarray(eps, input.dtype)), reduction, dtype)
+    arrays = (input, target, jnp.asarray(eps, input.dtype))
+    if full:  # The slope by the target is a difference of nearly equal terms.
+        return reduce_elementwise(loss, arrays, reduction, dtype)
+    return reduce(loss(*arrays), reduction, dtype)
 
 
 def _poisson_nll(input: Array, target: Array, eps: Array, *, log_input: bool, full: bool) -> Array:

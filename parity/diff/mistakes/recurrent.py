@@ -153,7 +153,7 @@ def _by_hand(
         own = weights[way * size : (way + 1) * size]
         w, u = own[:2]
         b, c = own[2:] if size == 4 else (w.new_zeros(len(w)), w.new_zeros(len(w)))
-        states: tuple[Any, ...] = tuple(h[way] for h in hx) if isinstance(hx, tuple) else (hx[way],)
+        states: Any = tuple(h[way] for h in hx) if isinstance(hx, tuple) else (hx[way],)
         rows = []
         for row in x.flip(0) if way else x:
             one, two = row @ w.T + b, states[0] @ u.T + c
