@@ -8,7 +8,7 @@ import torch
 from parity.markdown import write_markdown
 from parity.options import add_json, add_markdown, add_names, add_processes, named
 from parity.torch_inputs import report
-from parity.torch_inputs.runner import all_names, findings
+from parity.torch_inputs.runner import ONLY_BY_NAME, all_names, findings, usual_names
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,13 +21,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(options: Namespace) -> int:
     """Print the figures of each component; 1 if any input fails."""
-    names = named(all_names(), options.names, "a component, such as losses.huber_loss", str)
+    known = all_names() if options.names else usual_names()
+    names = named(known, options.names, "a component, such as losses.huber_loss", str)
     found = []
     for one in findings(names, options.processes):
         found.append(one)
         print(report.line(one), flush=True)
     versions = f"(PyTorch {torch.__version__}, JAX {jax.__version__} on {jax.default_backend()})"
     print(report.summary(found), versions, *report.reasons(found), sep="\n  ")
+    if not options.names:
+        print("Not run, because not named:", *(f"{name} ({why})" for name, why in ONLY_BY_NAME.items()), sep="\n  ")
     if options.json:
         options.json.write_text(report.as_json(found))
     if options.markdown:

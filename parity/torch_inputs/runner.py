@@ -8,10 +8,21 @@ from parity.runner import workers
 from parity.torch_inputs import judging, optimizers, registry
 from parity.torch_inputs.outcome import Findings, Kind, Outcome
 
+ONLY_BY_NAME = {
+    "nn.Transformer": "each of its 64 inputs takes minutes to compile",
+    "nn.max_pool": "its 2,880 inputs take a quarter of an hour",
+}
+"""Components whose inputs run only if the command names them, and why."""
+
 
 def all_names() -> list[str]:
     """Every component that the databases have inputs of."""
     return [*optimizers.components(), *registry.components()]
+
+
+def usual_names() -> list[str]:
+    """The components that run without being named."""
+    return [name for name in all_names() if name not in ONLY_BY_NAME]
 
 
 def findings(names: Sequence[str], processes: int = 1) -> Iterator[Findings]:

@@ -23,7 +23,8 @@ def steps(task: Task, *, fused: bool = False, compiled: bool = False) -> Callabl
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = isinstance(task.network, Cnn)
     layout = torch.channels_last if images and (fused or compiled) else torch.contiguous_format
-    model = _module(task.network).to(device, torch.float32, memory_format=layout)
+    model = _module(task.network).to(device)
+    model.to(memory_format=layout)  # pyright: ignore[reportCallIssue] PyTorch's stub does not have this call.
     optimizer, schedule = _optimizer(task, model, fused or compiled)
     (x, y), _ = task.data()
     size = task.batch_size
