@@ -1,6 +1,7 @@
 """One input of a recurrent layer, an attention or a transformer: several arrays in, several out."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -149,6 +150,8 @@ def without_counterpart(comparison: Comparison) -> str:
     if comparison.component == "nn.Embedding" and not given["input"].is_floating_point():
         is_outside = int(given["input"].max()) >= given["num_embeddings"] > 0
         return "compiled code cannot raise; the row of an index out of range is NaN" if is_outside else ""
+    if (pool := re.search(r"pool(\d)d$", comparison.source)) and given["input"].ndim < int(pool[1]) + 1:
+        return "the input's axes tell one pool which of PyTorch's three it is"
     return ""
 
 
