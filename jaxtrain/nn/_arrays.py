@@ -109,7 +109,8 @@ def initialized(
     if not callable(initializer) or (makes_one and "<locals>" not in initializer.__qualname__):
         raise TypeError(advice + "call what makes an initializer first, as in nn.initializers.kaiming_normal()")
     drawn: Any = initializer(rngs.params(), shape, dtype)
-    if np.shape(drawn) != shape:
+    # An initializer of Flax may wrap the array, to tell how it is spread over devices.
+    if np.shape(getattr(drawn, "raw_value", drawn)) != shape:
         raise TypeError(advice + f"it returned {drawn!r} in place of an array of shape {shape}")
     return drawn
 

@@ -15,7 +15,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ): "the term is 0, and its gradient 0 or NaN, whatever its sign",
     (
         "jaxtrain.optim._lerp",
-        "return jnp.where(weight <= 0.5, start + weight * way, end - (1 - weight) * way)",
+        "from_start = weight <= 0.5",
     ): "half the way is the same from both ends",
     (
         "jaxtrain.optim._strong_wolfe",

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, wraps
 from itertools import combinations
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,8 @@ from parity.verdicts import FORMULA_LIMIT
 
 SPREAD = 2
 """About how many inputs of a component run here; `python -m parity inputs` runs all."""
+
+PAGE = Path(__file__).parents[2] / "docs" / "torch-inputs.md"
 
 COMPONENTS = registry.components()
 OPTIMIZERS = optimizers.components()
@@ -70,6 +73,12 @@ def spread_components():
     ]
 
 
+def admitted(component):
+    """How many inputs of a component are less accurate than PyTorch, by the page."""
+    row = re.search(rf"^\| `{re.escape(component)}` \| \d+ \| (\d+) \| (\d+) ", PAGE.read_text(), re.MULTILINE)
+    return int(row[1]) - int(row[2]) if row else 0
+
+
 @pytest.mark.parametrize("component", spread_components())
 def test_a_spread_of_the_inputs_matches(component):
     comparisons = comparisons_of(component)
@@ -79,7 +88,10 @@ def test_a_spread_of_the_inputs_matches(component):
         *judging.outcomes(comparisons[:: -(-len(comparisons) // spread)]),
         *judging.error_outcomes(errors),
     ]
-    assert [o for o in outcomes if o.kind in (Kind.DIFFERENT, Kind.NOT_REJECTED)] == []
+    # Only what the page admits, and no formula.
+    wrong = [o for o in outcomes if o.kind in (Kind.DIFFERENT, Kind.NOT_REJECTED)]
+    assert all("root mean square error" in o.reason for o in wrong)
+    assert len(wrong) <= admitted(component), wrong
     assert Kind.MATCHED in kinds(outcomes)
     rejected = [kind for kind in kinds(outcomes) if kind in (Kind.REJECTED, Kind.WITHOUT_COUNTERPART)]
     assert len(rejected) == len(errors)
