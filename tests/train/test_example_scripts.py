@@ -87,3 +87,12 @@ def test_text_goes_on_from_its_checkpoint(tmp_path, capsys):
     assert "epoch 1/2" not in out
     assert "def read(" in out
     assert "FAIL: the loss is above 2.0" in out
+
+
+@pytest.mark.long
+def test_a_gan_that_has_not_learned_fails_its_check(capsys, tmp_path):
+    gan = runpy.run_path(str(EXAMPLES / "gan.py"))
+    assert gan["main"](["--epochs", "1", "--picture", str(tmp_path / "gan.png")]) == 1
+    printed = capsys.readouterr().out
+    assert "FAIL: expected 2% of every digit, and 50% that are clear" in printed
+    assert (tmp_path / "gan.png").read_bytes().startswith(b"\x89PNG")
