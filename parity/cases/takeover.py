@@ -187,6 +187,9 @@ def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> 
         leaves=leaves_of(kind),
         begins="torch" if is_load else "jaxtrain",
         precision=precision,
+        # PyTorch rounds a gradient with its decay before it squares it, ours the square: after the change the sums of
+        # squares are no longer those of PyTorch's own run.
+        right_is_enough=kind == "Adagrad" and precision == "bfloat16",
         defects=defects,
     )
 

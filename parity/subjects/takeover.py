@@ -70,7 +70,7 @@ class TakeoverCase(Case):
         return self._torch_run("float64")
 
     def run_torch(self, dtype: str) -> Trace:
-        whole = self._whole if dtype == "float64" else self._torch_run(dtype)
+        whole = self._torch_run(dtype)
         return {Quantity("parameter", name): values[self.handover + 1 :] for name, values in whole.items()}
 
     def _torch_run(self, dtype: str) -> dict[str, np.ndarray]:
