@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +70,7 @@ def discriminator_loss(discriminator: Discriminator, real: jax.Array, fakes: jax
 
 def generator_loss(generator: Generator, noise: jax.Array, judge: TrainState) -> tuple[jax.Array, TrainState]:
     """The loss, and the discriminator with the statistics of these fakes."""
-    discriminator = judge.model(train=True)
+    discriminator = cast(Discriminator, judge.model(train=True))
     return real_or_fake(discriminator, generator(noise), 1.0), judge.with_model(discriminator)
 
 
