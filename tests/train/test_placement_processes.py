@@ -42,6 +42,7 @@ def free_port():
         return found.getsockname()[1]
 
 
+@pytest.mark.long
 def test_two_processes_end_where_one_does(tmp_path):
     port = free_port()
     finish(

@@ -125,7 +125,7 @@ def in_a_function(epsilon, approximate):
 
 @pytest.mark.parametrize(
     "make",
-    [pytest.param(in_linen, marks=pytest.mark.long), in_equinox, pytest.param(in_a_function, marks=pytest.mark.long)],
+    [pytest.param(make, marks=pytest.mark.long) for make in (in_linen, in_equinox, in_a_function)],
 )
 def test_the_port_is_right_or_its_mistakes_are_named(make):
     model, options = make(1e-5, False)
