@@ -1,5 +1,6 @@
 """The train steps of the scripts in `examples/`."""
 
+import dataclasses
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,6 @@ from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 
 from jaxtrain.train import TrainState
-from jaxtrain.train.epochs import in_epochs
 from parity.compile.step import Step
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -41,14 +41,14 @@ def steps(folder: Path = FOLDER) -> list[Step]:
 
     def of_digits(net: str) -> Step:
         def new() -> TrainState:
-            return in_epochs(TrainState.create(*digits["recipe"](net, seed=0, epochs=30)), steps=20, epochs=30)
+            return _told(TrainState.create(*digits["recipe"](net, seed=0, epochs=30)), steps=20)
 
         return _step(f"digits, {net}", new, digits["loss_fn"], _labelled(64))
 
     def of_cnn(bfloat16: bool) -> Step:
         def new() -> TrainState:
             lr = cnn["schedule"]("onecycle", 0.2, epochs=12)
-            return in_epochs(cnn["new_state"](3, (16, 32, 64), lr, bfloat16=bfloat16), steps=782, epochs=12)
+            return _told(cnn["new_state"](3, (16, 32, 64), lr, bfloat16=bfloat16), steps=782)
 
         return _step("CNN" + ", bfloat16" * bfloat16, new, cnn["loss_fn"], _labelled(32, 32, 3))
 
@@ -65,6 +65,11 @@ def steps(folder: Path = FOLDER) -> list[Step]:
         of_cnn(True),
         _step("text", of_text, text["loss_fn"], tokens, rules=_TEXT_RULES, accumulate=2),
     ]
+
+
+def _told(state: TrainState, steps: int) -> TrainState:
+    """The state whose schedules know how many steps an epoch has, as `fit` tells them."""
+    return dataclasses.replace(state, blueprint=state.blueprint.with_steps_per_epoch(steps))
 
 
 def _step(name: str, new: Callable[[], TrainState], loss_fn: Any, batch: Callable[[int], PyTree], **more: Any) -> Step:
