@@ -21,6 +21,11 @@ def axes_of(entry: Any) -> tuple[str, ...]:
     return () if entry is None else (entry,) if isinstance(entry, str) else tuple(entry)
 
 
+def entry_of(axes: tuple[str, ...]) -> Any:
+    """Axes as an entry of a `PartitionSpec`: None for none, and one is spelled without a tuple, as JAX does."""
+    return axes if len(axes) > 1 else next(iter(axes), None)
+
+
 def parts(mesh: Mesh, entry: Any) -> int:
     """Into how many parts an entry of a `PartitionSpec` splits its dimension."""
     return math.prod(mesh.shape[axis] for axis in axes_of(entry))
@@ -69,13 +74,13 @@ def check_fits(name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mes
             )
 
 
-def fully_split(shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh, entry: Any) -> PartitionSpec:
-    """`spec` with the largest dimension that is still whole, and divides, split as well."""
+def fully_split(shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh, axes: tuple[str, ...]) -> PartitionSpec:
+    """`spec` with the largest dimension that is whole, and divides, split over those axes that `spec` does not use."""
     entries = [*spec, *[None] * (len(shape) - len(spec))]
-    if set(axes_of(entry)) & {axis for used in spec for axis in axes_of(used)}:
-        return spec
+    used = {axis for entry in spec for axis in axes_of(entry)}
+    entry = entry_of(tuple(axis for axis in axes if axis not in used))
     divide = [i for i, size in enumerate(shape) if entries[i] is None and size and size % parts(mesh, entry) == 0]
-    if divide:
+    if entry and divide:
         entries[max(divide, key=lambda i: shape[i])] = entry
     return trimmed(entries)
 

@@ -19,6 +19,7 @@ from jaxtrain.train._specs import (
     axes_of,
     by_rule,
     check_fits,
+    entry_of,
     fully_split,
     leaves_by_path,
     of_moments,
@@ -43,8 +44,8 @@ class Placement:
 
     A parameter's dimensions are split by the first rule whose pattern its path matches; without a match, as its
     variable is annotated (`nnx.with_partitioning`); otherwise it is whole. `fully_sharded` then splits its largest
-    dimension that is still whole and divides. The moments of an optimizer and a running
-    average lie like their parameters.
+    dimension that is still whole and divides, over the axes that no other dimension is split over. The moments of an
+    optimizer and a running average lie like their parameters.
 
     Args:
         mesh: a mesh of devices, or the sizes of its axes by name: `{"data": 2, "model": 4}`. Default None: all devices
@@ -279,7 +280,7 @@ class Placement:
     def _sharding(self, leaf: Any, spec: PartitionSpec) -> NamedSharding:
         """The sharding of a leaf with the given spec, split further if the state is fully sharded."""
         if self.fully_sharded and leaf.size >= self.min_size:
-            spec = fully_split(leaf.shape, spec, self.mesh, _entry(self.fully_sharded))
+            spec = fully_split(leaf.shape, spec, self.mesh, self.fully_sharded)
         spec = trimmed(spec)
         if self._is_explicit:
             # The type of what a step returns names every dimension; the type of what it gets must not differ.
@@ -289,7 +290,7 @@ class Placement:
     def _rows(self, shape: tuple[int, ...]) -> NamedSharding:
         """The sharding of an array of a batch: whole if its rows do not divide."""
         divides = bool(self.data) and bool(shape) and shape[0] % self._data_parts == 0
-        return NamedSharding(self.mesh, PartitionSpec(_entry(self.data)) if divides else PartitionSpec())
+        return NamedSharding(self.mesh, PartitionSpec(entry_of(self.data)) if divides else PartitionSpec())
 
     def _rows_of(self, batch: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: self._rows(np.shape(leaf)), batch)
@@ -298,7 +299,7 @@ class Placement:
         """The global array of which `leaf` is the part of this process."""
         if not np.ndim(leaf) or not self.data:
             return _global(leaf, NamedSharding(self.mesh, PartitionSpec()))
-        sharding = NamedSharding(self.mesh, PartitionSpec(_entry(self.data)))
+        sharding = NamedSharding(self.mesh, PartitionSpec(entry_of(self.data)))
         here = len({str(rows) for rows in sharding.addressable_devices_indices_map((self._data_parts,)).values()})
         if len(leaf) % here:
             raise ValueError(
@@ -332,11 +333,6 @@ def placed(step: Callable[[TrainState, PyTree], Any], placement: Placement | Non
             return result
 
     return on_the_mesh
-
-
-def _entry(axes: tuple[str, ...]) -> str | tuple[str, ...]:
-    """Several axes as an entry of a `PartitionSpec`; one is spelled without a tuple, as JAX does."""
-    return axes[0] if len(axes) == 1 else axes
 
 
 def _mapped(function: Callable[[Any, Any], Any], tree: PyTree) -> PyTree:

@@ -77,10 +77,11 @@ def _bytes(instruction: Instruction, kind: str) -> int:
         _SIZES.get(dtype, 4) * math.prod(map(int, filter(None, dims.split(","))))
         for dtype, dims in _SHAPE.findall(result)
     ]
-    # What starts an all-gather or a permutation returns its operands as well.
-    starts = instruction.operation.endswith("-start") and kind in ("all-gather", "collective-permute")
-    size = max(parts) if starts else sum(parts)
-    return size * _members(instruction.line) if kind == "reduce-scatter" else size
+    if instruction.operation.endswith("-start") and kind in ("all-gather", "reduce-scatter", "collective-permute"):
+        # What starts one of these returns its operands, and behind them the results.
+        arrays = len(instruction.operands)
+        return sum(parts[arrays : 2 * arrays] if kind == "all-gather" else parts[:arrays])
+    return sum(parts) * (_members(instruction.line) if kind == "reduce-scatter" else 1)
 
 
 def _members(line: str) -> int:

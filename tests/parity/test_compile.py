@@ -31,16 +31,17 @@ ENTRY %main (x: f32[4]) -> f32[4] {
   %w = (s32[], bf16[4,8]) while(%t), condition=%condition, body=%body, backend_config={"known_trip_count":{"n":"3"}}
   %a = (f32[4]{0}, f64[2]{0}) all-reduce-start(%x, %z), channel_id=3, replica_groups=[1,8]<=[8], to_apply=%sum
   %d = (f32[4]{0}, f64[2]{0}) all-reduce-done(%a)
-  ROOT %h = (f32[4]{0}, f32[32]{0}) all-gather-start(%d), channel_id=4, replica_groups=[1,8]<=[8], dimensions={0}
+  %k = ((f32[8]{0}, bf16[16]{0}), (f32[1]{0}, bf16[2]{0})) reduce-scatter-start(%u, %v), channel_id=5, to_apply=%sum
+  ROOT %h = ((f32[4]{0}, s8[2]{0}), (f32[32]{0}, s8[16]{0})) all-gather-start(%d, %e), channel_id=4, dimensions={0}
 }
 """
 
 
 def test_collectives_are_counted_as_often_as_their_loop_runs():
     assert traffic(PROGRAM) == {
-        "all-gather": Traffic(count=3 + 1, bytes=3 * 32 * 8 * 2 + 32 * 4),
+        "all-gather": Traffic(count=3 + 1, bytes=3 * 32 * 8 * 2 + 32 * 4 + 16),
         "all-reduce": Traffic(count=1, bytes=4 * 4 + 2 * 8),
-        "reduce-scatter": Traffic(count=3, bytes=3 * 2 * 4 * 4),
+        "reduce-scatter": Traffic(count=3 + 1, bytes=3 * 2 * 4 * 4 + 8 * 4 + 16 * 2),
     }
 
 

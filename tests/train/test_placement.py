@@ -243,6 +243,10 @@ def test_which_dimension_is_split():
     longest = specs(Placement({"data": 2, "model": 4}, fully_sharded="data", min_size=64), optim.sgd())
     assert longest["0/out/kernel"] == P("data")
     assert longest["0/hidden/kernel"] == P(None, "data")
+    # What a rule takes of the axes is left out.
+    both = Placement({"data": 2, "model": 4}, rules=TENSOR_RULES, fully_sharded=("data", "model"), min_size=64)
+    assert specs(both, optim.sgd())["0/out/kernel"] == P("model", "data")
+    assert specs(both, optim.sgd(momentum=0.9))["0/hidden/kernel"] == P("data", "model")
     first = Placement({"data": 2, "model": 4}, rules={"hidden": P(), "kernel": P("model")})
     assert specs(first, optim.sgd())["0/hidden/kernel"] == P()
     assert specs(first, optim.sgd())["0/out/kernel"] == P("model")
