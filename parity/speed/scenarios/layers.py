@@ -42,18 +42,15 @@ class Row(NamedTuple):
     training: bool = True
 
 
-def scenarios(small: bool) -> list[Scenario]:
-    """Every row; batches of two if `small`."""
-    return [
-        Scenario(
-            f"nn.{row.component}",
-            row.configuration,
-            row.counterpart,
-            partial(_program, row, row.ours, small),
-            partial(_program, row, row.theirs, small),
-        )
-        for row in ROWS
-    ]
+def scenario(row: Row, *, small: bool) -> Scenario:
+    """What is measured of a row; batches of two if `small`."""
+    return Scenario(
+        f"nn.{row.component}",
+        row.configuration,
+        row.counterpart,
+        partial(_program, row, row.ours, small),
+        partial(_program, row, row.theirs, small),
+    )
 
 
 def _program(row: Row, make: Layer, small: bool) -> Program:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from parity.speed.scenario import Scenario
-from parity.speed.scenarios import averaging, layers, losses, optimizers
+from parity.speed.scenarios import averaging, functions, layers, losses, optimizers, sequences
 
 PARAMETERS = (20, 200, 800)
 
@@ -16,4 +16,5 @@ def all_scenarios(parameters: Sequence[int] = PARAMETERS, *, small: bool = False
         small: batches of two, for tests of the instrument itself.
     """
     sized = [*optimizers.scenarios(parameters), *averaging.scenarios(parameters)]
-    return sized + layers.scenarios(small) + losses.scenarios(small)
+    rows = [*layers.ROWS, *sequences.ROWS, *functions.ROWS]
+    return sized + [layers.scenario(row, small=small) for row in rows] + losses.scenarios(small)
