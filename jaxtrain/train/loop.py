@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._leaves import committed, copied
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
 from jaxtrain.train.epochs import in_epochs
@@ -16,7 +17,7 @@ from jaxtrain.train.metrics import Totals
 from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
-from jaxtrain.train.state import TrainState, check_state, committed, copied
+from jaxtrain.train.state import TrainState, check_state
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 
 

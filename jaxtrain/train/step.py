@@ -11,13 +11,14 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._leaves import select
 from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
+from jaxtrain.train.grad_scaler import all_finite
 from jaxtrain.train.metrics import Average, as_average
 from jaxtrain.train.placement import Placement, check_placement, placed
-from jaxtrain.train.precision import all_finite
-from jaxtrain.train.state import TrainState, check_loss, select
+from jaxtrain.train.state import TrainState, check_loss
 
 Metrics = dict[str, Average]
 LossFn = Callable[..., Any]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from jaxtrain.train.state import TrainState, committed
+from jaxtrain.train._leaves import committed
+from jaxtrain.train.state import TrainState
 
 if TYPE_CHECKING:
     from jaxtrain.train.listeners.history import History
