@@ -50,7 +50,8 @@ class Totals:
 
     def finish(self) -> dict[str, float]:
         """The averages over all steps; waits for the last."""
-        self._read(len(self._waiting))
+        if self._waiting:
+            self._read(len(self._waiting))
         return self.averages()
 
     def _read(self, count: int) -> None:
@@ -62,7 +63,7 @@ class Totals:
                 self._sums[name] = self._sums.get(name, Average(0.0, 0)) + Average(sum(totals), sum(counts))
             if self._tell:
                 first = self._first_step + self.steps
-                self._tell(first, {name: list(map(_divided, *column)) for name, column in columns.items()})
+                self._tell(first, {name: _divided(*column) for name, column in columns.items()})
             self.steps += steps or 1
             self._waiting_steps -= steps or 1
         self._last_read = time.monotonic()
@@ -80,5 +81,5 @@ def _columns(name: str, average: Average, steps: int | None) -> tuple[list[float
     return np.ravel(average.total).tolist(), np.ravel(average.count).tolist()
 
 
-def _divided(total: float, count: float) -> float:
-    return total / count if count else math.nan
+def _divided(totals: list[float], counts: list[float]) -> list[float]:
+    return [total / count if count else math.nan for total, count in zip(totals, counts, strict=True)]
