@@ -5,6 +5,8 @@ from jaxtrain.train.batch_statistics import update_bn as update_bn
 from jaxtrain.train.data import Batches as Batches
 from jaxtrain.train.evaluation import evaluate as evaluate
 from jaxtrain.train.evaluation import predict as predict
+from jaxtrain.train.grad_scaler import GradScaler as GradScaler
+from jaxtrain.train.grad_scaler import GradScalerState as GradScalerState
 from jaxtrain.train.listeners.checkpoints import Checkpoints as Checkpoints
 from jaxtrain.train.listeners.early_stopping import EarlyStopping as EarlyStopping
 from jaxtrain.train.listeners.guard import NonFiniteLossError as NonFiniteLossError
@@ -21,8 +23,6 @@ from jaxtrain.train.listeners.trackers import TensorBoardLog as TensorBoardLog
 from jaxtrain.train.loop import fit as fit
 from jaxtrain.train.metrics import Average as Average
 from jaxtrain.train.placement import Placement as Placement
-from jaxtrain.train.precision import GradScaler as GradScaler
-from jaxtrain.train.precision import GradScalerState as GradScalerState
 from jaxtrain.train.precision import Precision as Precision
 from jaxtrain.train.rates import learning_rates as learning_rates
 from jaxtrain.train.rates import set_learning_rate as set_learning_rate

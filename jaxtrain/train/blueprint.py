@@ -16,7 +16,8 @@ from flax import nnx
 from jaxtyping import Array, Int, Key
 
 from jaxtrain._ground.epochs import Told
-from jaxtrain.train.precision import GradScaler, Precision, cast_floats
+from jaxtrain.train.grad_scaler import GradScaler
+from jaxtrain.train.precision import Precision, cast_floats
 
 Variables = dict[Any, Any]
 """A nested dict of arrays, whose keys are the names of the module's attributes."""

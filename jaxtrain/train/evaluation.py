@@ -10,10 +10,10 @@ from jaxtyping import PyTree
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, Single, kept
-from jaxtrain.train.metrics import Totals
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state
 from jaxtrain.train.step import EvalStep
+from jaxtrain.train.totals import Totals
 
 
 def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size: int = 1024) -> dict[str, float]:
@@ -107,11 +107,13 @@ def held_out(where: str, data: Source, batch_size: int) -> Batches | Stream:
     return Batches(arrays, min(batch_size, rows))
 
 
-def metrics_of(feed: Feed, state: TrainState) -> dict[str, float]:
-    """The averages over one pass through a feed of evaluation steps."""
+def metrics_of(feed: Feed, state: TrainState, meanwhile: Callable[[], Any] = lambda: None) -> dict[str, float]:
+    """The averages over one pass through a feed of evaluation steps; `meanwhile()` is called when it is under way."""
     totals = Totals()
-    for dispatch, steps in feed.epoch(0):
+    for number, (dispatch, steps) in enumerate(feed.epoch(0)):
         totals.add(dispatch(state), steps)
+        if number == 0:
+            meanwhile()
     return totals.finish()
 
 

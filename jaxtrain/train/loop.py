@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._leaves import committed, copied
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
 from jaxtrain.train.epochs import in_epochs
@@ -12,12 +13,12 @@ from jaxtrain.train.listeners.guard import NonFiniteGuard
 from jaxtrain.train.listeners.history import History
 from jaxtrain.train.listeners.progress import progress_listeners
 from jaxtrain.train.listeners.protocol import Listener, Listening, Run
-from jaxtrain.train.metrics import Totals
 from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
-from jaxtrain.train.state import TrainState, check_state, committed, copied
+from jaxtrain.train.state import TrainState, check_state
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
+from jaxtrain.train.totals import Totals
 
 
 def fit(
@@ -139,10 +140,9 @@ def fit(
                 run.state, metrics = dispatch(run.state)
                 totals.add(metrics, steps)
                 interrupt.check()
+            averages = {} if evaluation is None else metrics_of(evaluation, evaluated(run.state), totals.finish)
             entries = {"epoch": epoch, **totals.finish(), **learning_rates(run.state)}
-            if evaluation is not None:
-                averages = metrics_of(evaluation, evaluated(run.state))
-                entries |= {f"val_{name}": average for name, average in averages.items()}
+            entries |= {f"val_{name}": average for name, average in averages.items()}
             run.steps = training.steps
             step += totals.steps
             told.epoch_ended(entries)

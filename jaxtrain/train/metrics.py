@@ -2,13 +2,13 @@
 
 import dataclasses
 import math
-import time
-from collections.abc import Callable
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
@@ -42,7 +42,24 @@ class Average:
 
     def __float__(self) -> float:
         """`value` as a Python float; waits for the step that made it."""
-        return float(self.value)
+        numbers = [_on_host(number) for number in self.__dict__.get("_packed", ())]
+        # Programs that cut two numbers out and divide them would take longer than reading everything.
+        if not numbers or any(number.ndim for number in numbers):
+            return float(self.value)
+        total, count = numbers
+        dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else np.float32
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(total.astype(dtype) / count.astype(dtype))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Cut `total` or `count` out of the arrays of a step's metrics, when first asked for."""
+            if name not in ("total", "count") or "_packed" not in self.__dict__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            array, index = self._packed[name == "count"]
+            object.__setattr__(self, name, array if index is None else array[..., index])
+            return self.__dict__[name]
 
     @property
     def value(self) -> Array | float:
@@ -102,72 +119,73 @@ def _leading_sizes(batch: PyTree) -> list[int]:
     return sorted({jnp.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if jnp.ndim(leaf)})
 
 
-class Totals:
-    """Adds up the metrics of many steps on the host, without making the device wait for the host.
+Place = tuple[str, int | None]
+"""Where a number is: the array, and the index in its last axis; None for a whole array."""
 
-    Reading a number waits until the device has computed it. So the metrics of a dispatch are read only after the next
-    is under way, a chunk of steps at once, or as soon as the last reading is `_PATIENCE` seconds ago.
+
+@jax.tree_util.register_pytree_node_class
+class Metrics(Mapping[str, Average]):
+    """The averages of a step by name, with all numbers of a dtype in one array: each array is a transfer to the host.
+
+    The arrays are the leaves: a scan stacks them, and averages of equal names can be added by `jax.tree.map`.
     """
 
-    _CHUNK = 16
-    _PATIENCE = 0.25  # seconds
+    def __init__(self, arrays: dict[str, Array], places: tuple[tuple[str, Place, Place], ...]) -> None:
+        self._arrays = arrays
+        self._places = places
 
-    def __init__(self, tell: Callable[[int, dict[str, float]], None] | None = None, first_step: int = 0) -> None:
-        """`tell(step, metrics)` hears of every step, in order, as it is read; `steps` counts them."""
-        self.steps = 0
-        self._tell = tell
-        self._first_step = first_step
-        self._sums: dict[str, Average] = {}
-        self._waiting: list[tuple[int | None, dict[str, Average]]] = []
-        self._waiting_steps = 0
-        self._last_read = time.monotonic()
+    @classmethod
+    def of(cls, averages: Mapping[str, Average]) -> Self:
+        """Pack averages, inside a program. Totals that are not scalars keep arrays of their own."""
+        arrays: dict[str, Any] = {}
 
-    def add(self, metrics: dict[str, Average], steps: int | None = None) -> None:
-        """Take the metrics of the dispatch that is under way, and read the metrics of earlier ones if they are due.
+        def place(name: str, number: Any) -> Place:
+            number = jnp.asarray(number)
+            if number.ndim:
+                arrays[name] = number
+                return name, None
+            numbers = arrays.setdefault(number.dtype.name, [])
+            numbers.append(number)
+            return number.dtype.name, len(numbers) - 1
 
-        Args:
-            metrics: its averages.
-            steps: None for one step. For a program of many steps their number, the leading axis of the metrics.
-        """
-        self._waiting.append((steps, metrics))
-        self._waiting_steps += steps or 1
-        if self._waiting_steps > self._CHUNK or time.monotonic() - self._last_read > self._PATIENCE:
-            self._read(len(self._waiting) - 1)
-
-    def averages(self) -> dict[str, float]:
-        """The averages over the steps read so far."""
-        # The dict that a compiled step returns has its keys sorted; a log should begin with the loss.
-        loss_first = sorted(self._sums.items(), key=lambda item: item[0] != "loss")
-        return {name: float(average) for name, average in loss_first}
-
-    def finish(self) -> dict[str, float]:
-        """The averages over all steps; waits for the last."""
-        self._read(len(self._waiting))
-        return self.averages()
-
-    def _read(self, count: int) -> None:
-        chunk, self._waiting = self._waiting[:count], self._waiting[count:]
-        for steps, metrics in jax.device_get(chunk):
-            columns = {name: _columns(name, average, steps) for name, average in metrics.items()}
-            for name, (totals, counts) in columns.items():
-                # Python's own numbers: sums in float64, whatever the dtype of the summands.
-                self._sums[name] = self._sums.get(name, Average(0.0, 0)) + Average(sum(totals), sum(counts))
-            for index in range(steps or 1):
-                if self._tell:
-                    values = {name: float(Average(t[index], c[index])) for name, (t, c) in columns.items()}
-                    self._tell(self._first_step + self.steps, values)
-                self.steps += 1
-            self._waiting_steps -= steps or 1
-        self._last_read = time.monotonic()
-
-
-def _columns(name: str, average: Average, steps: int | None) -> tuple[list[float], list[float]]:
-    """The totals and the counts of each step as Python numbers."""
-    shape = () if steps is None else (steps,)
-    if np.shape(average.total) != shape or np.shape(average.count) != shape:
-        raise ValueError(
-            f"metric {name}: expected an Average of two numbers, got a total of shape "
-            f"{np.shape(average.total)[len(shape) :]} and a count of shape {np.shape(average.count)[len(shape) :]}; "
-            "log each number under a name, or call the step yourself"
+        places = tuple(
+            (name, place(f"total of {name}", average.total), place(f"count of {name}", average.count))
+            for name, average in sorted(averages.items())
         )
-    return np.ravel(average.total).tolist(), np.ravel(average.count).tolist()
+        packed = {name: jnp.stack(array) if isinstance(array, list) else array for name, array in arrays.items()}
+        return cls(packed, places)
+
+    def __getitem__(self, name: str) -> Average:
+        for known, *places in self._places:
+            if known == name:
+                average = object.__new__(Average)
+                packed = tuple((self._arrays[array], index) for array, index in places)
+                object.__setattr__(average, "_packed", packed)
+                return average
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, *_ in self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __repr__(self) -> str:
+        return f"Metrics({dict(self)})"
+
+    def tree_flatten(self) -> tuple[tuple[dict[str, Array]], tuple[tuple[str, Place, Place], ...]]:
+        """The arrays, and what is where in them."""
+        return (self._arrays,), self._places
+
+    @classmethod
+    def tree_unflatten(cls, places: tuple[tuple[str, Place, Place], ...], children: tuple[dict[str, Array]]) -> Self:
+        """The inverse of `tree_flatten`."""
+        return cls(*children, places)
+
+
+def _on_host(packed: tuple[Any, int | None]) -> np.ndarray:
+    """A number on the host; a dummy with an axis while a program is traced."""
+    array, index = packed
+    if isinstance(array, Tracer):
+        return np.empty(1)
+    return np.asarray(array) if index is None else np.asarray(array)[..., index]

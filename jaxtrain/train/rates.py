@@ -1,6 +1,8 @@
 """Where a state keeps the learning rate, and how to set it."""
 
 import dataclasses
+import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,12 +36,9 @@ def learning_rates(state: TrainState) -> dict[str, float]:
 
     PyTorch: `scheduler.get_last_lr()`.
     """
-    rates = {}
-    for path, leaf in jax.tree.leaves_with_path(state.opt_state):
-        if _is_rate(path):
-            groups = [str(entry.key) for entry in path[:-1] if isinstance(entry, DictKey)]
-            rates.setdefault("/".join(["lr", *groups]), leaf)
-    return {name: float(rate) for name, rate in jax.device_get(rates).items()}
+    leaves, structure = jax.tree.flatten(state.opt_state)
+    rates = jax.device_get({name: leaves[index] for name, index in _rates_in(structure).items()})
+    return {name: float(rate) for name, rate in rates.items()}
 
 
 def set_learning_rate(state: TrainState, lr: ArrayLike) -> TrainState:
@@ -85,6 +84,17 @@ def set_learning_rate(state: TrainState, lr: ArrayLike) -> TrainState:
         return jnp.array(lr, leaf.dtype) if path in settable else leaf
 
     return dataclasses.replace(state, opt_state=jax.tree_util.tree_map_with_path(new, state.opt_state))
+
+
+@functools.lru_cache(maxsize=64)
+def _rates_in(structure: Any) -> dict[str, int]:
+    """Which leaves are rates, by their names."""
+    rates: dict[str, int] = {}
+    for path, index in jax.tree.leaves_with_path(jax.tree.unflatten(structure, range(structure.num_leaves))):
+        if _is_rate(path):
+            groups = [str(entry.key) for entry in path[:-1] if isinstance(entry, DictKey)]
+            rates.setdefault("/".join(["lr", *groups]), index)
+    return rates
 
 
 def _is_rate(path: KeyPath) -> bool:

@@ -6,19 +6,18 @@ from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
-from jax import lax
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.epochs import ANY, told
-from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain.train._ingredients import as_key, check_ingredients, check_values
+from jaxtrain.train._leaves import copied, in_dtypes_of, own, select
 from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
-from jaxtrain.train.precision import GradScalerState, Precision, all_finite
+from jaxtrain.train.grad_scaler import GradScalerState, all_finite, scaled, unscaled
+from jaxtrain.train.precision import Precision
 
 
 @jax.tree_util.register_dataclass
@@ -117,26 +116,15 @@ class TrainState:
 
         PyTorch: `model = Net(); optimizer = torch.optim.Adam(model.parameters())`.
         """
-        if not isinstance(model, nnx.Module):
-            raise TypeError(f"TrainState.create: model must be an nnx.Module, got {model!r}")
-        if isinstance(optimizer, optax.MultiSteps):
-            raise TypeError(
-                "TrainState.create: optimizer must be an optax.GradientTransformation, got an optax.MultiSteps; call "
-                "its method .gradient_transformation()"
-            )
-        if not isinstance(optimizer, optax.GradientTransformation):
-            raise TypeError(
-                f"TrainState.create: optimizer must be an optax.GradientTransformation such as jaxtrain.optim.adam(), "
-                f"got {optimizer!r}"
-            )
+        check_ingredients(model, optimizer)
         check_trainable("TrainState.create", model, trainable)
         check_integer("TrainState.create", "skip_non_finite", skip_non_finite, 0)
         if not isinstance(precision, Precision | None):
             raise TypeError(f"TrainState.create: precision must be a train.Precision, got {precision!r}")
         options = Options(trainable, precision, average, skip_non_finite)
         blueprint, params, model_state = Blueprint.of(nnx.clone(model), optimizer, options)
-        _check_values(params, trained=True)
-        _check_values(model_state, trained=False)
+        check_values(params, trained=True)
+        check_values(model_state, trained=False)
 
         @jax.jit
         def start(params: Variables, model_state: Variables, key: Key[Array, ""]) -> tuple:
@@ -145,9 +133,9 @@ class TrainState:
             step = jnp.zeros((), jnp.int32)
             with told(steps=ANY) as blueprint.schedules:
                 opt_state = optimizer.init(params)
-            return _own((step, params, model_state, opt_state, key, averages, scaler))
+            return own((step, params, model_state, opt_state, key, averages, scaler))
 
-        return cls(*start(params, model_state, _as_key(key)), blueprint=blueprint)
+        return cls(*start(params, model_state, as_key(key)), blueprint=blueprint)
 
     def model(self, *, train: bool = False) -> nnx.Module:
         """Put the NNX module together again, with the values of this state.
@@ -226,10 +214,10 @@ class TrainState:
             loss, aux = result if type(result) is tuple and len(result) == 2 else (result, None)
             check_loss("gradients", loss)
             model_state = self.blueprint.with_frozen_of(self.model_state, self._others(model))
-            return self._scaled(loss), (loss, aux, model_state)
+            return scaled(loss, self.scaler), (loss, aux, model_state)
 
         gradients, (loss, aux, model_state) = jax.grad(loss_of, has_aux=True)(self.params)
-        return self._unscaled(gradients), loss, aux, dataclasses.replace(self, model_state=model_state)
+        return unscaled(gradients, self.scaler), loss, aux, dataclasses.replace(self, model_state=model_state)
 
     def apply_gradients(self, gradients: Variables, **extra: Any) -> Self:
         """The second half of a step: let the optimizer update the parameters.
@@ -260,10 +248,10 @@ class TrainState:
         with told(options.steps_per_epoch):
             updates, opt_state = self.blueprint.optimizer.update(gradients, self.opt_state, self.params, **extra)
         params: Any = optax.apply_updates(self.params, updates)
-        new = {"params": params, "opt_state": _in_dtypes_of(self.opt_state, opt_state)}
+        new = {"params": params, "opt_state": in_dtypes_of(self.opt_state, opt_state)}
         if options.average is not None:
             averages = options.average.update_parameters(self.average, params, self.model_state)
-            new["average"] = _in_dtypes_of(self.average, averages)
+            new["average"] = in_dtypes_of(self.average, averages)
         if options.most_skipped:
             finite = all_finite(gradients)
             new = {name: select(finite, tree, getattr(self, name)) for name, tree in new.items()}
@@ -335,21 +323,8 @@ class TrainState:
                 f"with_model: expected a module with the parameters {jax.tree.map(jnp.shape, self.params)}, got "
                 f"{jax.tree.map(jnp.shape, params)}"
             )
-        values = {"params": _in_dtypes_of(self.params, params), "model_state": self._others(model)}
+        values = {"params": in_dtypes_of(self.params, params), "model_state": self._others(model)}
         return dataclasses.replace(self, **copied(values))
-
-    def _scaled(self, loss: Float[Array, ""]) -> Float[Array, ""]:
-        """The loss, in at least float32, times the scale of the run if it has one."""
-        if self.scaler is None:
-            return loss
-        return loss.astype(at_least_float32(loss.dtype)) * self.scaler.scale
-
-    def _unscaled(self, gradients: Variables) -> Variables:
-        """The gradients of the loss from those of the scaled loss."""
-        if self.scaler is None:
-            return gradients
-        inverse = in_float64(_inverse, self.scaler.scale, dtype=jnp.float32)
-        return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), gradients)
 
     def _others(self, model: nnx.Module) -> Variables:
         """The new values of the module's variables that are not trained."""
@@ -360,15 +335,7 @@ class TrainState:
                 f"loss_fn changed which variables the module has, from {jax.tree.map(jnp.shape, old)} to "
                 f"{jax.tree.map(jnp.shape, new)}; create them all in __init__"
             )
-        return _in_dtypes_of(old, new)
-
-
-def _inverse(scale: jax.Array) -> jax.Array:
-    """1 / scale, rounded to float32 as PyTorch does it; inside `in_float64` only.
-
-    On a GPU a division in float32 may be a unit in the last place off, and casts to float32 and back do not round.
-    """
-    return lax.reduce_precision(1 / as_float64(scale), exponent_bits=8, mantissa_bits=23)
+        return in_dtypes_of(old, new)
 
 
 _OF_LOSS = 0x6C6F7373
@@ -384,30 +351,6 @@ def check_loss(where: str, loss: Any) -> None:
         )
 
 
-def _in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
-    """`new` in the dtypes of `old`: a step whose result has another dtype than its input would compile twice."""
-    return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)
-
-
-def select(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
-    """`new` if the condition holds, otherwise `old`."""
-    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
-
-
-def _own(tree: PyTree) -> PyTree:
-    """A copy of every leaf with a separate buffer and a firm dtype (a weak one would retrace the second step)."""
-    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True), tree)
-
-
-copied = jax.jit(_own)
-"""Copy every leaf of a pytree in one compiled program."""
-
-
-def committed(state: TrainState) -> TrainState:
-    """The state, tied to the devices on which it is: JAX compiles a program again for arrays that are not."""
-    return jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, state))
-
-
 def check_state(where: str, state: Any) -> None:
     """Raise unless `state` is a training state whose arrays are still there."""
     if not isinstance(state, TrainState):
@@ -418,24 +361,3 @@ def check_state(where: str, state: Any) -> None:
             f"{where}: expected a state whose arrays exist, got one that a train step has consumed (donated); continue "
             "with the state that the step returned, or give the step a copy, jax.tree.map(jnp.copy, state)"
         )
-
-
-def _check_values(values: Variables, *, trained: bool) -> None:
-    """Raise unless the values of new variables are arrays, and float arrays if they are trained."""
-    for path, leaf in jax.tree.leaves_with_path(values):
-        name = jax.tree_util.keystr(path, simple=True, separator=".")
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
-            raise TypeError(f"TrainState.create: variable {name} must hold an array, got {leaf!r}")
-        if trained and not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact):
-            raise TypeError(
-                f"TrainState.create: parameter {name} must hold floats to be trained, got {jnp.result_type(leaf)}; "
-                f"keep it in an nnx.Variable instead of an nnx.Param"
-            )
-
-
-def _as_key(key: int | Key[Array, ""]) -> Key[Array, ""]:
-    if isinstance(key, int | np.integer) and not isinstance(key, bool):
-        return jax.random.key(int(key))
-    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
-        return key
-    raise TypeError(f"TrainState.create: key must be an integer seed or one key from jax.random.key, got {key!r}")

@@ -11,15 +11,16 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._leaves import select
 from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
-from jaxtrain.train.metrics import Average, as_average
+from jaxtrain.train.grad_scaler import all_finite
+from jaxtrain.train.metrics import Average, Metrics, as_average
 from jaxtrain.train.placement import Placement, check_placement, placed
-from jaxtrain.train.precision import all_finite
-from jaxtrain.train.state import TrainState, check_loss, select
+from jaxtrain.train.state import TrainState, check_loss
 
-Metrics = dict[str, Average]
+Averages = dict[str, Average]
 LossFn = Callable[..., Any]
 """`loss_fn(model, batch)` or `loss_fn(model, batch, key)`."""
 Observe = Callable[[Variables, Variables, Variables], Mapping[str, Any]]
@@ -51,8 +52,8 @@ def make_train_step(
 
     Returns:
         `step(state, batch) -> (state, metrics)`. The given state is consumed (donated): continue with the returned one.
-        Only the optimizer changes parameters; what `loss_fn` writes into an `nnx.Param` is lost. `metrics` holds an
-        `Average` for "loss" and for each metric of `loss_fn`; add the averages of several steps before dividing.
+        Only the optimizer changes parameters; what `loss_fn` writes into an `nnx.Param` is lost. `metrics` maps
+        "loss" and each metric of `loss_fn` to an `Average`; add the averages of several steps before dividing.
         Transformations that take extra arguments get `value` (the loss), `grad`, and `value_fn`, the loss as a function
         of the parameters. In a profile, the parts of the step are called `loss` and `optimizer`. If the state skips
         steps whose gradients are not finite, there is a metric "skipped", 1 for such a step, and the step's other
@@ -85,7 +86,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         watch.see(batch)
 
-        def objective(model: nnx.Module, part: PyTree, key: MakeKey) -> tuple[Float[Array, ""], Metrics]:
+        def objective(model: nnx.Module, part: PyTree, key: MakeKey) -> tuple[Float[Array, ""], Averages]:
             return _loss_and_metrics(call(model, part, key), part)
 
         with jax.named_scope("loss"):
@@ -100,7 +101,7 @@ def make_train_step(
             metrics = _with_observed(metrics, observe(gradients, updates, state.params), batch)
         if state.blueprint.options.most_skipped:
             after, metrics = _skipping(all_finite(gradients), state, after, metrics)
-        return after, metrics
+        return after, Metrics.of(metrics)
 
     return jax.jit(placed(train_step, placement), donate_argnums=0)
 
@@ -114,8 +115,8 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
         placement: as there. Default None.
 
     Returns:
-        `step(state, batch) -> metrics`, a dict of `Average`. The state does not change, and nothing that `metrics_fn`
-        does to the module lasts.
+        `step(state, batch) -> metrics`, a mapping from names to `Average`. The state does not change, and nothing
+        that `metrics_fn` does to the module lasts.
 
     Raises:
         TypeError: if `metrics_fn` returns something else (when the step is first called).
@@ -142,15 +143,15 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
         result = call(model, batch, state.step_key)
         if isinstance(result, Mapping):
-            return {name: as_average(name, metric, batch) for name, metric in result.items()}
-        return _loss_and_metrics(result, batch)[1]
+            return Metrics.of({name: as_average(name, metric, batch) for name, metric in result.items()})
+        return Metrics.of(_loss_and_metrics(result, batch)[1])
 
     return jax.jit(placed(eval_step, placement))
 
 
 def _skipping(
-    finite: Bool[Array, ""], before: TrainState, after: TrainState, metrics: Metrics
-) -> tuple[TrainState, Metrics]:
+    finite: Bool[Array, ""], before: TrainState, after: TrainState, metrics: Averages
+) -> tuple[TrainState, Averages]:
     """The state and the metrics of a step whose update was skipped if it was not finite."""
     model_state = select(finite, after.model_state, before.model_state)
     counted = {
@@ -173,7 +174,7 @@ def with_key(function: LossFn) -> Callable[[Any, Any, MakeKey], Any]:
     return lambda model, batch, key: function(model, batch)
 
 
-def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Metrics]:
+def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Averages]:
     """The loss to minimize, and all metrics including the loss."""
     loss, metrics = result if type(result) is tuple and len(result) == 2 else (result, {})
     value: Any = loss.value if isinstance(loss, Average) else loss
@@ -187,7 +188,7 @@ def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Met
     return value, {name: as_average(name, metric, batch) for name, metric in metrics.items()}
 
 
-def _with_observed(metrics: Metrics, observed: Any, batch: PyTree) -> Metrics:
+def _with_observed(metrics: Averages, observed: Any, batch: PyTree) -> Averages:
     """The metrics of `loss_fn` and those of `observe`."""
     if not isinstance(observed, Mapping) or observed.keys() & metrics.keys():
         raise TypeError(

@@ -12,9 +12,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
-from jaxtrain.train.metrics import Average
+from jaxtrain.train.metrics import Average, Metrics
 from jaxtrain.train.state import TrainState
-from jaxtrain.train.step import LossFn, Metrics, make_eval_step, make_train_step
+from jaxtrain.train.step import LossFn, make_eval_step, make_train_step
 from jaxtrain.tune.recipe import Recipe, start
 
 AXIS = "members"

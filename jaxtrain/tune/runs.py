@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxtrain.train.data import Batches
+from jaxtrain.train.metrics import Metrics
 from jaxtrain.train.state import TrainState
-from jaxtrain.train.step import Metrics
 from jaxtrain.tune.members import Members, Numbers, averages, chunks
 from jaxtrain.tune.values import Values
 

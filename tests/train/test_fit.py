@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxtrain import optim
 from jaxtrain.train import NonFiniteLossError, TrainState, evaluate, fit, make_eval_step, make_train_step, predict
-from jaxtrain.train.metrics import Totals
+from jaxtrain.train.totals import Totals
 
 
 class Line(nnx.Module):

@@ -1,5 +1,6 @@
 """Listeners hear of everything, in order, and of the end whatever happens."""
 
+import math
 import signal
 import threading
 
@@ -232,3 +233,28 @@ def test_the_guard_is_first(net):
             progress=False,
         )
     assert [what[0] for what in recorder.told] == ["started", "ended"]
+
+
+class AtOnce(Listener):
+    """Wants to hear of steps one by one only where the loss is above a limit."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.together, self.alone = [], []
+
+    def took_note(self, step, metrics):
+        self.together.append((step, len(metrics["loss"]), len(metrics["accuracy"])))
+        return max(metrics["loss"]) < self.limit
+
+    def stepped(self, step, metrics):
+        self.alone.append(step)
+
+
+def test_many_steps_are_told_at_once(net):
+    calm, alarmed = AtOnce(math.inf), AtOnce(-math.inf)
+    run(net, calm, alarmed, epochs=2)
+    steps = [step for first, *counts in calm.together for step in range(first, first + counts[0])]
+    assert steps == [0, 1, 2, 3, 4, 5]
+    assert len(calm.together) < 6
+    assert calm.together == alarmed.together
+    assert (calm.alone, alarmed.alone) == ([], steps)

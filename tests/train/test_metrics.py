@@ -8,12 +8,44 @@ import numpy as np
 import pytest
 
 from jaxtrain.train import Average
-from jaxtrain.train.metrics import Totals, as_average
+from jaxtrain.train.metrics import Metrics, as_average
+from jaxtrain.train.totals import Totals
 
 
 def test_averages_add():
     total = Average(6.0, 4) + Average(0.0, 1)
     assert (total.total, total.count, total.value) == (6.0, 5, 1.2)
+
+
+@jax.jit
+def packed(scale):
+    counts = {"ones": jnp.int32(3), "twos": jnp.int32(0), "matrix": jnp.ones((2, 2))}
+    totals = {"ones": scale, "twos": jnp.int32(2**24 + 1), "matrix": scale * jnp.ones((2, 2))}
+    return Metrics.of({name: Average(totals[name], counts[name]) for name in counts})
+
+
+def test_numbers_of_a_step_are_in_one_array_for_each_dtype():
+    metrics = packed(jnp.float32(1.5))
+    assert sorted(jax.tree.map(jnp.shape, jax.tree.leaves(metrics))) == [(1,), (2, 2), (2, 2), (3,)]
+    assert list(metrics) == ["matrix", "ones", "twos"]
+    assert (float(metrics["ones"]), int(metrics["ones"].count)) == (0.5, 3)
+    assert int(metrics["twos"].total) == 2**24 + 1
+    assert math.isinf(float(metrics["twos"]))
+    assert metrics["matrix"].value.tolist() == [[1.5, 1.5], [1.5, 1.5]]
+    assert metrics["ones"] == Average(1.5, 3)
+    with pytest.raises(KeyError):
+        metrics["threes"]
+
+
+def test_packed_numbers_are_stacked_and_added():
+    scales = jnp.array([1.0, 2.0, 4.0])
+    for stacked in (jax.lax.map(packed, scales), jax.vmap(packed)(scales)):
+        assert stacked["ones"].total.tolist() == [1.0, 2.0, 4.0]
+        assert stacked["twos"].count.tolist() == [0, 0, 0]
+    both = jax.tree.map(jnp.add, packed(jnp.float32(1.5)), packed(jnp.float32(3.0)))
+    assert (float(both["ones"].total), int(both["ones"].count)) == (4.5, 6)
+    doubled = jax.jit(lambda metrics: (metrics["ones"] + metrics["ones"]).value)(both)
+    assert float(doubled) == 0.75
 
 
 def test_nothing_counted_is_nan():
@@ -78,7 +110,7 @@ def metrics_of(step):
 def test_metrics_are_read_in_chunks_and_one_step_late(monkeypatch):
     monkeypatch.setattr(Totals, "_PATIENCE", math.inf)
     seen = []
-    totals = Totals(lambda step, metrics: seen.append((step, metrics["loss"])))
+    totals = Totals(lambda step, metrics: seen.extend(enumerate(metrics["loss"], step)))
     read = []
     for step in range(40):
         totals.add(metrics_of(step))
@@ -102,14 +134,14 @@ def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
 
 def test_steps_of_one_program_are_told_one_by_one():
     seen = []
-    totals = Totals(lambda step, metrics: seen.append((step, metrics)), first_step=5)
+    totals = Totals(lambda step, metrics: seen.extend(enumerate(metrics["loss"], step)), first_step=5)
     totals.add({"loss": Average(np.float32([3, 5, 7]), np.int32([1, 2, 0]))}, 3)
     totals.add({"loss": Average(np.float32(4), np.int32(1))})
     assert totals.finish() == {"loss": 19 / 4}
     assert totals.steps == 4
-    assert [(step, metrics["loss"]) for step, metrics in seen[:2]] == [(5, 3.0), (6, 2.5)]
-    assert math.isnan(seen[2][1]["loss"])
-    assert seen[3] == (8, {"loss": 4.0})
+    assert seen[:2] == [(5, 3.0), (6, 2.5)]
+    assert math.isnan(seen[2][1])
+    assert seen[3] == (8, 4.0)
 
 
 def test_average_as_a_float():

@@ -16,7 +16,7 @@ ENTRIES = {"epoch": 1, "loss": 0.123456, "val_accuracy": 0.97, "lr": 1e-5}
 def show(progress, state):
     progress.started(Run(range(1, 3), 20, state, 1, History()))
     for step in range(20):
-        progress.stepped(step, {"loss": 0.5})
+        progress.took_note(step, {"loss": [0.5]})
     progress.epoch_ended(1, ENTRIES, state)
     progress.ended(state, None)
 
@@ -58,7 +58,7 @@ def test_the_bar_counts_the_steps_of_this_run(steps, net):
     assert (task.completed, task.total) == (0, None)
     for epoch in run.epochs:
         for step in range(20):
-            bar.stepped(20 * epoch + step, {"loss": 0.5})
+            assert bar.took_note(20 * epoch + step, {"loss": [0.5]})
         run.steps = 20
         bar.epoch_ended(epoch, ENTRIES, net.state)
         assert (task.completed, task.total) == (20 * (epoch - 2), 40)

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import jax
 
 from jaxtrain._ground.checks import check_flag, check_integer
+from jaxtrain.train._leaves import copied
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_about, check_shapes, reading
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
-from jaxtrain.train.state import TrainState, copied
+from jaxtrain.train.state import TrainState
 
 _log = logging.getLogger("jaxtrain")
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxtrain._ground.checks import check_flag, check_integer
+from jaxtrain.train._leaves import copied
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
-from jaxtrain.train.state import TrainState, copied
+from jaxtrain.train.state import TrainState
 
 
 class EarlyStopping(Listener):

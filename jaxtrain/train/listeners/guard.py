@@ -48,6 +48,9 @@ class NonFiniteGuard(Listener):
         self._most = run.state.blueprint.options.most_skipped
         self._skipped = 0
 
+    def took_note(self, step: int, metrics: Mapping[str, list[float]]) -> bool:
+        return not self._most and all(map(math.isfinite, metrics["loss"]))
+
     def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
         if self._most:
             self._skipped = self._skipped + 1 if metrics["skipped"] else 0

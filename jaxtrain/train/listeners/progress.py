@@ -52,10 +52,11 @@ class Bar(Lines):
         self._done, self._drawn = 0, -self._PATIENCE
         self._bar.start()
 
-    def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._done += 1
+    def took_note(self, step: int, metrics: Mapping[str, list[float]]) -> bool:
+        self._done += len(metrics["loss"])
         if time.monotonic() - self._drawn >= self._PATIENCE:
-            self._draw(_formatted(metrics))
+            self._draw(_formatted({name: values[-1] for name, values in metrics.items()}))
+        return True
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
         self._draw(None)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from jaxtrain.train.state import TrainState, committed
+from jaxtrain.train._leaves import committed
+from jaxtrain.train.state import TrainState
 
 if TYPE_CHECKING:
     from jaxtrain.train.listeners.history import History
@@ -88,6 +89,14 @@ class Listener:
         Called for every step, in order, but late: metrics are read when later steps are under way.
         """
 
+    def took_note(self, step: int, metrics: Mapping[str, list[float]]) -> bool:
+        """Several steps are done: the number of the first, and a list of values by metric.
+
+        Return True if that is enough, False if `stepped` should be called for each. By default True for a listener
+        that does not override `stepped`.
+        """
+        return type(self).stepped is Listener.stepped
+
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> TrainState | None:
         """An epoch is done; `entries` is what the history got.
 
@@ -115,8 +124,6 @@ class Listening:
             if not isinstance(listener, Listener):
                 raise TypeError(f"fit: listeners must be jaxtrain.train.Listener objects, got {listener!r}")
         run.listeners = tuple(sorted(given, key=lambda listener: listener.last))
-        # The call of a method that does nothing would cost as much as reading a metric.
-        self._steppers = [one.stepped for one in run.listeners if type(one).stepped is not Listener.stepped]
         self._begun: list[Listener] = []
 
     def __enter__(self) -> Self:
@@ -129,10 +136,14 @@ class Listening:
             raise
         return self
 
-    def stepped(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Tell of one step."""
-        for tell in self._steppers:
-            tell(step, metrics)
+    def stepped(self, step: int, metrics: Mapping[str, list[float]]) -> None:
+        """Tell of many steps: the first, and a list of values by metric."""
+        each = [one.stepped for one in self._run.listeners if not one.took_note(step, metrics)]
+        # A call for each step would cost as much as the step of a small network.
+        if each:
+            for number, values in enumerate(zip(*metrics.values(), strict=True), step):
+                for tell in each:
+                    tell(number, dict(zip(metrics, values, strict=True)))
 
     def epoch_ended(self, entries: Mapping[str, float]) -> None:
         """Tell of the end of the current epoch; every listener hears of it, even if one of them stops the run."""

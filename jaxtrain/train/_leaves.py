@@ -1,0 +1,33 @@
+"""What happens to all leaves of a state at once."""
+
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, PyTree
+
+Tree = TypeVar("Tree")
+
+
+def in_dtypes_of(old: PyTree, new: PyTree) -> PyTree:
+    """`new` in the dtypes of `old`: a step whose result has another dtype than its input would compile twice."""
+    return jax.tree.map(lambda before, after: jax.lax.convert_element_type(after, before.dtype), old, new)
+
+
+def select(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    """`new` if the condition holds, otherwise `old`."""
+    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), new, old)
+
+
+def own(tree: PyTree) -> PyTree:
+    """A copy of every leaf with a separate buffer and a firm dtype (a weak one would retrace the second step)."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.asarray(leaf).dtype, copy=True), tree)
+
+
+copied = jax.jit(own)
+"""Copy every leaf of a pytree in one compiled program."""
+
+
+def committed(tree: Tree) -> Tree:
+    """The arrays, tied to the devices on which they are: JAX compiles a program again for arrays that are not."""
+    return jax.device_put(tree, jax.tree.map(lambda leaf: leaf.sharding, tree))
