@@ -1,5 +1,6 @@
 """A case: one configuration of one component, its PyTorch counterpart, and the bugs that it must catch."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,8 @@ class Case(ABC):
             own kernels are often more exact. On a GPU or TPU every case may be so far off in the second verdict:
             quotients, roots and exponentials are not always rounded to the nearest there.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
-            square of few errors can be over its limit by chance, so there are more draws until it is below.
+            square of few errors can be over its limit by chance, so there are more draws until it is below, unless it
+            is so far over that they could not bring it there.
         formula_only: quantities without a precision verdict.
         torch_since: the PyTorch that the reference needs, if not every one that this package runs with has it.
         products: how much of float32 factors the device uses in matrix products and convolutions, by JAX's name; a CPU
@@ -140,9 +142,14 @@ class Case(ABC):
         for enough in () if formula_only or not measurement.passed else numbers(self.draws):
             draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
             measurement = self._judge(draws)
-            if measurement.passed:
+            if measurement.passed or self._is_beyond_chance(measurement, enough):
                 break
         return measurement
+
+    def _is_beyond_chance(self, measurement: Measurement, number: int) -> bool:
+        """Whether the error would be over its limit even if all further draws were without one."""
+        difference = measurement.difference
+        return difference is not None and difference.error > difference.limit * math.sqrt(self.draws[-1] / number)
 
     def _run_ours(self, ours: Any, dtype: str) -> Trace:
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(self.products):

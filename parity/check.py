@@ -186,6 +186,7 @@ def check_layer(
             variables=variables,
             to_torch=to_torch,
             from_torch=from_torch,
+            centre=0.0,
             right_is_enough=True,
         )
     )

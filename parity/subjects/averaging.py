@@ -14,10 +14,10 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from jaxtrain import nn
 from jaxtrain.optim import averaging
+from parity._compilation import compiler_options
 from parity.case import Case
 from parity.draws import generator
 from parity.subjects._arrays import to_jax, to_numpy
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 STEPS = 300

@@ -12,9 +12,9 @@ import optax
 import torch
 
 from parity import draws
+from parity._compilation import compiled
 from parity.case import Case
 from parity.subjects._arrays import to_torch
-from parity.subjects._compilation import compiled
 from parity.subjects.program import Program, program
 from parity.trace import Quantity, Trace
 

@@ -12,9 +12,9 @@ from flax import nnx
 
 from jaxtrain import optim
 from jaxtrain.train import GradScaler, Precision, TrainState
+from parity._compilation import compiler_options
 from parity.case import Case
 from parity.draws import generator
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 STEPS, WIDTH, RATE = 60, 4, 0.1

@@ -12,9 +12,9 @@ import torch
 from flax import nnx
 
 from parity import draws
+from parity._compilation import compiler_options
 from parity.case import Case
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 Variables = dict[str, np.ndarray]

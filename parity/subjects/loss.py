@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from parity import draws
+from parity._compilation import compiler_options
 from parity.case import Case
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 Inputs = tuple[Any, ...]

@@ -15,8 +15,8 @@ import torch
 
 from jaxtrain import optim
 from parity import draws
+from parity._compilation import compiled
 from parity.case import Case
-from parity.subjects._compilation import compiled
 from parity.subjects.program import Program, program
 from parity.trace import Quantity, Trace
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from jaxtrain.schedules import Plateau
+from parity._compilation import compiler_options
 from parity.case import Case
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 FIELDS = ("lr", "best", "num_bad_epochs", "cooldown_counter")

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
+from parity._compilation import compiler_options
 from parity.case import Case
-from parity.subjects._compilation import compiler_options
 from parity.trace import Quantity, Trace
 
 VALUE = Quantity("value")

@@ -16,9 +16,9 @@ from flax import nnx
 from jaxtrain import interop
 from jaxtrain.interop.layouts import Layout, layouts_of
 from jaxtrain.train import TrainState
+from parity._compilation import compiled
 from parity.case import Case
 from parity.subjects._arrays import to_numpy, to_torch
-from parity.subjects._compilation import compiled
 from parity.subjects.optimizer import Leaf, scalar_states_of, trajectory
 from parity.subjects.program import program
 from parity.trace import Quantity, Trace

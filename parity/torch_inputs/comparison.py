@@ -15,11 +15,11 @@ from flax import nnx
 
 from jaxtrain.interop.layouts import Layout, layouts_of
 from parity import draws
+from parity._compilation import compiled
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
 from parity.counterparts import left_out
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
-from parity.subjects._compilation import compiled
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.verdicts import Arrays
 

@@ -171,7 +171,7 @@ def test_quantities_may_be_without_a_precision_verdict():
     assert not case().measure(off_by(1e-3, ["float32"])).passed
 
 
-def test_draws_go_on_until_one_number_of_them_passes_and_end_there():
+def test_draws_go_on_while_further_ones_can_change_the_verdict():
     drawn = []
 
     class Counting(Squares):
@@ -181,9 +181,12 @@ def test_draws_go_on_until_one_number_of_them_passes_and_end_there():
 
     assert Counting(component="squares", ours=right).measurement.passed
     assert drawn == [1, 2, 3]
-    drawn.clear()
-    assert not Counting(component="squares", ours=off_by(1e-6, ["float32"])).measurement.passed
-    assert drawn == list(range(1, 64))
+    for error, number in [(1.5e-7, 64), (1e-6, 4)]:
+        drawn.clear()
+        found = Counting(component="squares", ours=off_by(error, ["float32"])).measurement.difference
+        assert found is not None
+        assert (found.error > 4 * found.limit) == (number == 4)
+        assert drawn == list(range(1, number))
 
 
 def test_which_defects_are_caught():

@@ -13,14 +13,13 @@ import pytest
 import torch
 
 from jaxtrain import optim
-from parity import command, draws, runner, seeds
+from parity import _compilation, command, draws, runner, seeds
 from parity.__main__ import COMMANDS, main
 from parity.cases import all_cases
 from parity.cases.optim import sgd as table
 from parity.cases.optim._table import special_case
 from parity.markdown import begin_marker, end_marker, write_markdown
 from parity.runner import run_all
-from parity.subjects import _compilation
 
 
 def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
