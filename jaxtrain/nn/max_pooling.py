@@ -87,8 +87,8 @@ def _largest_along(window: Window, x: jax.Array, places: jax.Array | None) -> tu
     largest, *others = _slices(window, x, -jnp.inf)
     winners = []
     for other in others:
-        winners.append((other > largest) | jnp.isnan(other))
-        largest = jnp.where(winners[-1], other, largest)
+        winners.append((other > largest) | lax.ne(other, other))  # A NaN is not equal to itself.
+        largest = lax.select(winners[-1], other, largest)
     if places is None:
         return largest, None
     found, *indices = _slices(window, places, 0)

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-import jax
-
 from parity.runner import workers
-from parity.torch_inputs import judging, optimizers, registry
+from parity.torch_inputs import judging, optimizers, programs, registry
 from parity.torch_inputs.outcome import Findings, Kind, Outcome
 
 ONLY_BY_NAME = {
@@ -36,7 +34,7 @@ def findings(names: Sequence[str], processes: int = 1) -> Iterator[Findings]:
 
 def findings_on(component: str) -> Findings:
     """What becomes of all inputs of a component."""
-    jax.clear_caches()
+    programs.clear()
     if registry.implementation(component) is None:
         return Findings(component, (Outcome(Kind.DIFFERENT, component, "expected a component for it, got none"),))
     if torch_name := optimizers.components().get(component):
