@@ -18,6 +18,6 @@ def compiler_options(dtype: str) -> dict[str, Any]:
 
 
 @cache
-def compiled(function: Callable[..., Any], dtype: str, static_argnums: tuple[int, ...]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], dtype: str, static_argnums: tuple[int, ...]) -> jax.stages.Wrapped:
     """`function` as a program with the options of a run in `dtype`; the same one for the same arguments."""
     return jax.jit(function, static_argnums=static_argnums, compiler_options=compiler_options(dtype))

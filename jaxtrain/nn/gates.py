@@ -1,5 +1,6 @@
 """Activations that multiply the input by a gate between 0 and 1."""
 
+import math
 from typing import Literal
 
 import jax
@@ -10,6 +11,7 @@ from jaxtrain._ground.checks import check_choice
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, canonical_axis
 from jaxtrain.nn._elementwise import elementwise
+from jaxtrain.nn._tanh import tanh
 
 
 @elementwise
@@ -41,7 +43,10 @@ def gelu(input: Float[Array, "*shape"], approximate: Literal["none", "tanh"] = "
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units (GELUs)", 2016, https://arxiv.org/abs/1606.08415
     """
     check_choice("gelu", "approximate", approximate, ("none", "tanh"))
-    return jax.nn.gelu(input, approximate=approximate == "tanh")
+    if approximate == "none":
+        return jax.nn.gelu(input, approximate=False)
+    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input**3)
+    return 0.5 * input * (1 + tanh(inner))
 
 
 @elementwise

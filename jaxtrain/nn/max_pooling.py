@@ -48,7 +48,8 @@ def max_pool(
 
     Raises:
         TypeError: if the input is not floating-point, or a size is not an integer.
-        ValueError: if a number is out of range, the padding is more than half a window, or no window fits.
+        ValueError: if a number is out of range, the padding is more than half a window, no window fits, or there are no
+            channels.
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,6 +65,8 @@ def max_pool(
     """
     check_flag("max_pool", "return_indices", return_indices)
     input, windows = sliding("max_pool", input, axis, kernel_size, stride, padding, dilation, ceil_mode)
+    if 0 in input.shape[1:]:
+        raise ValueError(f"max_pool: expected positions and channels to pool, got an input of shape {input.shape}")
     largest, places = input, _places(windows, input.ndim) if return_indices else None
     # Along the fastest axis first, so that the first of several largest elements is the first in memory as well.
     for window in reversed(windows):
@@ -87,8 +90,8 @@ def _largest_along(window: Window, x: jax.Array, places: jax.Array | None) -> tu
     largest, *others = _slices(window, x, -jnp.inf)
     winners = []
     for other in others:
-        winners.append((other > largest) | jnp.isnan(other))
-        largest = jnp.where(winners[-1], other, largest)
+        winners.append((other > largest) | lax.ne(other, other))  # A NaN is not equal to itself.
+        largest = lax.select(winners[-1], other, largest)
     if places is None:
         return largest, None
     found, *indices = _slices(window, places, 0)

@@ -312,4 +312,16 @@ def _confined(x: jax.Array, low: float, high: float) -> jax.Array:
 
 def _exponential_below_zero(x: jax.Array, alpha: float, rate: float = 1.0) -> jax.Array:
     """`x` above 0, alpha · (exp(rate · x) - 1) elsewhere; large elements do not overflow there."""
-    return jnp.where(x > 0, x, alpha * jnp.expm1(rate * jnp.where(x > 0, 0, x)))
+    return jnp.where(x > 0, x, alpha * _expm1(rate * jnp.where(x > 0, 0, x)))
+
+
+@jax.custom_jvp
+def _expm1(x: jax.Array) -> jax.Array:
+    """`jnp.expm1`, whose own derivative, expm1(x) + 1, has lost the digits of exp(x) where that is small."""
+    return jnp.expm1(x)
+
+
+@_expm1.defjvp
+def _expm1_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    [x] = primals
+    return _expm1(x), tangents[0] * jnp.exp(x)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_number
+from jaxtrain.nn import _tanh
 from jaxtrain.nn._elementwise import elementwise
 
 
@@ -86,7 +87,7 @@ def tanh(input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     PyTorch: `torch.nn.functional.tanh` and `torch.nn.Tanh`, which also take integers and complex numbers.
     """
-    return jnp.tanh(input)
+    return _tanh.tanh(input)
 
 
 @elementwise
@@ -178,7 +179,7 @@ def logsigmoid(input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     PyTorch: `torch.nn.functional.logsigmoid` and `torch.nn.LogSigmoid`.
     """
-    return jax.nn.log_sigmoid(input)
+    return _log_sigmoid(input)
 
 
 @elementwise
@@ -204,4 +205,17 @@ def tanhshrink(input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     PyTorch: `torch.nn.functional.tanhshrink` and `torch.nn.Tanhshrink`, which also take integers and complex numbers.
     """
-    return input - jnp.tanh(input)
+    return input - _tanh.tanh(input)
+
+
+@jax.custom_jvp
+def _log_sigmoid(x: jax.Array) -> jax.Array:
+    return jnp.minimum(x, 0) - jnp.log1p(jnp.exp(-jnp.abs(x)))
+
+
+@_log_sigmoid.defjvp
+def _log_sigmoid_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    [x] = primals
+    e = jnp.exp(-jnp.abs(x))
+    smaller = e / (1 + e)
+    return _log_sigmoid(x), tangents[0] * jnp.where(x < 0, 1 - smaller, smaller)

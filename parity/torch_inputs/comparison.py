@@ -15,11 +15,11 @@ from flax import nnx
 
 from jaxtrain.interop.layouts import Layout, layouts_of
 from parity import draws
-from parity._compilation import compiled
 from parity._quiet import quietly
 from parity.counterparts import arguments as parameters_of
 from parity.counterparts import left_out
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
+from parity.torch_inputs import programs
 from parity.torch_inputs.torch_databases import Call, ModuleInput
 from parity.verdicts import Arrays
 
@@ -81,9 +81,9 @@ class Comparison(ABC):
 
     def run_ours(self, dtype: str) -> Arrays:
         """The results of ours in `dtype`, under the same names."""
-        program = compiled(_results, dtype, (0, 1, 2))
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-            results = program(self.call, self.ours, *self.arguments(dtype))
+            constants, *arrays = self.arguments(dtype)
+            results = programs.run(_results, dtype, (self.call, self.ours, constants), tuple(arrays))
         return {name: np.asarray(array, np.float64)[None] for name, array in results.items()}
 
     def units(self, truth: Arrays) -> Arrays:

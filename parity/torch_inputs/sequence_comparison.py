@@ -150,7 +150,8 @@ def without_counterpart(comparison: Comparison) -> str:
     if comparison.component == "nn.Embedding" and not given["input"].is_floating_point():
         is_outside = int(given["input"].max()) >= given["num_embeddings"] > 0
         return "compiled code cannot raise; the row of an index out of range is NaN" if is_outside else ""
-    if (pool := re.search(r"pool(\d)d$", comparison.source)) and given["input"].ndim < int(pool[1]) + 1:
+    pool = re.search(r"[pP]ool(\d)d$", comparison.source)
+    if pool and given["input"].ndim not in (int(pool[1]) + 1, int(pool[1]) + 2):
         return "the input's axes tell one pool which of PyTorch's three it is"
     return ""
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parity.cases.takeover import OPTIONS, case
+from parity.cases.takeover.optimizers import OPTIONS, case
 from parity.torch_inputs import torch_databases
 from parity.torch_inputs.optimizers import plain
 

@@ -160,6 +160,14 @@ def early_give(state: Any, like: Any, names: list[str]) -> Any:
     return weights, saved | {"state": early(saved["state"])}
 
 
+SAVED_AS: dict[str, list[dict[str, Any]]] = {
+    "Adagrad": [{"fused": True}],
+    "Adam": [{"fused": True}, {"foreach": True}, {"lr": torch.tensor(0.01, dtype=torch.float64)}],
+    "AdamW": [{"fused": True}],
+    "SGD": [{"fused": True, "momentum": 0.9}],
+}
+"""Ways to compute and save the same: a float32 tensor as the number of steps, a tensor as the rate."""
+
 COUNTING = ("Adafactor", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "SparseAdam")
 """Optimizers whose updates depend on the number of steps. ASGD and Adagrad depend on it with some options only."""
 
@@ -167,6 +175,8 @@ MODULES: Mapping[str, Callable[[str], nnx.Module]] = {"Muon": three_matrices, "S
 
 
 def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> Case:
+    plain = {name: value for name, value in options.items() if name not in ("foreach", "fused")}
+    plain = {name: value.item() if torch.is_tensor(value) else value for name, value in plain.items()}
     is_load = begins == "torch"
     ours, theirs = getattr(optim, {"SparseAdam": "sparse_adam"}.get(kind, kind.lower())), getattr(torch.optim, kind)
     if kind == "Muon":
@@ -181,7 +191,7 @@ def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> 
         component="interop.load_optimizer" if is_load else "interop.optimizer_state_dict",
         configuration=f"{direction}, {kind}, {text_of(options, precision if precision != 'float32' else None)}",
         ours=load if is_load else give,
-        optimizer=partial(ours, **options),
+        optimizer=partial(ours, **plain),
         reference=partial(theirs, **options),
         module=MODULES.get(kind, linear),
         leaves=leaves_of(kind),
@@ -199,5 +209,5 @@ CASES: list[Case] = [
     for begins in ("torch", "jaxtrain")
     for precision in ("float32", "bfloat16")
     for kind, every in OPTIONS.items()
-    for options in every
+    for options in (*every, *(SAVED_AS.get(kind, ()) if precision == "float32" else ()))
 ]

@@ -1,0 +1,6 @@
+"""Cases of `jaxtrain.interop`: runs that change the framework half way, in both directions."""
+
+from parity.case import Case
+from parity.cases.takeover import optimizers, schedules
+
+CASES: list[Case] = [*optimizers.CASES, *schedules.CASES]
