@@ -13,8 +13,8 @@ from flax import nnx
 from jaxtrain import interop, nn, optim
 from jaxtrain.schedules import PlateauState, Schedule
 from jaxtrain.train import TrainState
+from parity._compilation import compiler_options
 from parity._quiet import quietly
-from parity.subjects._compilation import compiler_options
 from parity.subjects.plateau import FIELDS, PlateauCase
 from parity.subjects.schedule import VALUE, ScheduleCase
 from parity.trace import Quantity, Trace

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from parity.subjects._compilation import compiled
+from parity._compilation import compiled
 
 MOST = 400
 """How many programs are kept: thousands use up a process's memory maps."""
