@@ -37,6 +37,8 @@ WITHOUT_COUNTERPART = {
     "optim.SparseRows": "the layout of `torch.sparse_coo_tensor`, a builtin",
     "interop.load_optimizer": "`Optimizer.load_state_dict` is a method",
     "interop.optimizer_state_dict": "`Optimizer.state_dict` is a method",
+    "interop.load_scheduler": "`LRScheduler.load_state_dict` is a method",
+    "interop.scheduler_state_dict": "`LRScheduler.state_dict` is a method",
     "schedules.Schedule": "the type of all schedules",
     "schedules.Plateau": "the state machine that a `ReduceLROnPlateau` object is in PyTorch",
     "schedules.per_epoch": "PyTorch steps a scheduler once an epoch, Optax once a batch",
@@ -170,6 +172,8 @@ def public() -> dict[str, Callable]:
         "train.GradScaler": train.GradScaler,
         "interop.load_optimizer": interop.load_optimizer,
         "interop.optimizer_state_dict": interop.optimizer_state_dict,
+        "interop.load_scheduler": interop.load_scheduler,
+        "interop.scheduler_state_dict": interop.scheduler_state_dict,
     }
 
 
