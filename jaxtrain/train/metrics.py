@@ -42,11 +42,11 @@ class Average:
 
     def __float__(self) -> float:
         """`value` as a Python float; waits for the step that made it."""
-        numbers = [_on_host(number) for number in self.__dict__.get("_packed", ())]
-        # Programs that cut two numbers out and divide them would take longer than reading everything.
-        if not numbers or any(number.ndim for number in numbers):
+        packed = self.__dict__.get("_packed", ())
+        if not packed or any(index is None or array.ndim > 1 or isinstance(array, Tracer) for array, index in packed):
             return float(self.value)
-        total, count = numbers
+        # Programs that cut two numbers out and divide them would take longer than reading everything.
+        total, count = (np.asarray(array)[index] for array, index in packed)
         dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else np.float32
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(total.astype(dtype) / count.astype(dtype))
@@ -181,11 +181,3 @@ class Metrics(Mapping[str, Average]):
     def tree_unflatten(cls, places: tuple[tuple[str, Place, Place], ...], children: tuple[dict[str, Array]]) -> Self:
         """The inverse of `tree_flatten`."""
         return cls(*children, places)
-
-
-def _on_host(packed: tuple[Any, int | None]) -> np.ndarray:
-    """A number on the host; a dummy with an axis while a program is traced."""
-    array, index = packed
-    if isinstance(array, Tracer):
-        return np.empty(1)
-    return np.asarray(array) if index is None else np.asarray(array)[..., index]
