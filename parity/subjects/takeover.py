@@ -23,6 +23,14 @@ from parity.subjects.optimizer import Leaf, scalar_states_of, trajectory
 from parity.subjects.program import program
 from parity.trace import Quantity, Trace
 
+Framework = Literal["torch", "jaxtrain"]
+
+DIRECTIONS: dict[Framework, str] = {
+    "torch": "PyTorch, then jaxtrain",
+    "jaxtrain": "jaxtrain, then PyTorch",
+}
+"""The order of the frameworks, by the one of the first half."""
+
 Carry = Callable[..., Any]
 """`load(state, weights, optimizer_state_dict, names, count)` or `give(state, like, names)`, see `TakeoverCase`."""
 
@@ -55,7 +63,7 @@ class TakeoverCase(Case):
     reference: Callable[[list[torch.Tensor]], torch.optim.Optimizer]
     module: Callable[[str], nnx.Module]
     leaves: Mapping[str, Leaf]
-    begins: Literal["torch", "jaxtrain"]
+    begins: Framework
 
     def redrawn(self, number: int) -> Self:
         return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from parity._compilation import compiler_options
 from parity._quiet import quietly
 from parity.subjects.plateau import FIELDS, PlateauCase
 from parity.subjects.schedule import VALUE, ScheduleCase
+from parity.subjects.takeover import Framework
 from parity.trace import Quantity, Trace
 
 Saved = Mapping[str, Any]
@@ -59,7 +60,7 @@ class ScheduleTakeoverCase(ScheduleCase):
         schedule: how our schedule is read from what PyTorch saved.
     """
 
-    begins: Literal["torch", "jaxtrain"]
+    begins: Framework
     steps: int = 2 * HANDOVER
     key: str = "lr"
     schedule: Read = read_rate
@@ -123,7 +124,7 @@ class PlateauTakeoverCase(PlateauCase):
         begins: the framework of the first half.
     """
 
-    begins: Literal["torch", "jaxtrain"]
+    begins: Framework
 
     def run_torch(self, dtype: str) -> Trace:
         whole = super().run_torch(dtype)

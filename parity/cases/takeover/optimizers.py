@@ -18,7 +18,7 @@ from parity.draws import generator
 from parity.references.muon import TorchMuon, matrices, muon
 from parity.references.sparse_tables import tables
 from parity.subjects.optimizer import Leaf, live_leaves
-from parity.subjects.takeover import TakeoverCase, give, load
+from parity.subjects.takeover import DIRECTIONS, Framework, TakeoverCase, give, load
 
 STEPS = 30
 DECAY, UP = {"weight_decay": 0.1}, {"maximize": True}
@@ -174,9 +174,12 @@ COUNTING = ("Adafactor", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "SparseAda
 MODULES: Mapping[str, Callable[[str], nnx.Module]] = {"Muon": three_matrices, "SparseAdam": table}
 
 
-def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> Case:
-    plain = {name: value for name, value in options.items() if name not in ("foreach", "fused")}
-    plain = {name: value.item() if torch.is_tensor(value) else value for name, value in plain.items()}
+def case(kind: str, options: Mapping[str, Any], begins: Framework, precision: str) -> Case:
+    plain = {
+        name: value.item() if torch.is_tensor(value) else value
+        for name, value in options.items()
+        if name not in ("foreach", "fused")
+    }
     is_load = begins == "torch"
     ours, theirs = getattr(optim, {"SparseAdam": "sparse_adam"}.get(kind, kind.lower())), getattr(torch.optim, kind)
     if kind == "Muon":
@@ -186,16 +189,16 @@ def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> 
         defects["moments are zero"] = forgetful_load if is_load else forgetful_give
     if kind in COUNTING:
         defects["a step too few"] = early_load if is_load else early_give
-    direction = "PyTorch, then jaxtrain" if is_load else "jaxtrain, then PyTorch"
+    shown = text_of(options, None if precision == "float32" else precision)
     return TakeoverCase(
         component="interop.load_optimizer" if is_load else "interop.optimizer_state_dict",
-        configuration=f"{direction}, {kind}, {text_of(options, precision if precision != 'float32' else None)}",
+        configuration=f"{DIRECTIONS[begins]}, {kind}, {shown}",
         ours=load if is_load else give,
         optimizer=partial(ours, **plain),
         reference=partial(theirs, **options),
         module=MODULES.get(kind, linear),
         leaves=leaves_of(kind),
-        begins="torch" if is_load else "jaxtrain",
+        begins=begins,
         precision=precision,
         # PyTorch rounds a gradient with its decay before it squares it, ours the square: after the change the sums of
         # squares are no longer those of PyTorch's own run.
@@ -206,7 +209,7 @@ def case(kind: str, options: Mapping[str, Any], begins: str, precision: str) -> 
 
 CASES: list[Case] = [
     case(kind, options, begins, precision)
-    for begins in ("torch", "jaxtrain")
+    for begins in DIRECTIONS
     for precision in ("float32", "bfloat16")
     for kind, every in OPTIONS.items()
     for options in (*every, *(SAVED_AS.get(kind, ()) if precision == "float32" else ()))

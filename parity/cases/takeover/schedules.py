@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch.optim import Optimizer, swa_utils
@@ -10,6 +10,7 @@ from torch.optim import lr_scheduler as lrs
 
 from jaxtrain import schedules
 from parity.case import Case
+from parity.subjects.takeover import DIRECTIONS, Framework
 from parity.subjects.takeover_schedule import (
     HANDOVER,
     PlateauTakeoverCase,
@@ -24,7 +25,6 @@ from parity.subjects.takeover_schedule import (
 )
 
 STEPS = 2 * HANDOVER
-Begins = Literal["torch", "jaxtrain"]
 Make = Callable[[Optimizer], Any]
 
 
@@ -98,12 +98,11 @@ def forgetful_give(count: int, like: Any, *others: Any) -> Any:
     return like
 
 
-def case(configuration: str, reference: Make, begins: Begins, schedule: Read = read_rate, key: str = "lr") -> Case:
+def case(configuration: str, reference: Make, begins: Framework, schedule: Read = read_rate, key: str = "lr") -> Case:
     is_load = begins == "torch"
-    direction = "PyTorch, then jaxtrain" if is_load else "jaxtrain, then PyTorch"
     return ScheduleTakeoverCase(
         component="interop.load_scheduler" if is_load else "interop.scheduler_state_dict",
-        configuration=f"{direction}, {configuration}" + (f", {key}" if key != "lr" else ""),
+        configuration=f"{DIRECTIONS[begins]}, {configuration}" + (f", {key}" if key != "lr" else ""),
         ours=load_schedule if is_load else give_schedule,
         reference=reference,
         begins=begins,
@@ -117,7 +116,7 @@ def case(configuration: str, reference: Make, begins: Begins, schedule: Read = r
     )
 
 
-def with_function(configuration: str, begins: Begins) -> Case:
+def with_function(configuration: str, begins: Framework) -> Case:
     reference, own = FUNCTIONS[configuration]
     return case(configuration, reference, begins, lambda saved, optimizer: own)
 
@@ -149,11 +148,11 @@ def optimistic_give(state: Any, like: Any) -> Any:
     return {**give_plateau(state, like), "best": like["best"]}
 
 
-def plateau(begins: Begins) -> Case:
+def plateau(begins: Framework) -> Case:
     is_load = begins == "torch"
     return PlateauTakeoverCase(
         component="interop.load_scheduler" if is_load else "interop.scheduler_state_dict",
-        configuration=f"{'PyTorch, then jaxtrain' if is_load else 'jaxtrain, then PyTorch'}, ReduceLROnPlateau",
+        configuration=f"{DIRECTIONS[begins]}, ReduceLROnPlateau",
         ours=load_plateau if is_load else give_plateau,
         reference=partial(lrs.ReduceLROnPlateau, factor=0.5, patience=3, cooldown=1),
         metrics=metrics(),
@@ -164,8 +163,6 @@ def plateau(begins: Begins) -> Case:
         },
     )
 
-
-DIRECTIONS: tuple[Begins, ...] = ("torch", "jaxtrain")
 
 CASES: list[Case] = [
     found
