@@ -62,3 +62,24 @@ class AdaptiveLogSoftmax(nnx.Module):
             within = pick(jax.nn.log_softmax(self.tail[number](x)), target - low)
             output = jnp.where((target >= low) & (target < high), head[:, self.cutoffs[0] + number] + within, output)
         return output, -jnp.mean(output)
+
+
+class PReLU(nnx.Module):
+    """A slope of each channel for what is below zero."""
+
+    def __init__(self, channels: int):
+        self.slopes = nnx.Param(jnp.full(channels, 0.25))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.where(x >= 0, x, self.slopes[...] * x)
+
+
+class Bilinear(nnx.Module):
+    """A bilinear form of the input with itself for each output."""
+
+    def __init__(self, features: int, *, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (features, features, features)))
+        self.bias = nnx.Param(jnp.zeros(features))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.einsum("bi,bj,ijo->bo", x, x, self.kernel[...]) + self.bias[...]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxtrain import nn
+from parity.speed.scenarios import _plain_layers as plain
 from parity.speed.scenarios.layers import FEATURES, IMAGES, Row
 from parity.speed.scenarios.sequences import Applied
 
@@ -22,35 +23,18 @@ def _function(
     theirs: Callable[[jax.Array], jax.Array],
     shape: tuple[int, ...],
 ) -> Row:
-    def applied(function: Callable[[jax.Array], jax.Array]) -> Callable[[nnx.Rngs], nnx.Module]:
-        return lambda rngs: Applied(None, lambda layer, x: function(x))
-
-    return Row(component, configuration, counterpart, applied(ours), applied(theirs), shape)
+    return Row(
+        component,
+        configuration,
+        counterpart,
+        lambda rngs: nnx.Sequential(ours),
+        lambda rngs: nnx.Sequential(theirs),
+        shape,
+    )
 
 
 def _in_heads(x: jax.Array) -> jax.Array:
     return x.reshape(*x.shape[:2], 4, 32)
-
-
-class Slopes(nnx.Module):
-    """A slope of each channel for what is below zero."""
-
-    def __init__(self):
-        self.slopes = nnx.Param(jnp.full(256, 0.25))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.where(x >= 0, x, self.slopes[...] * x)
-
-
-class Form(nnx.Module):
-    """A bilinear form for each output."""
-
-    def __init__(self, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (32, 32, 32)))
-        self.bias = nnx.Param(jnp.zeros(32))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.einsum("bi,bj,ijo->bo", x, x, self.kernel[...]) + self.bias[...]
 
 
 def _bags(layer: Any, x: jax.Array) -> jax.Array:
@@ -72,7 +56,7 @@ ROWS = [
         "256 channels",
         "jnp.where(x >= 0, x, slopes * x)",
         lambda rngs: nn.PReLU(256),
-        lambda rngs: Slopes(),
+        lambda rngs: plain.PReLU(256),
         FEATURES,
     ),
     Row(
@@ -80,7 +64,7 @@ ROWS = [
         "32 and 32 to 32",
         "jnp.einsum",
         lambda rngs: Applied(nn.Bilinear(32, 32, 32, rngs=rngs), lambda layer, x: layer(x, x)),
-        lambda rngs: Form(rngs),
+        lambda rngs: plain.Bilinear(32, rngs=rngs),
         (256, 32),
     ),
     _function(

@@ -70,13 +70,6 @@ class _Block(nnx.Module):
         return self.norms[-1](x + self.narrow(jax.nn.relu(self.wide(x))))
 
 
-def _stack(blocks: Any, *inputs: jax.Array) -> jax.Array:
-    x, *memory = inputs
-    for block in blocks:
-        x = block(x, *memory)
-    return x
-
-
 ROWS = [
     _recurrent("RNN", nnx.SimpleCell),
     _recurrent("LSTM", nnx.OptimizedLSTMCell),
@@ -99,7 +92,7 @@ ROWS = [
         "4 heads, 512 hidden features",
         "nnx.MultiHeadAttention, nnx.LayerNorm, nnx.Linear",
         lambda rngs: nn.TransformerEncoderLayer(128, 4, 512, 0.0, rngs=rngs),
-        lambda rngs: _Block(rngs),
+        _Block,
         SEQUENCES,
     ),
     Row(
