@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._mesh import mesh_of
 from jaxtrain.train._specs import (
     annotations,
     axes_of,
@@ -101,7 +102,7 @@ class Placement:
         min_size: int = 2**16,
     ) -> None:
         set_field = object.__setattr__  # the dataclass is frozen
-        set_field(self, "mesh", _mesh(mesh))
+        set_field(self, "mesh", mesh_of(mesh))
         set_field(self, "data", self._axes("data", data))
         set_field(self, "fully_sharded", self._axes("fully_sharded", fully_sharded))
         set_field(self, "rules", _rules({} if rules is None else rules))
@@ -348,25 +349,6 @@ def _global(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(_global(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
     array = np.asarray(leaf)
     return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
-
-
-def _mesh(mesh: Mesh | Mapping[str, int] | None) -> Mesh:
-    if isinstance(mesh, Mesh):
-        if len(set(mesh.axis_types)) > 1 or AxisType.Manual in mesh.axis_types:
-            raise ValueError(
-                f"Placement: expected a mesh whose axes are all automatic, or all explicit, got {mesh.axis_types}"
-            )
-        return mesh
-    sizes = {"data": jax.device_count()} if mesh is None else mesh
-    if not isinstance(sizes, Mapping):
-        raise TypeError(f"Placement: expected a mesh, or the sizes of its axes by name, got {mesh!r}")
-    sizes = {name: check_integer("Placement", f"mesh[{name!r}]", size, 1) for name, size in sizes.items()}
-    if np.prod(list(sizes.values())) != jax.device_count():
-        raise ValueError(
-            f"Placement: expected sizes whose product is the number of devices, {jax.device_count()}, got {sizes}; for "
-            "some of the devices pass jax.make_mesh(..., devices=...)"
-        )
-    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Auto,) * len(sizes))
 
 
 def _rules(rules: Mapping[str, PartitionSpec]) -> tuple[tuple[str, PartitionSpec], ...]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import PyTree
 
 from jaxtrain.train import Placement, TrainState, make_train_step
+from jaxtrain.train._mesh import device_mesh
 from parity.compile.communication import Traffic, traffic
 from parity.compile.machine import Machine
 from parity.speed.compiling import kernels
@@ -44,8 +45,7 @@ class Step:
 
 
 def _mesh(machine: Machine, model: int) -> jax.sharding.Mesh:
-    shape = (len(machine.devices) // model, model)
-    return jax.make_mesh(shape, ("data", "model"), (AxisType.Auto,) * 2, devices=machine.devices)
+    return device_mesh({"data": len(machine.devices) // model, "model": model}, machine.devices)
 
 
 def _along_model(machine: Machine) -> int:
