@@ -1,6 +1,7 @@
 """The runs of a sweep, from the first epoch to the last."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
@@ -50,20 +51,28 @@ class Runs:
         numbers = [self._numbers(rows) for rows in self._cut()]
         self._groups = [_Group(part, members.start(part)) for part in numbers]
 
-    def fit(self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept) -> dict[str, np.ndarray]:
-        """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before."""
+    def fit(
+        self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, all_go_on: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before.
+
+        Where `all_go_on` promises that `kept` stops no run, the devices compute an epoch while the one before is read.
+        """
         data = self._members.placed(batches.data, each=False)
         held_out = None if validation is None else self._members.placed(validation.data, each=False)
         history: dict[str, np.ndarray] = {}
+        unread: deque[tuple[int, list[list[Metrics]], list[list[Metrics]]]] = deque()
         for epoch in range(epochs):
-            entries = self._entries(self._trained(data, chunks(batches, epoch)))
-            if validation is not None:
-                found = self._entries(self._evaluated(held_out, chunks(validation, 0)))
-                entries |= {f"val_{name}": numbers for name, numbers in found.items()}
-            for name, numbers in entries.items():
-                history.setdefault(name, np.full((self._count, epochs), np.nan))[self.remaining, epoch] = numbers
+            trained = self._trained(data, chunks(batches, epoch))
+            evaluated = [] if validation is None else self._evaluated(held_out, chunks(validation, 0))
+            unread.append((epoch, trained, evaluated))
             self.epochs[self.remaining] += 1
-            self._keep(kept(epoch, entries))
+            while len(unread) > (1 if all_go_on and epoch + 1 < epochs else 0):
+                ended, *metrics = unread.popleft()
+                entries = self._entries(*metrics)
+                for name, numbers in entries.items():
+                    history.setdefault(name, np.full((self._count, epochs), np.nan))[self.remaining, ended] = numbers
+                self._keep(kept(ended, entries))
             if not len(self.remaining):
                 break
         return history
@@ -103,11 +112,13 @@ class Runs:
         evaluate = self._members.evaluate
         return [[evaluate(group.numbers, group.state, data, order) for order in orders] for group in self._groups]
 
-    def _entries(self, metrics: list[list[Metrics]]) -> dict[str, np.ndarray]:
+    def _entries(self, trained: list[list[Metrics]], evaluated: list[list[Metrics]]) -> dict[str, np.ndarray]:
         """The averages of the remaining runs over the steps of an epoch."""
-        groups = [averages(parts) for parts in metrics]
+        found = [averages(parts) for parts in trained]
+        for group, parts in zip(found, evaluated, strict=False):  # there may be no evaluation
+            group |= {f"val_{name}": numbers for name, numbers in averages(parts).items()}
         count = len(self.remaining)
-        return {name: np.concatenate([group[name] for group in groups])[:count] for name in groups[0]}
+        return {name: np.concatenate([group[name] for group in found])[:count] for name in found[0]}
 
     def _keep(self, positions: np.ndarray) -> None:
         """Go on with some of the remaining runs."""

@@ -108,7 +108,8 @@ def sweep(
 
     runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices)), numbers, at_once)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
-    history = runs.fit(batches, held_out_rows("sweep", validation), epochs, kept)
+    held_out = held_out_rows("sweep", validation)
+    history = runs.fit(batches, held_out, epochs, kept, all_go_on=halve_every is None)
 
     last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
     order = np.lexsort((watched.costs(last), -runs.epochs))
