@@ -8,6 +8,8 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
+import jax
+
 _TPU_MEMORY = {"v4": 32, "v5e": 16, "v5p": 95, "v6e": 32}
 """GB of memory a chip, as Google's documentation of Cloud TPU gives it."""
 _H100_MEMORY = 80
@@ -53,6 +55,20 @@ class Machine:
             # Measuring which kernel is fastest needs a GPU.
             return cls(name, tuple(topology.devices), _H100_MEMORY * 1e9, {"xla_gpu_autotune_level": "0"})
         raise ValueError(f"--for: expected a machine such as v5e:4x4, v5p:4x4x4 or h100x8, got {name!r}")
+
+    def compile(self, lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+        """Compile a program for this machine.
+
+        Raises:
+            jax.errors.JaxRuntimeError: if the compiler does not take it.
+        """
+        try:
+            return lowered.compile(compiler_options=self.options)
+        except jax.errors.JaxRuntimeError as error:
+            # Without measuring, XLA gives a product to Triton before it knows whether Triton has tiles for it.
+            if "output tile sizes" not in str(error):
+                raise
+            return lowered.compile(compiler_options=self.options | {"xla_gpu_enable_triton_gemm": False})
 
 
 def check_installed(module: str, extra: str, name: str) -> None:

@@ -121,7 +121,7 @@ def compile_step(machine: Machine, step: Step, name: str) -> Compiled:
     train_step = make_train_step(step.loss_fn, accumulate=step.accumulate, placement=placement)
     lowered = jax.jit(train_step, donate_argnums=0).lower(state, batch)
     try:
-        compiled = lowered.compile(compiler_options=machine.options)
+        compiled = machine.compile(lowered)
     except jax.errors.JaxRuntimeError as error:
         return Compiled(*about, held, 0, 0, {}, str(error).splitlines()[0])
     text, memory = compiled.as_text(), compiled.memory_analysis()

@@ -201,3 +201,28 @@ def test_what_is_missing_is_said(name, message, capsys):
         status = error.code
     assert status == 2
     assert message in capsys.readouterr().err
+
+
+class _Lowered:
+    """A program that the compiler takes only without Triton's products."""
+
+    def __init__(self, complaint):
+        self.complaint, self.asked = complaint, []
+
+    def compile(self, compiler_options):
+        self.asked.append(compiler_options)
+        if "xla_gpu_enable_triton_gemm" not in compiler_options:
+            raise jax.errors.JaxRuntimeError(self.complaint)
+        return "compiled"
+
+
+def test_a_product_without_tiles_is_compiled_without_triton():
+    machine = Machine("h100x1", (), 80e9, {"xla_gpu_autotune_level": "0"})
+    small = _Lowered("INTERNAL: Couldn't find output tile sizes that satisfy %dot.23")
+    assert machine.compile(small) == "compiled"
+    assert small.asked == [
+        {"xla_gpu_autotune_level": "0"},
+        {"xla_gpu_autotune_level": "0", "xla_gpu_enable_triton_gemm": False},
+    ]
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        machine.compile(_Lowered("RESOURCE_EXHAUSTED: out of memory"))
