@@ -43,7 +43,18 @@ def run_blocks(text, file, names):
         assert same, f"{file}:{above + 1} prints\n{printed.getvalue()}instead of\n{expected}"
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if "```python" in path.read_text()], ids=lambda p: p.stem)
+LONG = {"training", "tuning", "diff", "scaling"}
+"""Pages whose code takes seconds."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=pytest.mark.long if path.stem in LONG else [])
+        for path in PAGES
+        if "```python" in path.read_text()
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_code_of_the_page_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -159,6 +170,7 @@ def test_torch_inputs_table_is_that_of_this_version():
     assert f"The {missed} of {total:,} inputs that do not match" in (ROOT / "docs/torch-inputs.md").read_text()
 
 
+@pytest.mark.long
 def test_deviations_are_measured_and_current():
     assert section("deviations.md", "deviations") == deviations.markdown(), (
         "refresh it: python -m parity run --markdown docs"

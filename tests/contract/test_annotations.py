@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import sys
 import types
@@ -39,6 +41,7 @@ print(calls, "calls")
 """
 
 
+@pytest.mark.long
 def test_annotations_hold():
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", PROGRAM], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-3000:]

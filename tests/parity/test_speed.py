@@ -142,7 +142,7 @@ ENTRY %main (x.1: f32[8]) -> f32[8] {
 
 
 def test_temporaries_of_a_known_program():
-    size = 1000
+    size = 100
     program = Program(lambda x: jnp.sort(jnp.outer(x, x), axis=0)[0], (jnp.ones(size),))
     assert compile_timed(program, FakeClock()).temporaries >= 4 * size**2
 
@@ -227,6 +227,7 @@ def options(*arguments):
     return parser.parse_args(list(arguments))
 
 
+@pytest.mark.long
 def test_one_scenario_of_each_kind_gives_tables_and_files(tmp_path, capsys):
     markdown = tmp_path / "speed.md"
     markdown.write_text("".join(f"{begin_marker(key)}\nold\n{end_marker(key)}\n" for key in ("speed-layers", "other")))

@@ -40,7 +40,7 @@ def run(net, folder, *others, epochs=4, optimizer=None, **options):
     return fit(state, net.loss_fn, net.batch, epochs=epochs, listeners=listeners, **settings)
 
 
-@pytest.mark.parametrize("asynchronous", [True, False])
+@pytest.mark.parametrize("asynchronous", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_resumed_run_ends_with_the_same_bits(net, tmp_path, assert_same, asynchronous):
     through, history = run(net, tmp_path / "a")
     run(net, tmp_path / "b", StopAfter(1), asynchronous=asynchronous)
@@ -197,6 +197,7 @@ def through(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_killed_ended_and_without_space_on_the_disk_the_run_ends_with_the_same_bits(through, tmp_path):
     for moment, expected in (
         ("while-saving-0", -signal.SIGKILL),

@@ -32,6 +32,7 @@ def mnist(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_cnn_on_mnist_files(cnn, mnist, capsys):
     options = ["--epochs", "1", "--bfloat16", "--schedule", "cosine", "--data-parallel"]
     assert cnn["main"](["--data", str(mnist), *options]) == 0
