@@ -18,6 +18,9 @@ MARGIN = 16
 SCALE = 2.0**-29
 """Of a rounding error in float64 to one in float32."""
 
+BLOCK = 2**20
+"""Elements of an array that are compared at a time."""
+
 CANCELLED = 1e-12
 """A gradient this much smaller than another of its group is what float64 rounding leaves of zero."""
 
@@ -68,8 +71,8 @@ def layout_of(theirs: np.ndarray, ours: np.ndarray) -> Layout | None:
         for order in orders(theirs.ndim)
         if tuple(theirs.shape[axis] for axis in order) == ours.shape
     ]
-    if not fitting:
-        return Layout(tuple(range(theirs.ndim)), ours.shape)
+    if len(fitting) < 2:
+        return fitting[0] if fitting else Layout(tuple(range(theirs.ndim)), ours.shape)
     distances = [_distance(layout.to_jax(theirs), ours) for layout in fitting]
     best = int(np.argmin(distances))
     return fitting[best] if distances[best] < distances[0] / 10 else fitting[0]
@@ -125,11 +128,10 @@ def compared(
     path: str,
     ours: np.ndarray,
     theirs: np.ndarray,
-    theirs32: np.ndarray | None,
+    floor: float = 0.0,
     *,
     step: int = 0,
     unit: float | None = None,
-    truth: np.ndarray | None = None,
     dtype: str = "float64",
 ) -> Compared:
     """Compare an array with PyTorch's in float64; both in PyTorch's layout.
@@ -139,10 +141,9 @@ def compared(
         path: where.
         ours: our array.
         theirs: PyTorch's.
-        theirs32: PyTorch's in float32, whose error says what rounding does.
+        floor: how far PyTorch's float32 run is from float64, which says what rounding does. Default 0.
         step: at which step.
         unit: in which errors are counted. Default None: the size of PyTorch's array.
-        truth: what `theirs32` is an approximation of, if it is not `theirs`, which has a mistake in it.
         dtype: the precision of ours.
     """
     ours, theirs = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
@@ -150,18 +151,26 @@ def compared(
         note = f"shape {ours.shape}, PyTorch's is {theirs.shape}"
         return Compared(kind, path, step, math.inf, 0.0, 0.0, math.inf, note=note)
     unit = _size(theirs) if unit is None else unit
-    right = theirs if truth is None else truth
-    rounding = 0.0
-    if theirs32 is not None and theirs32.shape == right.shape == theirs.shape:
-        rounding = _finite(_error(theirs32, right, unit))
-    error = _error(ours, theirs, unit)
+    rounding = floor / unit if unit else 0.0
     least, scale = (FLOAT64_LEAST, SCALE) if dtype == "float64" else (FLOAT32_LEAST, 1.0)
     limit = max(least, MARGIN * scale * rounding)
-    if not error.size:
+    worst, place = -1.0, 0
+    for start, error in _errors(ours, theirs, unit):
+        if error[index := int(np.argmax(error))] > worst:
+            worst, place = float(error[index]), start + index
+    if not ours.size:
         return Compared(kind, path, step, 0.0, limit, rounding, 0.0)
-    at = tuple(int(i) for i in np.unravel_index(int(np.argmax(error)), error.shape))
+    at = tuple(int(i) for i in np.unravel_index(place, ours.shape))
     a, b = float(ours[at]), float(theirs[at])
-    return Compared(kind, path, step, float(error[at]), limit, rounding, ulp_distance(a, b, dtype), at, a, b)
+    return Compared(kind, path, step, worst, limit, rounding, ulp_distance(a, b, dtype), at, a, b)
+
+
+def floor_of(rough: np.ndarray | None, exact: np.ndarray | None) -> float:
+    """The largest finite difference of what PyTorch computes in float32 and in float64."""
+    if rough is None or exact is None or rough.shape != exact.shape:
+        return 0.0
+    errors = (error[np.isfinite(error)] for _, error in _errors(rough, exact, 1.0))
+    return max((float(error.max(initial=0.0)) for error in errors), default=0.0)
 
 
 def units(group: Mapping[Any, np.ndarray]) -> dict[Any, float]:
@@ -172,11 +181,16 @@ def units(group: Mapping[Any, np.ndarray]) -> dict[Any, float]:
 
 
 def _size(array: np.ndarray) -> float:
-    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+    flat = array.reshape(-1)
+    blocks = (flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK))
+    return max((float(np.abs(block[np.isfinite(block)]).max(initial=0.0)) for block in blocks), default=0.0)
 
 
-def _finite(error: np.ndarray) -> float:
-    return float(error[np.isfinite(error)].max(initial=0.0))
+def _errors(ours: np.ndarray, theirs: np.ndarray, unit: float) -> Iterator[tuple[int, np.ndarray]]:
+    """The errors of two arrays, block by block, each with its place: a table of words has no room for copies."""
+    a, b = ours.reshape(-1), theirs.reshape(-1)
+    for start in range(0, a.size, BLOCK):
+        yield start, _error(a[start : start + BLOCK], b[start : start + BLOCK], unit)
 
 
 def _error(ours: np.ndarray, theirs: np.ndarray, unit: float) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Compare a port with PyTorch's model: as it runs, and layer by layer."""
 
-import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,17 +12,19 @@ from torch.utils import _pytree as pytree
 from parity.diff.batches import batches_of, examples_of
 from parity.diff.dropping import judge_dropout
 from parity.diff.float32 import float32_casts
+from parity.diff.floors import floors_of
 from parity.diff.jax_side import JaxSide
 from parity.diff.layerwise import judge_layers
 from parity.diff.lining import Lines, kinds_of, line_up
 from parity.diff.losswise import judge_loss
+from parity.diff.memory import give_back
 from parity.diff.optimizers import judge_optimizer
 from parity.diff.parameters import judge_parameters
 from parity.diff.ports import port_of
 from parity.diff.recipe import Recipe
 from parity.diff.report import Report
 from parity.diff.running import as_it_runs
-from parity.diff.torch_side import recorded
+from parity.diff.torch_side import copied, recorded
 
 TorchOptimizer = Recipe | Callable[[torch.nn.Module], torch.optim.Optimizer]
 
@@ -90,38 +91,51 @@ def compare(
     torch_loss, jax_loss = loss or (mean_sine, None)
     given, transformation = optimizer or (None, None)
     recipe = as_recipe(given)
-    start = torch.nn.Module.double(_copy(module))
+    state = state_of(module)
     with jax.enable_x64(precision == "float64"):
-        port = port_of(model, precision, names=names, as_is=as_is, known=state_of(start))
-    theirs64 = recorded(module, torch_loss, batches, recipe, "float64")
-    theirs32 = recorded(module, torch_loss, batches, recipe, "float32")
+        port = port_of(model, precision, names=names, as_is=as_is, known=state)
+    theirs = recorded(module, torch_loss, batches, recipe, "float64")
+    low = recorded(module, torch_loss, batches, recipe, "float32")
+    floors = [floors_of(rough, exact) for rough, exact in zip(low, theirs, strict=True)]
+    del low  # A large model has no memory for what is not needed any more.
+    give_back()
     with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
         side = JaxSide(port, jax_loss, dtype=precision, silent=module.training)
         steps_of_ours = side.recorded(ours, transformation)
         report = Report(precision=precision)
         if jax.default_backend() != "cpu":
             report.notes.append("products ran at the highest precision; JAX's default here is lower (TF32 or bfloat16)")
-        lines = _lined(side, steps_of_ours, start, theirs64, names, layers)
+        give_back()
+        lines = _lined(side, steps_of_ours, state, theirs, names, layers)
         report.unmatched = lines.unmatched
-        report.findings = judge_parameters(lines.in_torch(side.arrays()), state_of(start), precision)
+        report.findings = judge_parameters(lines.in_torch(side.arrays()), state, precision)
         casts = float32_casts(side, transformation)
-        report.running = as_it_runs(
-            lines, steps_of_ours, theirs64, theirs32, state_of(start), precision, rounded=bool(casts)
-        )
-        del theirs32
+        report.running = as_it_runs(lines, steps_of_ours, theirs, floors, state, precision, rounded=bool(casts))
         for step in steps_of_ours:
-            step.gradients.clear()  # A large model has no memory for what is not needed any more.
-        side.load(lines.to_ours(state_of(start)))
-        report.findings += judge_dropout(side, lines, steps_of_ours[0], start)
-        report.findings += judge_layers(side, lines, steps_of_ours[0], theirs64[0], start, precision, report.notes)
+            step.gradients.clear()
+        for step in theirs if recipe is None else ():
+            step.gradients.clear()
+        side.load(lines.to_ours(state))
+        give_back()
+        report.findings += judge_dropout(side, lines, steps_of_ours[0], module)
+        report.findings += judge_layers(side, lines, steps_of_ours[0], theirs[0], module, precision, report.notes)
         if loss:
             report.findings += judge_loss(
-                side, steps_of_ours[0], theirs64[0], start, torch_loss, batches[0], ours[0], precision
+                side, steps_of_ours[0], theirs[0], module, torch_loss, batches[0], ours[0], precision
             )
         if recipe and transformation:
             examples = [examples_of(each) for each in batches]
             report.findings += judge_optimizer(
-                side, lines, theirs64, start, recipe, transformation, examples, precision, casts, report.notes
+                side,
+                lines,
+                theirs,
+                copied(module, "float64"),
+                recipe,
+                transformation,
+                examples,
+                precision,
+                casts,
+                report.notes,
             )
     return report
 
@@ -138,14 +152,13 @@ def as_recipe(optimizer: TorchOptimizer | None) -> Recipe | None:
     return optimizer if isinstance(optimizer, Recipe) or optimizer is None else Recipe(optimizer)
 
 
-def _copy(module: torch.nn.Module) -> torch.nn.Module:
-    return copy.deepcopy(module)
-
-
 def state_of(module: torch.nn.Module) -> dict[str, np.ndarray]:
-    """The floating variables."""
-    state = module.state_dict()
-    return {name: value.double().numpy() for name, value in state.items() if value.is_floating_point()}
+    """The floating variables: where they lie, or in float64 if NumPy does not know their dtype."""
+    state = {name: value for name, value in module.state_dict().items() if value.is_floating_point()}
+    return {
+        name: (value if value.dtype in (torch.float32, torch.float64) else value.double()).numpy()
+        for name, value in state.items()
+    }
 
 
 def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
@@ -155,6 +168,6 @@ def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
     return torch.sin(next(leaf for leaf in leaves if leaf.is_floating_point())).mean()
 
 
-def _lined(side: JaxSide, ours: Any, start: Any, theirs: Any, names: Any, layers: Any) -> Lines:
+def _lined(side: JaxSide, ours: Any, state: Any, theirs: Any, names: Any, layers: Any) -> Lines:
     called, known = kinds_of(ours[0].calls), kinds_of(theirs[0].calls)
-    return line_up(called, known, side.arrays(), state_of(start), names=names, layers=layers)
+    return line_up(called, known, side.arrays(), state, names=names, layers=layers)

@@ -34,7 +34,7 @@ def judge_dropout(side: JaxSide, lines: Lines, ours: Step, start: torch.nn.Modul
 def _in_evaluation(name: str, call: Call) -> tuple[Compared, Cause] | None:
     if np.array_equal(call.outputs[0], call.inputs[0]):
         return None
-    worst = compared("output", name, call.outputs[0], call.inputs[0], None)
+    worst = compared("output", name, call.outputs[0], call.inputs[0])
     if (factor := _factor(call.outputs[0], call.inputs[0])) and call.outputs[0].all():
         says = f"dropout multiplies by {factor:.6g} in evaluation, PyTorch's does nothing"
         return worst, Cause(says, "divide by 1 - p in training instead")
@@ -69,4 +69,4 @@ def _factor(after: np.ndarray, before: np.ndarray) -> float | None:
 
 
 def _numbers(kind: str, path: str, ours: float, theirs: float) -> Compared:
-    return compared(kind, path, np.asarray(ours), np.asarray(theirs), None)
+    return compared(kind, path, np.asarray(ours), np.asarray(theirs))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import optax
 
 from parity.diff.batches import batches_of
 from parity.diff.float32 import float32_casts
+from parity.diff.floors import Floors
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import kinds_of, line_up
 from parity.diff.ports import port_of
@@ -19,7 +20,7 @@ from parity.diff.records import Call, Step
 from parity.diff.report import Report
 from parity.diff.running import as_it_runs
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -30,14 +31,14 @@ class Golden:
         start: the variables before the first step.
         batches: one a step.
         exact: the steps in float64.
-        rough: the steps in float32, which show what rounding does.
+        floors: how far the steps in float32 are from these, which shows what rounding does.
         training: whether the module was in training mode.
     """
 
     start: dict[str, np.ndarray]
     batches: list[tuple[np.ndarray, ...]]
     exact: list[Step]
-    rough: list[Step]
+    floors: list[Floors]
     training: bool
 
 
@@ -46,20 +47,19 @@ def save(golden: Golden, path: Path) -> None:
     arrays: dict[str, np.ndarray] = {f"start/{name}": array for name, array in golden.start.items()}
     for at, batch in enumerate(golden.batches):
         arrays |= {f"batch/{at}/{index}": np.asarray(array) for index, array in enumerate(batch)}
-    calls: dict[str, Any] = {}
-    for label, steps in (("exact", golden.exact), ("rough", golden.rough)):
-        for at, step in enumerate(steps):
-            place = f"{label}/{at}"
-            arrays[f"{place}/loss"] = np.asarray(step.loss)
-            for kind in ("gradients", "buffers", "parameters"):
-                arrays |= {f"{place}/{kind}/{name}": array for name, array in getattr(step, kind).items()}
-            calls[place] = [[call.path, call.number, call.kind, len(call.outputs)] for call in step.calls]
-            for index, call in enumerate(step.calls):
-                for number, (output, gradient) in enumerate(zip(call.outputs, call.output_gradients, strict=True)):
-                    arrays[f"{place}/output/{index}/{number}"] = output
-                    if gradient is not None:
-                        arrays[f"{place}/gradient/{index}/{number}"] = gradient
-    about = {"format": FORMAT, "training": golden.training, "steps": len(golden.exact), "calls": calls}
+    calls = []
+    for at, step in enumerate(golden.exact):
+        arrays[f"{at}/loss"] = np.asarray(step.loss)
+        for kind in ("gradients", "buffers", "parameters"):
+            arrays |= {f"{at}/{kind}/{name}": array for name, array in getattr(step, kind).items()}
+        calls.append([[call.path, call.number, call.kind, len(call.outputs)] for call in step.calls])
+        for index, call in enumerate(step.calls):
+            for number, (output, gradient) in enumerate(zip(call.outputs, call.output_gradients, strict=True)):
+                arrays[f"{at}/output/{index}/{number}"] = output
+                if gradient is not None:
+                    arrays[f"{at}/gradient/{index}/{number}"] = gradient
+    floors = [asdict(each) for each in golden.floors]
+    about = {"format": FORMAT, "training": golden.training, "calls": calls, "floors": floors}
     np.savez_compressed(path, about=np.asarray(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
@@ -74,19 +74,19 @@ def load(path: Path) -> Golden:
     def under(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
-    def step(place: str) -> Step:
+    def step(at: int) -> Step:
         calls = []
-        for index, (name, number, kind, count) in enumerate(about["calls"][place]):
-            outputs = [arrays[f"{place}/output/{index}/{at}"] for at in range(count)]
-            gradients = [arrays.get(f"{place}/gradient/{index}/{at}") for at in range(count)]
+        for index, (name, number, kind, count) in enumerate(about["calls"][at]):
+            outputs = [arrays[f"{at}/output/{index}/{output}"] for output in range(count)]
+            gradients = [arrays.get(f"{at}/gradient/{index}/{output}") for output in range(count)]
             calls.append(Call(name, number, kind, None, [], outputs, gradients))
-        gradients, buffers, parameters = (under(f"{place}/{kind}/") for kind in ("gradients", "buffers", "parameters"))
-        return Step(calls, float(arrays[f"{place}/loss"]), gradients, buffers, parameters)
+        gradients, buffers, parameters = (under(f"{at}/{kind}/") for kind in ("gradients", "buffers", "parameters"))
+        return Step(calls, float(arrays[f"{at}/loss"]), gradients, buffers, parameters)
 
-    steps = range(about["steps"])
+    steps = range(len(about["calls"]))
     batches = [tuple(under(f"batch/{at}/")[str(index)] for index in range(len(under(f"batch/{at}/")))) for at in steps]
-    exact, rough = ([step(f"{label}/{at}") for at in steps] for label in ("exact", "rough"))
-    return Golden(under("start/"), batches, exact, rough, about["training"])
+    floors = [Floors(**each) for each in about["floors"]]
+    return Golden(under("start/"), batches, [step(at) for at in steps], floors, about["training"])
 
 
 def check(
@@ -132,5 +132,5 @@ def check(
         steps = side.recorded(batches, optimizer)
         report = Report(precision=precision, unmatched=lines.unmatched)
         rounded = bool(float32_casts(side, optimizer))
-        report.running = as_it_runs(lines, steps, golden.exact, golden.rough, golden.start, precision, rounded)
+        report.running = as_it_runs(lines, steps, golden.exact, golden.floors, golden.start, precision, rounded)
     return report

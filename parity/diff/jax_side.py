@@ -140,8 +140,9 @@ class JaxSide:
         calls, run = self._recording(rest, batch)
         _, (kept, _) = self._shapes(run, params)
         self._seen = list(calls)
+        zeros = lru_cache(jnp.zeros)
         taps = {
-            place: [jnp.zeros(y.shape, y.dtype) if jnp.issubdtype(y.dtype, jnp.floating) else None for y in outputs]
+            place: [zeros(y.shape, y.dtype) if jnp.issubdtype(y.dtype, jnp.floating) else None for y in outputs]
             for place, (_, outputs, _) in kept.items()
         }
         (value, (kept, after)), (gradients, back) = jax.value_and_grad(run, (0, 1), has_aux=True)(params, taps)
@@ -215,10 +216,11 @@ class JaxSide:
         """One layer as a function of the wanted parameters and its floating inputs."""
         target = call.place
         host = others[call.within[-1]] if call.kind == "mark" else call
+        # What lies inside of a call that returns what it returned is not reached.
         given: dict[Place, Any] = {
             place: [as_it_is(y, self.dtype) for y in other.outputs]
             for place, other in others.items()
-            if place not in host.within and host.place not in other.within and place != host.place
+            if place not in host.within and place != host.place and set(other.within) <= set(host.within)
         }
         given |= {place: self._forcing(*value) for place, value in forced.items()}
         maps = {place: other.maps for place, other in others.items()}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from parity.diff.arrays import Compared, Layout, compared, layout_of, units
+from parity.diff.floors import replayed_floors_of
 from parity.diff.lining import Lines
 from parity.diff.records import Call, Replayed
 from parity.diff.torch_side import TorchLayer
@@ -87,7 +88,8 @@ class Judge:
     ):
         self.lines, self.theirs, self.precision, self.backward = lines, theirs, precision, backward
         self.given = given
-        self.truth, self.low = given.together(layer.replay("float64")), given.together(layer.replay("float32"))
+        self.truth = given.together(layer.replay("float64"))
+        self.floors = replayed_floors_of(given.together(layer.replay("float32")), self.truth)
         self.excluded = tuple(f"{path}." for path in excluded)
 
     @property
@@ -130,43 +132,35 @@ class Judge:
         return Replayed(outputs, inputs, parameters, buffers)
 
     def _compared(self, ours: Replayed, true: Replayed, gradients: bool) -> Iterator[Compared]:
-        path, low = self.theirs.path, self.low
+        path, floors = self.theirs.path, self.floors
         for index, (y, z) in enumerate(zip(ours.outputs, true.outputs, strict=False)):
             if np.issubdtype(z.dtype, np.floating):
-                right = item(self.truth.outputs, index)
-                yield compared("output", path, y, z, item(low.outputs, index), truth=right, dtype=self.precision)
+                yield compared("output", path, y, z, item(floors.outputs, index) or 0.0, dtype=self.precision)
         for name, value in ours.buffers.items():
             # Those of its layers are judged with them.
             if name.rpartition(".")[0] == path and name in true.buffers:
-                right, rough = self.truth.buffers.get(name), low.buffers.get(name)
-                yield compared("buffer", name, value, true.buffers[name], rough, truth=right, dtype=self.precision)
+                floor = floors.buffers.get(name, 0.0)
+                yield compared("buffer", name, value, true.buffers[name], floor, dtype=self.precision)
         if not gradients:
             return
-        pairs = {
-            ("input gradient", str(index)): (
-                a,
-                b,
-                item(low.input_gradients, index),
-                item(self.truth.input_gradients, index),
-            )
+        inputs = {
+            index: (a, b)
             for index, (a, b) in enumerate(zip(ours.input_gradients, true.input_gradients, strict=False))
             if a is not None and b is not None
         }
-        sizes = units({key: pair[3] for key, pair in pairs.items()})
+        sizes = units({index: self.truth.input_gradients[index] for index in inputs})
+        for index, (a, b) in inputs.items():
+            floor, size = floors.input_gradients[index], sizes[index]
+            yield compared("input gradient", path, a, b, floor, unit=size, dtype=self.precision)
         own = {
-            ("parameter gradient", name): (
-                ours.parameter_gradients[name],
-                b,
-                low.parameter_gradients.get(name),
-                self.truth.parameter_gradients[name],
-            )
+            name: (ours.parameter_gradients[name], b)
             for name, b in true.parameter_gradients.items()
             if name in ours.parameter_gradients and not self._left_out(name)
         }
-        sizes |= units({key: pair[3] for key, pair in own.items()})
-        for key, (a, b, c, right) in (pairs | own).items():
-            name = path if key[0] == "input gradient" else key[1]
-            yield compared(key[0], name, a, b, c, unit=sizes[key], truth=right, dtype=self.precision)
+        sizes = units({name: self.truth.parameter_gradients[name] for name in own})
+        for name, (a, b) in own.items():
+            floor, size = floors.parameter_gradients[name], sizes[name]
+            yield compared("parameter gradient", name, a, b, floor, unit=size, dtype=self.precision)
 
     def _left_out(self, name: str) -> bool:
         return name.startswith(self.excluded) if self.excluded else False

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from parity.diff.arrays import Layout, layout_of
+from parity.diff.arrays import BLOCK, CANCELLED, Layout, layout_of
 from parity.diff.causes import cause_of
 from parity.diff.findings import Cause, Finding
 from parity.diff.jax_side import Forced, JaxSide
 from parity.diff.judge import Judge, fed, item, to_ours
 from parity.diff.lining import Lines
+from parity.diff.memory import give_back
 from parity.diff.records import Call, Place, Replayed, Step
 from parity.diff.residual import block_cause
 from parity.diff.rounded import rounding_cause
@@ -30,6 +31,7 @@ def judge_layers(
     findings: list[Finding] = []
     wrong: dict[Place, tuple[list[np.ndarray], list[np.ndarray | None]]] = {}
     blamed: set[str] = set()
+    covered: set[str] = set()
     others = {call.place: call for call in ours.calls}
     pairs = pairs_of(lines, ours, theirs)
     known = {mine.place: true for mine, true in pairs}
@@ -37,7 +39,9 @@ def judge_layers(
         marked = mine.kind == "mark"
         if marked and not (mine.within and mine.within[-1] in known):
             continue
-        layer = TorchLayer(start, true)
+        if not mine.within:
+            give_back()  # What comes now is as large as the model.
+        layer = TorchLayer(start, true, {name for name in covered if name.rpartition(".")[0] != true.path})
         inside = _before(mine, pairs[:number]) if marked else _inside(mine, wrong, others)
         excluded = [known[place].path for place in inside]
         # A mark has no inputs of its own, and nothing is sent back through a marked value that was replaced.
@@ -54,6 +58,7 @@ def judge_layers(
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
         replayed = side.replay(mine, given.inputs, back, inside, others, judge.names)
         worst = next((each for each in judge.all(replayed) if each.differs), None)
+        covered |= _stood_for(judge.truth.parameter_gradients)
         if worst is None:
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
@@ -74,6 +79,20 @@ def judge_layers(
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
     return findings
+
+
+def _stood_for(gradients: Mapping[str, np.ndarray]) -> set[str]:
+    """The large arrays of layers that have a small one, too: in a parent, its gradient tells as much as theirs."""
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in gradients.items():
+        layers.setdefault(name.rpartition(".")[0], {})[name] = array
+    found: set[str] = set()
+    for group in layers.values():
+        large = {name for name, array in group.items() if array.size > BLOCK}
+        sizes = {name: np.abs(array).max(initial=0.0) for name, array in group.items()} if large else {}
+        if any(sizes[name] > CANCELLED * max(sizes.values()) for name in sizes.keys() - large):
+            found |= large
+    return found
 
 
 def _given(theirs: Call) -> str:

@@ -8,6 +8,7 @@ import torch
 from parity.diff.arrays import Compared, compared, layout_of, units
 from parity.diff.causes import cause_of
 from parity.diff.findings import Finding
+from parity.diff.floors import replayed_floors_of
 from parity.diff.jax_side import JaxSide
 from parity.diff.judge import to_ours
 from parity.diff.records import Replayed, Step
@@ -30,7 +31,8 @@ def judge_loss(
     if mine is None or true is None:
         return []
     layer = TorchLoss(start, loss, batch, true)
-    truth, low = layer.replay("float64"), layer.replay("float32")
+    truth = layer.replay("float64")
+    floors = replayed_floors_of(layer.replay("float32"), truth)
     outputs = [to_ours(y, y, z) for y, z in zip(true.outputs, mine.outputs, strict=False)]
     if any(y is None for y in outputs):
         return []
@@ -41,15 +43,13 @@ def judge_loss(
     ]
 
     def all(changed: Replayed, gradients: bool) -> Iterator[Compared]:
-        value = found.outputs[0], changed.outputs[0], low.outputs[0]
-        yield compared("loss", "", *value, truth=truth.outputs[0], dtype=precision)
+        yield compared("loss", "", found.outputs[0], changed.outputs[0], floors.outputs[0], dtype=precision)
         if gradients:
             sizes = units({i: g for i, g in enumerate(truth.input_gradients) if g is not None})
             for index, (a, b) in enumerate(zip(back, changed.input_gradients, strict=False)):
                 if a is not None and b is not None:
-                    rough, right = low.input_gradients[index], truth.input_gradients[index]
-                    size = sizes[index]
-                    yield compared("output gradient", "", a, b, rough, unit=size, truth=right, dtype=precision)
+                    floor = floors.input_gradients[index]
+                    yield compared("output gradient", "", a, b, floor, unit=sizes[index], dtype=precision)
 
     worst = next((each for each in all(truth, True) if each.differs), None)
     if worst is None:

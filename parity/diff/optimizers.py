@@ -1,13 +1,13 @@
 """The optimizer on PyTorch's gradients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optax
 import torch
 
-from parity.diff.arrays import Compared, compared
+from parity.diff.arrays import Compared, compared, floor_of
 from parity.diff.findings import Cause, Finding
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import Lines
@@ -35,10 +35,11 @@ def judge_optimizer(
     ours = [lines.in_torch(each) for each in side.trained([lines.to_ours(g) for g in gradients], transformation)]
     truth = trajectory(start, recipe, gradients, examples)
     low = trajectory(start, recipe, gradients, examples, "float32")
+    floors = [{name: floor_of(a[name], b[name]) for name in b} for a, b in zip(low, truth, strict=True)]
     first = {name: p.detach().numpy() for name, p in start.named_parameters()}
 
     def differing(changed: Sequence[Arrays], dtype: str) -> Compared | None:
-        each = _all(ours, changed, truth, low, first, gradients, dtype)
+        each = _all(ours, changed, truth, floors, first, gradients, dtype)
         return next((compared for compared in each if compared.differs), None)
 
     worst = differing(truth, precision)
@@ -76,16 +77,15 @@ def _all(
     ours: Sequence[Arrays],
     theirs: Sequence[Arrays],
     truth: Sequence[Arrays],
-    low: Sequence[Arrays],
+    floors: Sequence[Mapping[str, float]],
     first: Arrays,
     gradients: Sequence[Arrays],
     precision: str,
 ) -> Iterator[Compared]:
-    for step, (a, b, right, c) in enumerate(zip(ours, theirs, truth, low, strict=True)):
+    for step, (a, b, right, floor) in enumerate(zip(ours, theirs, truth, floors, strict=True)):
         travelled = {name: float(np.abs(right[name] - first[name]).max(initial=0.0)) for name in right}
         largest = max(travelled.values(), default=0.0)
         for name in b:
             if name in a and name in gradients[step]:
                 unit = max(travelled[name], 1e-9 * largest, 2e-3 * float(np.abs(b[name]).max(initial=0.0)))
-                values = a[name], b[name], c[name]
-                yield compared("parameter", name, *values, step=step, unit=unit, truth=right[name], dtype=precision)
+                yield compared("parameter", name, a[name], b[name], floor[name], step=step, unit=unit, dtype=precision)

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import numpy as np
 
-from parity.diff.arrays import compared
+from parity.diff.arrays import compared, floor_of
 from parity.diff.findings import Cause, Finding
 
 
@@ -15,7 +15,7 @@ def judge_parameters(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.nda
     for name, array in ours.items():
         true = theirs[name]
         # PyTorch's weights in float32 are the truth of both sides.
-        found = compared("value", name, array, true, true.astype(np.float32), dtype=precision)
+        found = compared("value", name, array, true, floor_of(true.astype(np.float32), true), dtype=precision)
         if found.differs:
             findings.append(Finding("parameter", name, name, "variable", found, _cause(array, true)))
     return findings

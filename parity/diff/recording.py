@@ -8,6 +8,7 @@ import torch
 
 from parity.diff.batches import batches_of
 from parity.diff.comparison import TorchOptimizer, as_recipe, mean_sine, state_of
+from parity.diff.floors import floors_of
 from parity.diff.golden import Golden, save
 from parity.diff.torch_side import recorded
 
@@ -34,4 +35,5 @@ def record(
     batches = batches_of("batch", batch, steps)
     recipe = as_recipe(optimizer)
     exact, rough = (recorded(module, loss or mean_sine, batches, recipe, dtype) for dtype in ("float64", "float32"))
-    save(Golden(state_of(module), list(batches), exact, rough, module.training), Path(path))
+    floors = [floors_of(low, true) for low, true in zip(rough, exact, strict=True)]
+    save(Golden(state_of(module), list(batches), exact, floors, module.training), Path(path))

@@ -1,10 +1,11 @@
 """Both sides as they run, each on its own results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from parity.diff.arrays import Compared, compared, layout_of, units
+from parity.diff.floors import Floors
 from parity.diff.lining import Lines
 from parity.diff.records import Call, Step
 
@@ -15,7 +16,7 @@ def as_it_runs(
     lines: Lines,
     ours: Sequence[Step],
     theirs: Sequence[Step],
-    theirs32: Sequence[Step],
+    floors: Sequence[Floors],
     start: Arrays,
     precision: str,
     rounded: bool = False,
@@ -26,33 +27,41 @@ def as_it_runs(
         lines: what belongs to what.
         ours: our steps.
         theirs: PyTorch's in float64.
-        theirs32: PyTorch's in float32.
+        floors: how far PyTorch's steps in float32 are from these.
         start: PyTorch's variables before the first step.
         precision: of JAX.
         rounded: whether our optimizer rounds to float32; then nothing after its first update is more exact.
     """
     found: list[Compared] = []
     noise: set[str] = set()
-    for step, (mine, true, low) in enumerate(zip(ours, theirs, theirs32, strict=True)):
+    for step, (mine, true, low) in enumerate(zip(ours, theirs, floors, strict=True)):
 
-        def add(kind: str, path: str, a, b, c, unit=None, step=step, noise=noise) -> None:
+        def add(kind: str, path: str, a, b, floor, unit=None, step=step, noise=noise) -> None:
             after = kind == "parameter after the step"
             coarse = (rounded and (step or after)) or (after and path in noise)
-            found.append(compared(kind, path, a, b, c, step=step, unit=unit, dtype="float32" if coarse else precision))
+            found.append(
+                compared(kind, path, a, b, floor, step=step, unit=unit, dtype="float32" if coarse else precision)
+            )
 
-        calls = list(_pairs(lines, mine, true, low))
-        for name, call, known, rough in calls:
+        calls = [(known.path, call, known, number) for number, call, known in _pairs(lines, mine, true)]
+        for name, call, known, number in calls:
             for index, (a, b) in enumerate(zip(call.outputs, known.outputs, strict=False)):
                 if np.issubdtype(b.dtype, np.floating) and (layout := layout_of(b, a)):
-                    add("output", name, layout.to_torch(a, b.shape), b, rough.outputs[index])
-        add("loss", "", np.asarray(mine.loss), np.asarray(true.loss), np.asarray(low.loss))
+                    add("output", name, layout.to_torch(a, b.shape), b, low.outputs[number][index])
+        add("loss", "", np.asarray(mine.loss), np.asarray(true.loss), low.loss)
         gradients = {name: known.output_gradients for name, _, known, _ in calls}
         sizes = units({name: each[0] for name, each in gradients.items() if each and each[0] is not None})
-        for name, call, known, rough in reversed(calls):
+        for name, call, known, number in reversed(calls):
             for index, (a, b) in enumerate(zip(call.output_gradients, known.output_gradients, strict=False)):
-                c = rough.output_gradients[index]
                 if a is not None and b is not None and (layout := layout_of(known.outputs[index], call.outputs[index])):
-                    add("output gradient", name, layout.to_torch(a, b.shape), b, c, sizes.get(name))
+                    add(
+                        "output gradient",
+                        name,
+                        layout.to_torch(a, b.shape),
+                        b,
+                        low.output_gradients[number][index],
+                        sizes.get(name),
+                    )
         gradients_of_ours = lines.in_torch(mine.gradients)
         sizes = units(true.gradients)
         # Where the gradient is what rounding leaves of zero, an optimizer that divides it by itself moves by noise.
@@ -73,15 +82,15 @@ def as_it_runs(
     return found
 
 
-def _pairs(lines: Lines, ours: Step, theirs: Step, theirs32: Step):
-    known = {call.place: call for call in theirs.calls}
-    low = {call.place: call for call in theirs32.calls}
+def _pairs(lines: Lines, ours: Step, theirs: Step) -> Iterator[tuple[int, Call, Call]]:
+    """Our calls in the order in which they return, with PyTorch's and the numbers of these."""
+    known = {call.place: number for number, call in enumerate(theirs.calls)}
     for call in ours.calls:
-        place = (lines.layers.get(call.path, "?"), call.number)
+        place = lines.layers.get(call.path, "?"), call.number
         if place in known:
-            yield place[0], call, known[place], low[place]
+            yield known[place], call, theirs.calls[known[place]]
 
 
 def pairs_of(lines: Lines, ours: Step, theirs: Step) -> list[tuple[Call, Call]]:
     """Our calls and PyTorch's, in the order in which ours return."""
-    return [(call, known) for _, call, known, _ in _pairs(lines, ours, theirs, theirs)]
+    return [(call, known) for _, call, known in _pairs(lines, ours, theirs)]

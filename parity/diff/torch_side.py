@@ -1,8 +1,9 @@
 """PyTorch's side: its training steps recorded, and single layers of it run again."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,22 @@ def recorded(
     module: torch.nn.Module, loss: Loss, batches: Sequence[tuple[Any, ...]], recipe: Recipe | None, dtype: str
 ) -> list[Step]:
     """Train a copy of the module, one step a batch, and record each step."""
-    module = copy.deepcopy(module).to(getattr(torch, dtype))
+    module = copied(module, dtype, share=recipe is None)
     training = recipe.start(module) if recipe else None
     steps = []
     for batch in batches:
         module.zero_grad()
         calls: list[Call] = []
         with ExitStack() as stack:
-            for handle in _hooks(module, calls):
+            for handle in _hooks(module, calls, Pool()):
                 stack.callback(handle.remove)
             with Interception():
                 value = loss(module, *(to_torch(array, dtype) for array in batch))
             if value.requires_grad:
                 value.backward()
         gradients = {name: p.grad.numpy() for name, p in module.named_parameters() if p.grad is not None}
+        if not training:
+            module.zero_grad()
         if training and training.recipe.changes_gradients:
             gradients = {name: array.copy() for name, array in gradients.items()}
         buffers = {name: to_numpy(buffer) for name, buffer in module.named_buffers()}
@@ -45,14 +48,30 @@ def recorded(
     return steps
 
 
-def _hooks(module: torch.nn.Module, calls: list[Call]) -> Iterable[Any]:
+class Pool:
+    """The arrays of a step, each of which is kept once: what one layer returns, the next one is given."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, tuple[int, ...], bytes], torch.Tensor] = {}
+
+    def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A copy of the tensor, or the one that was made before."""
+        tensor = tensor.detach().contiguous()
+        content = tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+        key = str(tensor.dtype), tuple(tensor.shape), blake2b(content, digest_size=16).digest()
+        if key not in self._kept:
+            self._kept[key] = tensor.clone()
+        return self._kept[key]
+
+
+def _hooks(module: torch.nn.Module, calls: list[Call], pool: Pool) -> Iterable[Any]:
     """Hooks that write the calls of all layers down."""
     counts: dict[str, int] = {}
     waiting: dict[str, list[Any]] = {}
 
     def before(path: str) -> Callable[..., None]:
         def hook(layer: torch.nn.Module, args: Any, kwargs: Any) -> None:
-            waiting.setdefault(path, []).append(_detached((args, kwargs)))
+            waiting.setdefault(path, []).append(_kept((args, kwargs), pool))
 
         return hook
 
@@ -61,12 +80,12 @@ def _hooks(module: torch.nn.Module, calls: list[Call]) -> Iterable[Any]:
             arguments = waiting[path].pop()
             number = counts[path] = counts.get(path, -1) + 1
             outputs = _tensors(output)
-            call = Call(path, number, type(layer).__name__, arguments, _arrays(arguments), _arrays(output))
+            call = Call(path, number, type(layer).__name__, arguments, _views(arguments), _views(_kept(outputs, pool)))
             call.shape = _structure(output)
             call.output_gradients = [None] * len(outputs)
             for index, tensor in enumerate(outputs):
                 if tensor.requires_grad:
-                    tensor.register_hook(_keeper(call, index))
+                    tensor.register_hook(_keeper(call, index, pool))
             calls.append(call)
 
         return hook
@@ -76,9 +95,9 @@ def _hooks(module: torch.nn.Module, calls: list[Call]) -> Iterable[Any]:
         yield layer.register_forward_hook(after(path), with_kwargs=True)
 
 
-def _keeper(call: Call, index: int) -> Callable[[torch.Tensor], None]:
+def _keeper(call: Call, index: int, pool: Pool) -> Callable[[torch.Tensor], None]:
     def keep(gradient: torch.Tensor) -> None:
-        call.output_gradients[index] = to_numpy(gradient)
+        call.output_gradients[index] = pool(gradient).numpy()
 
     return keep
 
@@ -96,16 +115,28 @@ def _structure(tree: Any) -> tuple[list[Any], Any]:
     return [TENSOR if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves], structure
 
 
-def _arrays(tree: Any) -> list[np.ndarray]:
-    return [_array(tensor) for tensor in _tensors(tree)]
+def _views(tree: Any) -> list[np.ndarray]:
+    return [tensor.numpy() for tensor in _tensors(tree)]
+
+
+def _kept(tree: Any, pool: Pool) -> Any:
+    return pytree.tree_map(lambda leaf: pool(leaf) if isinstance(leaf, torch.Tensor) else leaf, tree)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
-    return to_numpy(tensor) if tensor.is_floating_point() else tensor.detach().numpy().copy()
+    return tensor.detach().numpy().copy()
 
 
-def _detached(tree: Any) -> Any:
-    return pytree.tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, torch.Tensor) else leaf, tree)
+def copied(module: torch.nn.Module, dtype: str, *, share: bool = False) -> torch.nn.Module:
+    """A copy of a module in another dtype; with `share`, parameters that have it already lie where they are."""
+    wanted = getattr(torch, dtype)
+    # Converted before the copy: a large model has no memory for both.
+    cast = {
+        id(p): torch.nn.Parameter(p.detach().to(wanted, copy=not share), requires_grad=p.requires_grad)
+        for p in module.parameters()
+        if type(p) is torch.nn.Parameter and p.is_floating_point()
+    }
+    return copy.deepcopy(module, cast).to(wanted)
 
 
 class TorchLayer:
@@ -114,10 +145,11 @@ class TorchLayer:
     Args:
         module: the model as it is before the step.
         call: the call.
+        without: names of parameters whose gradients are not wanted.
     """
 
-    def __init__(self, module: torch.nn.Module, call: Call):
-        self.call = call
+    def __init__(self, module: torch.nn.Module, call: Call, without: Collection[str] = ()):
+        self.call, self.without = call, without
         self.layer = module.get_submodule(call.path)
         self.prefix = f"{call.path}." if call.path else ""
         self.forward: Callable[..., Any] = lambda layer, *args, **kwargs: layer(*args, **kwargs)
@@ -141,7 +173,7 @@ class TorchLayer:
         return other
 
     def _run(self, dtype: str, changes: Any, watch: Any, gradients: bool) -> Replayed:
-        layer = copy.deepcopy(self.layer).to(getattr(torch, dtype))
+        layer = copied(self.layer, dtype, share=True)
 
         def cast(leaf: Any) -> Any:
             if not isinstance(leaf, torch.Tensor):
@@ -159,7 +191,7 @@ class TorchLayer:
         if not gradients:
             return found
         inputs = _tensors((args, kwargs))
-        named = dict(layer.named_parameters())
+        named = {name: p for name, p in layer.named_parameters() if self.prefix + name not in self.without}
         wanted = [*(tensor for tensor in inputs if tensor.requires_grad), *named.values()]
         pairs = [
             (tensor, to_torch(gradient, dtype).reshape(tensor.shape))
@@ -199,7 +231,7 @@ class TorchLoss:
         return self._run(dtype, changes, None, gradients)
 
     def _run(self, dtype: str, changes: Any, watch: Any, gradients: bool) -> Replayed:
-        module = copy.deepcopy(self.module).to(getattr(torch, dtype))
+        module = copied(self.module, dtype, share=True)
         outputs = [to_torch(array, dtype) for array in self.call.outputs]
         for tensor in outputs:
             tensor.requires_grad_(gradients and tensor.is_floating_point())

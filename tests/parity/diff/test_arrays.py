@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from parity.diff.arrays import compared, layout_of, units
+from parity.diff.arrays import compared, floor_of, layout_of, units
 from parity.diff.judge import fed
 from parity.diff.records import Call, Replayed
 
@@ -27,21 +27,28 @@ def test_equal_shapes_stay_unless_another_order_is_far_nearer():
 
 def test_the_limit_is_what_rounding_explains():
     true = np.array([1.0, 2.0])
-    exact = compared("output", "a", true * (1 + 1e-14), true, true.astype(np.float32))
-    assert not exact.differs
-    assert compared("output", "a", true * (1 + 2e-12), true, true.astype(np.float32)).differs
+    floor = floor_of(true.astype(np.float32), true)
+    assert not compared("output", "a", true * (1 + 1e-14), true, floor).differs
+    assert compared("output", "a", true * (1 + 2e-12), true, floor).differs
     # Where PyTorch in float32 is far off, float64 may be off, too.
-    noisy = compared("output", "a", true * (1 + 1e-9), true, true * 1.1)
+    noisy = compared("output", "a", true * (1 + 1e-9), true, floor_of(true * 1.1, true))
     assert not noisy.differs
     assert noisy.amplified
     assert noisy.limit == pytest.approx(16 * 0.1 * 2.0**-29)
-    assert compared("output", "a", np.zeros(3), true, None).differs
-    assert compared("output", "a", np.array([1.0, np.nan]), true, None).differs
+    assert compared("output", "a", np.zeros(3), true).differs
+    assert compared("output", "a", np.array([1.0, np.nan]), true).differs
+    assert floor_of(np.array([np.inf, 1.0, np.nan]), np.array([1.0, 1.5, np.nan])) == 0.5
 
 
-def test_a_mistake_does_not_widen_the_limit_of_its_own_experiment():
-    true, changed, ours = np.ones(3), np.full(3, 50.0), np.full(3, 2.0)
-    assert compared("output", "a", ours, changed, true.astype(np.float32), truth=true).differs
+def test_large_arrays_are_compared_block_by_block(monkeypatch):
+    ours, theirs = RNG.normal(size=(3, 5)), np.zeros((3, 5))
+    ours[2, 1] = -9.0
+    whole = compared("output", "a", ours, theirs, unit=1.0)
+    monkeypatch.setattr("parity.diff.arrays.BLOCK", 4)
+    assert compared("output", "a", ours, theirs, unit=1.0) == whole
+    assert (whole.index, whole.error) == ((2, 1), 9.0)
+    assert floor_of(ours, theirs) == 9.0
+    assert units({"a": ours}) == {"a": 9.0}
 
 
 def test_a_gradient_that_cancels_is_measured_by_the_others():
