@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.train._leaves import select
+from jaxtrain.train._leaves import after, select
 from jaxtrain.train._shapes import ShapeWatch
 from jaxtrain.train.accumulation import MakeKey, gradients_of, value_of
 from jaxtrain.train.blueprint import Variables
@@ -96,12 +96,13 @@ def make_train_step(
             return value_of(objective, dataclasses.replace(state, params=params), batch, accumulate, *place)
 
         with jax.named_scope("optimizer"):
-            after, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)
+            new, updates = seen.updated(gradients, value=loss, grad=gradients, value_fn=value_fn)
+            new = after(loss, new)
         if observe is not None:
             metrics = _with_observed(metrics, observe(gradients, updates, state.params), batch)
         if state.blueprint.options.most_skipped:
-            after, metrics = _skipping(all_finite(gradients), state, after, metrics)
-        return after, Metrics.of(metrics)
+            new, metrics = _skipping(all_finite(gradients), state, new, metrics)
+        return new, Metrics.of(metrics)
 
     return jax.jit(placed(train_step, placement), donate_argnums=0)
 
@@ -150,16 +151,16 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
 
 
 def _skipping(
-    finite: Bool[Array, ""], before: TrainState, after: TrainState, metrics: Averages
+    finite: Bool[Array, ""], before: TrainState, new: TrainState, metrics: Averages
 ) -> tuple[TrainState, Averages]:
     """The state and the metrics of a step whose update was skipped if it was not finite."""
-    model_state = select(finite, after.model_state, before.model_state)
+    model_state = select(finite, new.model_state, before.model_state)
     counted = {
         name: Average(jnp.where(finite, metric.total, 0), jnp.where(finite, metric.count, 0))
         for name, metric in metrics.items()
     }
     skipped = Average((~finite).astype(jnp.int32), jnp.int32(1))
-    return dataclasses.replace(after, model_state=model_state), {**counted, "skipped": skipped}
+    return dataclasses.replace(new, model_state=model_state), {**counted, "skipped": skipped}
 
 
 def with_key(function: LossFn) -> Callable[[Any, Any, MakeKey], Any]:
