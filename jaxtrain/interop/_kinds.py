@@ -48,8 +48,7 @@ def foreign(state: Any, groups: Iterable[Mapping[str, Any]]) -> str:
     Groups from other versions of PyTorch, or with entries that a script added, tell nothing.
     """
     own = type(state).__name__.removesuffix("State")
-    # AdamW's groups look like Adam's, and where every row has a gradient SparseAdam is Adam.
-    serves = {"Adam", "AdamW", "SparseAdam"} if own == "Adam" else {own}
+    serves = {"Adam", "AdamW"} if own == "Adam" else {own}
     kinds = [{kind for kind, names in NAMES.items() if names == hyperparameters(group).keys()} for group in groups]
     if not kinds or any(not some or some & serves for some in kinds):
         return ""

@@ -33,7 +33,8 @@ def saved_by(make: Callable[..., torch.optim.Optimizer], **options: Any) -> dict
     parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 2), (3,))]
     optimizer = make(parameters, lr=0.1, **options)
     for parameter in parameters:
-        parameter.grad = torch.ones_like(parameter)
+        gradient = torch.ones_like(parameter)
+        parameter.grad = gradient.to_sparse(1) if make is torch.optim.SparseAdam else gradient
     optimizer.step()
     return optimizer.state_dict()
 
@@ -107,6 +108,7 @@ OTHERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "Adam": (optim.radam, ADAM),
     "SGD": (lambda: optim.muon(axis=0), saved_by(torch.optim.SGD, momentum=0.9)),
     "Adadelta": (optim.rmsprop, saved_by(torch.optim.Adadelta)),
+    "SparseAdam": (optim.adam, saved_by(torch.optim.SparseAdam)),
 }
 
 
