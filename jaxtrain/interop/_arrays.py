@@ -1,11 +1,15 @@
 """Arrays of any library as NumPy arrays."""
 
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxtrain.interop._patterns import any_matches
 
 
 def as_numpy(where: str, name: str, value: Any) -> np.ndarray:
@@ -43,17 +47,24 @@ def placed(value: np.ndarray, old: jax.Array) -> jax.Array:
     return jax.device_put(value, old.sharding) if getattr(old, "committed", False) else jnp.asarray(value)
 
 
-def check_mapping(where: str, value: Any) -> None:
-    """Raise unless `value` is a dict of arrays by name, and name the usual mistakes."""
+def check_mapping(where: str, value: Any, ignored: Sequence[re.Pattern[str]]) -> None:
+    """Raise unless `value` is a dict of arrays by name, except ignored ones, and name the usual mistakes."""
     if hasattr(value, "state_dict"):
         raise TypeError(f"{where}: expected a state_dict, got a {type(value).__name__}; pass its .state_dict()")
+    if isinstance(value, str | bytes | os.PathLike):
+        raise TypeError(
+            f"{where}: expected a dict of arrays by name, got {value!r:.80}; read the file first, with "
+            "torch.load(path, weights_only=True) or safetensors.numpy.load_file(path)"
+        )
     if not isinstance(value, Mapping):
         raise TypeError(f"{where}: expected a dict of arrays by name, got {type(value).__name__}")
     if {"state", "param_groups"} <= value.keys():
         raise TypeError(f"{where}: expected arrays by name, got the state_dict of an optimizer; use load_optimizer")
-    nested = [name for name, part in value.items() if isinstance(part, Mapping)]
-    if nested:
-        raise TypeError(f"{where}: expected arrays by name, got dicts at {nested}; pass one of them")
     strange = [name for name in value if not isinstance(name, str)]
     if strange:
         raise TypeError(f"{where}: expected arrays by name, got the keys {strange[:5]}; use PyTorch's names")
+    nested = [name for name, part in value.items() if isinstance(part, Mapping) and not any_matches(ignored, name)]
+    if nested:
+        raise TypeError(
+            f"{where}: expected arrays by name, got dicts at {nested}; pass one of them, or name them in `ignore`"
+        )

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry, packed
-from jaxtrain.interop._saved import by_path, saved_by_name
+from jaxtrain.interop._kinds import foreign
+from jaxtrain.interop._saved import MOST, by_path, saved_by_name
 from jaxtrain.optim.lbfgs import LBFGSState
 from jaxtrain.train.state import TrainState
 
@@ -35,7 +36,7 @@ def load(where: str, state: TrainState, saved: Any, parameters: Any, own: list[E
     numbers, ours = _whole(where, state, saved, parameters, own)
     if count is None:
         raise ValueError(f"{where}: L-BFGS does not save the number of updates; give `count`")
-    steps = jnp.asarray(check_integer(where, "count", count, 0), jnp.int32)
+    steps = jnp.asarray(check_integer(where, "count", count, 0, MOST), jnp.int32)
     theirs = saved["state"].get(next(iter(numbers.values())), {})
     missing = [name for name in ("d", *NUMBERS) if theirs.get(name) is None]
     if theirs and missing:
@@ -65,6 +66,8 @@ def _whole(
     """The numbers of all parameters in PyTorch's order, and the variables with their shapes in ours."""
     without = {**saved, "state": {}} if isinstance(saved, Mapping) and "state" in saved else saved
     theirs = saved_by_name(where, without, parameters, own)
+    if wrong := foreign(states(state.opt_state)[0], theirs.groups_of(theirs.numbers)):
+        raise ValueError(f"{where}: {wrong}")
     known = by_path(own, theirs)
     leaves = jax.tree.leaves_with_path(state.params)
     paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape) for path, leaf in leaves]

@@ -10,6 +10,7 @@ import optax
 
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry
+from jaxtrain.interop._kinds import foreign
 from jaxtrain.interop._lbfgs import is_state as is_lbfgs
 from jaxtrain.interop._saved import Saved
 from jaxtrain.optim._state import buffer_names, is_ours, scalar_names
@@ -46,6 +47,16 @@ def with_count(tree: Any, count: int) -> Any:
     return replaced(tree, count, counted)
 
 
+def counted(tree: Any) -> bool:
+    """Whether a state has counts of updates that schedules see."""
+    nodes = jax.tree.leaves(tree, is_leaf=_keeps_count)
+    return any(_keeps_count(node) for node in nodes)
+
+
+def _keeps_count(node: Any) -> bool:
+    return is_lbfgs(node) or is_ours(node) or _counts(node)
+
+
 def _counts(node: Any) -> bool:
     """Whether a node of a tree is a state of Optax that counts updates, for schedules, and keeps no moments."""
     wrappers = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState, optax.MultiStepsState)
@@ -72,12 +83,15 @@ def paths_of(node: Any) -> list[str]:
 def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, problems: list[str]) -> Any:
     """The state of an optimizer with PyTorch's buffers and numbers; what does not fit is added to `problems`."""
     paths = paths_of(node)
+    if wrong := foreign(node, saved.groups_of(known[path].name for path in paths)):
+        problems.append(wrong)
+        return node
     trees = {field: leaves_of(getattr(node, field)) for field in buffer_names(type(node))}
     names = scalar_names(type(node))
     numbers: dict[str, list[Any]] = {name: [] for name in ("step", *names)}
     for index, path in enumerate(paths):
         entry = known[path]
-        if entry.name not in saved.rates:
+        if entry.name not in saved.groups:
             problems.append(f"{entry.name}: is not among the optimizer's parameters; freeze it here, too")
         own = saved.states.get(entry.name, {})
         old = {field: leaves[path] for field, leaves in trees.items() if leaves.get(path) is not None}
@@ -92,7 +106,7 @@ def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, prob
             values.append(_number(entry.name, name, now[name], problems))
     if not paths:
         numbers["step"].append(count)
-    rate = next((saved.rates[known[path].name] for path in paths if known[path].name in saved.rates), saved.rate)
+    rate = float(saved.groups_of(known[path].name for path in paths)[0]["lr"])
     return node._replace(
         count=jnp.asarray(count, jnp.int32),
         lr=jnp.asarray(rate, node.lr.dtype),

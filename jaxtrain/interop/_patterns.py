@@ -1,7 +1,7 @@
 """Regular expressions in arguments."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from jaxtrain._ground.labels import check_pattern
@@ -17,6 +17,15 @@ def patterns(where: str, argument: str, given: Any) -> list[re.Pattern[str]]:
 def any_matches(compiled: Iterable[re.Pattern[str]], name: str) -> bool:
     """Whether one of the regular expressions is found in the name."""
     return any(pattern.search(name) for pattern in compiled)
+
+
+def prefix_of(names: Sequence[str], others: Collection[str]) -> str:
+    """What stands before every name in the others, such as `module.`; empty if nothing does."""
+    for other in others if names else ():
+        prefix = other.removesuffix(names[0])
+        if other != prefix and prefix.endswith(".") and all(prefix + name in others for name in names):
+            return prefix
+    return ""
 
 
 def check_used(where: str, argument: str, compiled: Iterable[re.Pattern[str]], tried: Collection[str]) -> None:

@@ -12,6 +12,8 @@ from jaxtrain.interop._entries import Entry
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Ends of the names in a model's state_dict that are not parameters, also in a list of its names."""
+MOST = 2**31 - 1
+"""The largest number of steps here."""
 WAY_OUT = "[name for name, parameter in model.named_parameters()], without those that its optimizer does not have"
 
 
@@ -21,18 +23,19 @@ class Saved:
 
     Attributes:
         numbers: the number of each parameter, by name.
-        rates: its learning rate.
+        groups: its group.
         states: its buffers and its step number; nothing that is None.
     """
 
     numbers: Mapping[str, Any]
-    rates: Mapping[str, float]
+    groups: Mapping[str, Mapping[str, Any]]
     states: Mapping[str, Mapping[str, np.ndarray]]
 
-    @property
-    def rate(self) -> float:
-        """The learning rate of the first group."""
-        return next(iter(self.rates.values()))
+    def groups_of(self, names: Iterable[str]) -> list[Mapping[str, Any]]:
+        """The groups of some parameters, each once, in their order; all groups if there are none."""
+        known = [name for name in names if name in self.groups]
+        found = {id(self.groups[name]): self.groups[name] for name in known or self.groups}
+        return list(found.values())
 
     @cached_property
     def fields(self) -> list[str]:
@@ -59,10 +62,10 @@ def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Ent
     strange = [number for number in saved["state"] if number not in numbers]
     if strange:
         raise ValueError(
-            f"{where}: expected the keys of 'state' among the parameters {numbers} of the groups, got {strange}; files "
-            "of JSON turn numbers into text"
+            f"{where}: expected the keys of 'state' among the parameters {numbers} of the groups, got {strange}; if a "
+            "file of JSON turned numbers into text, convert the keys with int"
         )
-    rates = [float(group["lr"]) for group in groups for _ in group["params"]]
+    by_number = [group for group in groups for _ in group["params"]]
     states = {
         name: {
             field: as_numpy(where, f"{name}.{field}", value)
@@ -71,7 +74,9 @@ def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Ent
         }
         for name, number in zip(names, numbers, strict=True)
     }
-    return Saved(dict(zip(names, numbers, strict=True)), dict(zip(names, rates, strict=True)), states)
+    for name, own in states.items():
+        _check_step(where, name, own)
+    return Saved(dict(zip(names, numbers, strict=True)), dict(zip(names, by_number, strict=True)), states)
 
 
 def by_path(own: Iterable[Entry], saved: Saved) -> dict[str, Entry]:
@@ -111,10 +116,25 @@ def _groups(where: str, saved: Any) -> Sequence[Mapping[str, Any]]:
     if not isinstance(saved, Mapping) or {"state", "param_groups"} - saved.keys():
         got = f"a dict of {list(saved)[:5]}" if isinstance(saved, Mapping) else type(saved).__name__
         raise TypeError(f"{expected} {got}")
-    groups = saved["param_groups"]
+    groups, states = saved["param_groups"], saved["state"]
+    if not isinstance(states, Mapping) or not all(isinstance(own, Mapping) for own in states.values()):
+        raise TypeError(f"{where}: expected a dict of dicts at 'state', got {states!r:.200}")
+    if not isinstance(groups, list | tuple) or not all(
+        isinstance(group, Mapping) and {"params", "lr"} <= group.keys() for group in groups
+    ):
+        raise TypeError(
+            f"{where}: expected a list of dicts with 'params' and 'lr' at 'param_groups', got {groups!r:.200}"
+        )
     if not any(group["params"] for group in groups):
         raise ValueError(f"{where}: expected groups with parameters, got {groups}")
     return groups
+
+
+def _check_step(where: str, name: str, own: Mapping[str, np.ndarray]) -> None:
+    """Raise unless the number of steps, if there is one, is a whole number that fits in here."""
+    step = own.get("step")
+    if step is not None and not all(float(value).is_integer() and 0 <= value <= MOST for value in step.ravel()):
+        raise ValueError(f"{where}: expected a whole number of steps from 0 to {MOST} at '{name}.step', got {step}")
 
 
 def _names(where: str, groups: Sequence[Mapping[str, Any]], parameters: Any, trained: Sequence[Entry]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtrain._ground.checks import check_integer
+
 TOLD_BY = {
     "_milestones": "SequentialLR",
     "_schedulers": "ChainedScheduler",
@@ -22,6 +24,9 @@ TOLD_BY = {
     "gamma": "ExponentialLR",
 }
 """The attribute that tells a class from those after it."""
+
+BY_GROUP = {"ReduceLROnPlateau": "min_lrs"}
+"""A list with an element for each parameter group, where it is not `base_lrs`."""
 
 EXPECTED = "expected a scheduler of torch.optim.lr_scheduler, or its state_dict, got"
 
@@ -55,13 +60,14 @@ class SavedScheduler:
     @property
     def count(self) -> int:
         """How many steps it has made."""
-        return self.parts[0].count if self.kind == "ChainedScheduler" else int(self["last_epoch"])
+        if self.kind == "ChainedScheduler":
+            return self.parts[0].count
+        # A part of a SequentialLR that has not begun has -1.
+        return check_integer(self.where, f"last_epoch of this {self.kind}", self["last_epoch"], -1, 2**31 - 1)
 
     def check_group(self, group: int) -> None:
-        """Raise `ValueError` unless there is this parameter group."""
-        number = len(self["base_lrs"])
-        if not 0 <= group < number:
-            raise ValueError(f"{self.where}: group must be from 0 to {number - 1}, got {group}")
+        """Raise unless there is this parameter group."""
+        check_integer(self.where, "group", group, 0, len(self[BY_GROUP.get(self.kind, "base_lrs")]) - 1)
 
     def of_group(self, name: str, group: int) -> Any:
         """A number that this scheduler keeps in a parameter group."""

@@ -1,19 +1,13 @@
 """An optimizer of this package with the hyper-parameters of PyTorch's."""
 
-import inspect
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import optax
 
 from jaxtrain import optim
-
-NOT_HYPERPARAMETERS = ("params", "param_names", "foreach", "fused", "capturable", "differentiable", "swa_lr")
-"""What groups hold besides: parameters, choices between PyTorch's kernels, and the target of `SWALR`."""
-OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr")
-"""What schedulers of the learning rate write into groups."""
-OF_MOMENTUM_CYCLES = ("base_momentum", "max_momentum")
-"""What `OneCycleLR` and `CyclicLR` write into groups whose momentum they change."""
+from jaxtrain.interop._kinds import MAKERS, OF_MOMENTUM_CYCLES, hyperparameters
 
 
 def optimizer_from_torch(
@@ -25,8 +19,8 @@ def optimizer_from_torch(
         optimizer: an optimizer of `torch.optim`, or its `state_dict()`.
         groups: for an optimizer with several parameter groups, a regular expression for each of them, in order, as
             `optim.param_groups` takes them; None for the group of all other parameters. Default None: one group.
-        kind: the name of PyTorch's class, such as "AdamW"; needed with a `state_dict`, which does not have it. Default
-            None.
+        kind: the name of PyTorch's class, such as "AdamW"; needed with a `state_dict`, which does not have it, and with
+            a class derived from PyTorch's. Default None: the name of the object's class.
         **changes: hyper-parameters to use instead. Where a scheduler drives the learning rate, or a cycle the
             momentum, they must be here: `lr=interop.schedule_from_torch(scheduler)`. A list gives each group its own.
 
@@ -47,19 +41,25 @@ def optimizer_from_torch(
     """
     where = "optimizer_from_torch"
     theirs: Sequence[Mapping[str, Any]] = ()
+    given = type(optimizer).__name__
     if not isinstance(optimizer, Mapping):
-        kind, theirs = type(optimizer).__name__, getattr(optimizer, "param_groups", ())
+        theirs = getattr(optimizer, "param_groups", ())
+        kind = given if kind is None else kind
     elif {"state", "param_groups"} <= optimizer.keys():
+        theirs = optimizer["param_groups"]
         if kind is None:
             raise TypeError(
                 f'{where}: a state_dict does not have the name of its class; pass kind="AdamW" for instance'
             )
-        theirs = optimizer["param_groups"]
-    ours = next((name for name in dir(optim) if name.replace("_", "") == str(kind).lower()), None)
-    if kind is None or ours is None or not theirs:
-        got = type(optimizer).__name__ if kind is None else kind
-        raise TypeError(f"{where}: expected an optimizer of torch.optim, got {got}")
-    make = getattr(optim, ours)
+    else:
+        given = f"a dict of {list(optimizer)[:5]}"
+    if not theirs:
+        raise TypeError(f"{where}: expected an optimizer of torch.optim or its state_dict, got {given}")
+    make = next((own for name, own in MAKERS.items() if name.lower() == str(kind).lower()), None)
+    if kind is None or make is None:
+        raise TypeError(f"{where}: expected one of {', '.join(MAKERS)}, got {kind}; name the class it is with `kind`")
+    if isinstance(groups, str):
+        raise TypeError(f"{where}: groups must be a list with a regular expression for each group, got {groups!r}")
     if groups is None and len(theirs) == 1:
         return make(**_arguments(where, kind, make, theirs[0], changes))
     if groups is None or len(groups) != len(theirs):
@@ -97,7 +97,7 @@ def _arguments(
     where: str, kind: str, make: Any, group: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The arguments of our optimizer from one of PyTorch's groups."""
-    own = inspect.signature(make).parameters
+    own = signature(make).parameters
     if "initial_lr" in group and "lr" not in changes:
         raise ValueError(
             f"{where}: a scheduler drives the learning rate of this {kind}; pass it as "
@@ -106,14 +106,16 @@ def _arguments(
     cycled = "betas" if "betas" in group else "momentum"
     if any(name in group for name in OF_MOMENTUM_CYCLES) and cycled not in changes:
         raise ValueError(f"{where}: a scheduler cycles the momentum of this {kind}; pass {cycled}")
-    known = (*NOT_HYPERPARAMETERS, *OF_SCHEDULERS, *OF_MOMENTUM_CYCLES)
-    given = {name: value for name, value in group.items() if name not in known}
+    given = hyperparameters(group)
     if kind == "AdamW":
         given.pop("decoupled_weight_decay", None)  # What AdamW is; older versions do not save it.
     given |= changes
     strange = [name for name in given if name not in own]
     if strange:
-        raise ValueError(f"{where}: {make.__name__} does not have the arguments {strange}")
+        raise ValueError(
+            f"{where}: {make.__name__} does not have the arguments {strange}; if PyTorch's {kind} does not use "
+            "them either, take them out of its groups"
+        )
     return {name: _number(value) for name, value in given.items()}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+
 from jaxtrain import schedules
 from jaxtrain.interop._saved_scheduler import SavedScheduler, read
 from jaxtrain.schedules import Plateau, Schedule
@@ -25,6 +27,9 @@ FUNCTIONAL = {
 }
 """Schedulers that hold a Python function, and what to write it for. Their state_dicts look alike."""
 
+TOLERANCE = 1e-5
+"""Relative. PyTorch may keep the rate in a float32 tensor, whose roundings add up from step to step."""
+
 OF_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
 
 
@@ -45,7 +50,8 @@ def schedule_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None
     Raises:
         TypeError: if `scheduler` is not one of PyTorch's schedulers.
         ValueError: if it holds a Python function, which cannot be compiled, is a `ReduceLROnPlateau`, whose rate is
-            not a function of the count, or needs `optimizer`.
+            not a function of the count, or needs `optimizer`. Also if the last rate that it knows is another one,
+            because the script or a second scheduler changed it.
 
     Example:
         >>> from jaxtrain import interop
@@ -56,7 +62,10 @@ def schedule_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None
 
     PyTorch: none.
     """
-    return schedule_of(read("schedule_from_torch", scheduler, optimizer), group)
+    saved = read("schedule_from_torch", scheduler, optimizer)
+    schedule = schedule_of(saved, group)
+    _check_rate(saved, schedule, group)
+    return schedule
 
 
 def momentum_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None) -> Schedule:
@@ -88,7 +97,7 @@ def momentum_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None
     """
     saved = read("momentum_from_torch", scheduler, optimizer)
     if saved.kind not in ("OneCycleLR", "CyclicLR") or not saved["cycle_momentum"]:
-        raise ValueError(f"{saved.where}: expected a scheduler that cycles the momentum, got another {saved.kind}")
+        raise ValueError(f"{saved.where}: expected a scheduler that cycles the momentum, got {saved.kind} without it")
     saved.check_group(group)
     if saved.kind == "CyclicLR":
         ends = saved["base_momentums"][group], saved["max_momentums"][group]
@@ -128,8 +137,7 @@ def plateau_from_torch(scheduler: Any, group: int = 0) -> Plateau:
     if saved.kind != "ReduceLROnPlateau":
         raise ValueError(f"{saved.where}: expected a ReduceLROnPlateau, got {saved.kind}; use schedule_from_torch")
     rates = saved["_last_lr"]
-    if not 0 <= group < len(rates):
-        raise ValueError(f"{saved.where}: group must be from 0 to {len(rates) - 1}, got {group}")
+    saved.check_group(group)
     rule = {name: saved[name] for name in OF_PLATEAU}
     return schedules.reduce_lr_on_plateau(float(rates[group]), **rule, min_lr=float(saved["min_lrs"][group]))
 
@@ -154,6 +162,20 @@ def schedule_of(saved: SavedScheduler, group: int) -> Schedule:
         make, names = SAME_NAMES[kind]
         return make(lr, **{name: saved[name] for name in names})
     return OTHERS[kind](lr, saved, group)
+
+
+def _check_rate(saved: SavedScheduler, schedule: Schedule, group: int) -> None:
+    """Raise if the optimizer's rate, as the scheduler last saw it, is another than the schedule's."""
+    if "_last_lr" not in saved.values:
+        return
+    with jax.enable_x64(True):
+        expected, got = float(saved["_last_lr"][group]), float(schedule(saved.count))
+    if abs(expected - got) > TOLERANCE * max(abs(expected), abs(got)):
+        raise ValueError(
+            f"{saved.where}: expected the rate {expected:g} after {saved.count} steps, got {got:g} from this "
+            f"{saved.kind} alone; the script, another scheduler or a class derived from it changed the rate: write the "
+            "schedule with jaxtrain.schedules"
+        )
 
 
 def _multi_step(lr: float, saved: SavedScheduler, group: int) -> Schedule:

@@ -11,8 +11,10 @@ from flax import nnx
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.interop import _lbfgs
 from jaxtrain.interop._entries import Entry, entries, module_of
+from jaxtrain.interop._kinds import foreign
 from jaxtrain.interop._nodes import filled, nodes_of, paths_of, replaced, states_of
-from jaxtrain.interop._saved import Saved, by_path, merged, saved_by_name
+from jaxtrain.interop._patterns import prefix_of
+from jaxtrain.interop._saved import MOST, Saved, by_path, merged, saved_by_name
 from jaxtrain.train.state import TrainState
 
 
@@ -71,7 +73,7 @@ def load_optimizer(
     nodes, problems = _nodes(where, state), []
     saved = saved_by_name(where, *merged(where, optimizer_state_dict, parameters), own)
     known = by_path(own, saved)
-    count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0)
+    count = _largest_step(where, saved) if count is None else check_integer(where, "count", count, 0, MOST)
     opt_state = replaced(state.opt_state, count, lambda node: filled(node, known, saved, count, problems))
     places = {known[path].name for node in nodes for path in paths_of(node)}
     begun = [name for name, own in saved.states.items() if own]
@@ -81,6 +83,8 @@ def load_optimizer(
             problems.append("the optimizer has buffers here, PyTorch's has none: give it the same options")
     elif saved.fields:
         problems.append(f"the optimizer has no buffers here, PyTorch's has {saved.fields}: give it the same options")
+    if prefix := prefix_of([entry.name for entry in own], list(saved.numbers)):
+        problems = [f"PyTorch's names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
     if problems:
         lines = dict.fromkeys(problems)
         raise ValueError("\n  ".join([f"{where}: the state_dict does not fit the optimizer:", *lines]))
@@ -132,7 +136,11 @@ def optimizer_state_dict(
         return _changed(where, _lbfgs.state_dict(where, state, like, parameters, own), changes)
     nodes = _nodes(where, state)
     saved = saved_by_name(where, *merged(where, like, parameters), own)
-    found = states_of(where, nodes, by_path(own, saved))
+    known = by_path(own, saved)
+    for node in nodes:
+        if wrong := foreign(node, saved.groups_of(known[path].name for path in paths_of(node))):
+            raise ValueError(f"{where}: {wrong}")
+    found = states_of(where, nodes, known)
     missing = found.keys() - saved.numbers.keys()
     if missing:
         raise ValueError(f"{where}: expected {sorted(missing)} among PyTorch's parameters, got {list(saved.numbers)}")
@@ -185,7 +193,7 @@ def _largest_step(where: str, saved: Saved) -> int:
     steps = [int(np.max(own["step"])) for own in saved.states.values() if "step" in own]
     if not steps:
         raise ValueError(
-            f"{where}: the state has no step numbers, which SGD and Muon do not save; give `count`, the number of "
-            "updates so far"
+            f"{where}: the state has no step numbers, which nothing has before its first step, and SGD and Muon never; "
+            "give `count`, the number of updates so far"
         )
     return max(steps)

@@ -1,6 +1,7 @@
 """The states of schedulers, from and to the `state_dict` of PyTorch's."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, overload
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain.interop._nodes import with_count
+from jaxtrain.interop._nodes import counted, with_count
 from jaxtrain.interop._saved_scheduler import SavedScheduler, read
 from jaxtrain.interop.from_scheduler import schedule_of
 from jaxtrain.schedules import Plateau, PlateauState, Schedule
@@ -77,7 +78,9 @@ def load_scheduler(
     steps = check_integer(where, "steps_per_epoch", steps_per_epoch, 1)
     count = int(target.step)
     if count // steps != saved.count:
-        count = saved.count * steps
+        count = check_integer(where, "last_epoch times steps_per_epoch", saved.count * steps, 0, 2**31 - 1)
+    if not counted(target.opt_state):
+        raise TypeError(f"{where}: expected an optimizer with a schedule, got a state that counts no updates")
     return dataclasses.replace(target, opt_state=with_count(target.opt_state, count))
 
 
@@ -116,14 +119,20 @@ def scheduler_state_dict(
     PyTorch: `LRScheduler.state_dict`.
     """
     where = "scheduler_state_dict"
+    if hasattr(like, "state_dict"):
+        raise TypeError(f"{where}: expected a state_dict, got a {type(like).__name__}; pass its .state_dict()")
     saved = read(where, like, optimizer)
     if saved.kind == "ReduceLROnPlateau":
         if not isinstance(source, PlateauState):
             raise TypeError(f"{where}: expected the state of a plateau's rule, got {type(source).__name__}")
         return _of_plateau(saved, source)
+    if isinstance(source, PlateauState | TrainState):
+        raise TypeError(f"{where}: expected the number of steps of this {saved.kind}, got a {type(source).__name__}")
     count = check_integer(where, "source", source, 0)
     with jax.enable_x64(True):
         rates = [float(own(count)) for own in _schedules(saved, schedule)]
+    if not all(map(math.isfinite, rates)):
+        raise ValueError(f"{where}: expected finite rates after {count} steps of this {saved.kind}, got {rates}")
     return {**_counted(saved, count), "_last_lr": rates}
 
 
@@ -165,6 +174,7 @@ def _counted(saved: SavedScheduler, count: int) -> dict[str, Any]:
 def _plateau_state(saved: SavedScheduler, rule: Plateau, group: int) -> PlateauState:
     if saved.kind != "ReduceLROnPlateau":
         raise ValueError(f"{saved.where}: expected the state of a ReduceLROnPlateau for a rule, got {saved.kind}")
+    saved.check_group(group)
     first = rule.init()
     rate, reduced = float(saved["_last_lr"][group]), float(first.lr)
     factor, floor = float(saved["factor"]), float(saved["min_lrs"][group])

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from flax import nnx
 
+from jaxtrain._ground.checks import check_flag
 from jaxtrain.interop._arrays import as_numpy, check_mapping, misfit, placed
 from jaxtrain.interop._entries import Entry, by_name, entries, module_of, packed
-from jaxtrain.interop._patterns import any_matches, check_used, patterns
+from jaxtrain.interop._patterns import any_matches, check_used, patterns, prefix_of
 from jaxtrain.train.state import TrainState
 
 COUNTER = "num_batches_tracked"
@@ -68,10 +69,11 @@ def load_state_dict(
     """
     where = "load_state_dict"
     module = _module(where, target)
-    check_mapping(where, state_dict)
+    check_flag(where, "strict", strict)
+    left = patterns(where, "ignore", ignore)
+    check_mapping(where, state_dict, left)
     wanted = entries(where, module, names, as_is)
     known = {entry.name: entry for entry in wanted}
-    left = patterns(where, "ignore", ignore)
     check_used(where, "ignore", left, [*known, *state_dict])
     given = {name: as_numpy(where, name, value) for name, value in state_dict.items() if not any_matches(left, name)}
     # PyTorch's file may hold a tied weight once.
@@ -167,10 +169,8 @@ def _explained(
     known: Mapping[str, Entry], missing: list[str], unexpected: list[str], given: Mapping[str, np.ndarray]
 ) -> list[str]:
     """A line for each missing or unexpected name, with the likely match."""
-    prefixes = [name.removesuffix(missing[0]) for name in unexpected if missing and name.endswith(missing[0])]
-    for prefix in prefixes:
-        if prefix.endswith(".") and all(prefix + name in unexpected for name in missing):
-            return [f"the names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
+    if prefix := prefix_of(missing, unexpected):
+        return [f"the names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
     lines = []
     for name in missing:
         shape = known[name].shape(known[name].variable.get_value().shape)

@@ -24,6 +24,18 @@ def steep(parameters, problem):
     return loss + 0.1 * (residual.sum() - shift) ** 2 + shift**2
 
 
+def layer(parameters, problem):
+    """`smooth` of a matrix, row after row, and of a vector."""
+    weight, bias = parameters["weight"].reshape(-1), parameters["bias"]
+    return smooth({"weight": weight, "bias": bias.sum()}, problem) + (problem[1, 0] * (bias - 1) ** 2).sum()
+
+
+def steep_layer(parameters, problem):
+    """`steep` of a matrix, row after row, and of a vector."""
+    weight, bias = parameters["weight"].reshape(-1), parameters["bias"]
+    return steep({"weight": weight, "bias": bias.sum()}, problem) + (problem[1, 0] * (bias - 1) ** 2).sum()
+
+
 def valley(parameters, problem):
     """Rosenbrock's valley in more dimensions, bent by the problem."""
     x = parameters["weight"]

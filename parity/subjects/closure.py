@@ -1,6 +1,6 @@
 """Optimizers that evaluate the loss themselves."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -56,28 +56,40 @@ class ClosureCase(Case):
         return replace(self, problems=draws.redrawn(self.problems, number, self.precision))
 
     def run_torch(self, dtype: str) -> Trace:
-        kind = getattr(torch, dtype)
+        return joined(
+            self.train_torch(*self.torch_side(dtype), problem, self.updates) for problem in self.torch_problems(dtype)
+        )
+
+    def torch_problems(self, dtype: str) -> torch.Tensor:
+        """What the loss is given, for PyTorch."""
+        return torch.tensor(self.problems, dtype=getattr(torch, dtype))
+
+    def torch_side(self, dtype: str) -> tuple[dict[str, torch.Tensor], torch.optim.Optimizer]:
+        """PyTorch's parameters at first, and the optimizer."""
+        # JAX sorts the keys of a dict.
+        start = sorted(self.start.items())
+        parameters = {name: to_torch(array, dtype).requires_grad_() for name, array in start}
+        return parameters, self.reference(list(parameters.values()))
+
+    def train_torch(
+        self, parameters: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer, problem: Any, updates: int
+    ) -> Trace:
+        """Everything after each of some updates."""
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = self.objective(parameters, problem)
+            loss.backward()
+            return loss
+
         history: dict[Quantity, list[np.ndarray]] = {}
-        for problem in torch.tensor(self.problems, dtype=kind):
-            # JAX sorts the keys of a dict.
-            start = sorted(self.start.items())
-            parameters = {name: torch.tensor(array, dtype=kind, requires_grad=True) for name, array in start}
-            optimizer = self.reference(list(parameters.values()))
-
-            def closure(parameters=parameters, optimizer=optimizer, problem=problem):
-                optimizer.zero_grad()
-                loss = self.objective(parameters, problem)
-                loss.backward()
-                return loss
-
-            for _ in range(self.updates):
-                optimizer.step(closure)
-                state = optimizer.state[next(iter(parameters.values()))]
-                values = {Quantity("parameter", name): tensor.detach() for name, tensor in parameters.items()}
-                values |= {Quantity(f"state {name}"): state[name] for name in (*self.states, *self.COUNTS)}
-                for quantity, value in values.items():
-                    value = torch.as_tensor(value, dtype=torch.float64).numpy().copy()
-                    history.setdefault(quantity, []).append(value)
+        for _ in range(updates):
+            optimizer.step(closure)
+            state = optimizer.state[next(iter(parameters.values()))]
+            values = {Quantity("parameter", name): tensor.detach() for name, tensor in parameters.items()}
+            values |= {Quantity(f"state {name}"): state[name] for name in (*self.states, *self.COUNTS)}
+            for quantity, value in values.items():
+                history.setdefault(quantity, []).append(torch.as_tensor(value, dtype=torch.float64).numpy().copy())
         return {quantity: np.stack(values) for quantity, values in history.items()}
 
     def run_ours(self, ours: Callable[[], optax.GradientTransformation], dtype: str) -> Trace:
@@ -131,6 +143,12 @@ class ClosureCase(Case):
         }
 
 
+def joined(traces: Iterable[Trace]) -> Trace:
+    """The traces of all problems, one after the other."""
+    every = list(traces)
+    return {quantity: np.concatenate([trace[quantity] for trace in every]) for quantity in every[0]}
+
+
 def _solutions(
     make: Program, objective: Objective, updates: int, numbers: list[jax.Array], start: Any, problems: jax.Array
 ) -> Any:
@@ -138,16 +156,23 @@ def _solutions(
     optimizer = optax.with_extra_args_support(make(numbers))
 
     def solve(problem):
-        def loss(parameters):
-            return objective(parameters, problem)
-
-        def step(carry, _):
-            parameters, state = carry
-            value, gradients = jax.value_and_grad(loss)(parameters)
-            updates, state = optimizer.update(gradients, state, parameters, value_fn=loss, value=value, grad=gradients)
-            parameters = optax.apply_updates(parameters, updates)
-            return (parameters, state), (parameters, getattr(state, "_asdict", dict)())
-
-        return jax.lax.scan(step, (start, optimizer.init(start)), length=updates)[1]
+        parameters, states = solution(optimizer, objective, updates, problem, start, optimizer.init(start))
+        return parameters, getattr(states, "_asdict", dict)()
 
     return jax.lax.map(solve, problems)
+
+
+def solution(optimizer: Any, objective: Objective, updates: int, problem: Any, start: Any, state: Any) -> Any:
+    """The parameters and the optimizer's state after every update for one problem."""
+
+    def loss(parameters):
+        return objective(parameters, problem)
+
+    def step(carry, _):
+        parameters, state = carry
+        value, gradients = jax.value_and_grad(loss)(parameters)
+        updates, state = optimizer.update(gradients, state, parameters, value_fn=loss, value=value, grad=gradients)
+        parameters = optax.apply_updates(parameters, updates)
+        return (parameters, state), (parameters, state)
+
+    return jax.lax.scan(step, (start, state), length=updates)[1]

@@ -1,5 +1,6 @@
 """L-BFGS, whose state is one vector after another, carried over in the middle of a run, both ways."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -116,8 +117,12 @@ def test_refusals() -> None:
         interop.load_optimizer(small, saved, NAMES, count=1)
     adam = torch.optim.Adam(model.parameters())
     adam.step()
-    assert interop.optimizer_state_dict(state, adam.state_dict(), model.state_dict())["state"] == {}
+    assert interop.optimizer_state_dict(state, saved, NAMES)["state"] == {}
+    for call in (partial(interop.load_optimizer, count=1), interop.optimizer_state_dict):
+        with pytest.raises(ValueError, match=r"expected the groups of torch.optim.LBFGS, got those of Adam: build"):
+            call(state, adam.state_dict(), model.state_dict())
+    groups = [{"lr": 0.1, "params": [0, 1, 2, 3]}]
     with pytest.raises(ValueError, match="expected the state of LBFGS, got"):
-        interop.load_optimizer(state, adam.state_dict(), model.state_dict(), count=1)
+        interop.load_optimizer(state, adam.state_dict() | {"param_groups": groups}, model.state_dict(), count=1)
     with pytest.raises(ValueError, match=r"load_optimizer: expected the parameters \['0.bias'"):
         interop.load_optimizer(state, saved, [*NAMES[:3], "x"], count=1)

@@ -151,7 +151,7 @@ def test_hyperparameters_that_cannot_be_carried_over() -> None:
     groups = torch.optim.SGD([{"params": model[0].parameters()}, {"params": model[2].parameters()}], lr=0.1)
     assert "SGD has 2 groups; pass `groups`, a pattern for each, got none" in refused(groups)
     assert "expected different patterns in `groups`, got [None, None]" in refused(groups, groups=[None, None])
-    assert "expected an optimizer of torch.optim, got Sequential" in refused(model)
+    assert "expected an optimizer of torch.optim or its state_dict, got Sequential" in refused(model)
     assert "adam does not have the arguments ['rho']" in refused(adam, rho=1.0)
     torch.optim.lr_scheduler.OneCycleLR(adam, 1.0, total_steps=10)
     assert "pass it as lr=interop.schedule_from_torch(scheduler)" in refused(adam)
@@ -241,8 +241,10 @@ def test_refusals() -> None:
         "adam amsgrad", saved, names(model)
     )
     assert "0.bias: expected exp_avg of shape (6,), got (4, 6)" in refusal("adam", saved, names(model)[::-1])
-    assert "the optimizer has no buffers here, PyTorch's has ['exp_avg', 'exp_avg_sq']" in refusal(
-        "sgd", saved, names(model)
+    model, momentum = torch_side("sgd momentum")
+    train_torch(model, momentum, range(1))
+    assert "the optimizer has no buffers here, PyTorch's has ['momentum_buffer']" in refusal(
+        "sgd", momentum.state_dict(), names(model), count=1
     )
     assert "got a dict of ['model', 'optimizer']" in refusal("adam", {"model": {}, "optimizer": saved}, names(model))
     assert "0.weight: is not among the optimizer's parameters" in refusal(

@@ -158,7 +158,8 @@ def test_a_schedule_goes_on_behind_inject_hyperparams() -> None:
 
 
 def test_moments_without_the_scalars_of_the_optimizer() -> None:
-    message = refusal(optim.nadam(), ADAM)
+    unknown = {"state": ADAM["state"], "param_groups": [{"lr": 0.1, "params": [0, 1, 2, 3]}]}
+    message = refusal(optim.nadam(), unknown)
     assert (
         "0.bias: expected the buffers ['exp_avg', 'exp_avg_sq', 'mu_product'], got ['exp_avg', 'exp_avg_sq']" in message
     )

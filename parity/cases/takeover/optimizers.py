@@ -82,7 +82,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
     "SparseAdam": [{}, {"lr": 0.01}, {"lr": 0.001}, UP],
 }
-"""By the class of PyTorch. L-BFGS, which takes a closure, has its own test."""
+"""By the class of PyTorch. L-BFGS, which takes a closure, has its own cases."""
 
 
 def linear(dtype: str) -> nnx.Module:
