@@ -152,7 +152,7 @@ def _of_arithmetic(node: ast.expr) -> Iterator[Change]:
 def _of_dtype(node: ast.expr) -> Iterator[Change]:
     """Arithmetic in the dtype of the data instead of float32, in float32 instead of float64."""
     match node:
-        case ast.Call(ast.Name("at_least_float32"), [dtype], []):
+        case ast.Call(ast.Name("at_least_float32"), [dtype], []) if not isinstance(dtype, ast.Starred):
             yield "dtype", dtype
         case ast.Call(ast.Attribute(array, "astype"), [_], []):
             yield "dtype", array
@@ -185,8 +185,14 @@ def _of_range(node: ast.expr) -> Iterator[Change]:
         case ast.Slice(lower, upper, step):
             for left_out in filter(None, (lower, upper, step)):
                 yield "range", ast.Slice(*(None if part is left_out else part for part in (lower, upper, step)))
-        case ast.Call(ast.Name("range") as function, [*first, last], []):
-            yield "range", ast.Call(function, [*first, ast.BinOp(last, ast.Sub(), ast.Constant(1))], [])
+        case ast.Call(ast.Name("range") as function, [stop], []):
+            yield "range", ast.Call(function, [_one_less(stop)], [])
+        case ast.Call(ast.Name("range") as function, [start, stop, *step], []):
+            yield "range", ast.Call(function, [start, _one_less(stop), *step], [])
+
+
+def _one_less(node: ast.expr) -> ast.expr:
+    return ast.BinOp(node, ast.Sub(), ast.Constant(1))
 
 
 def _with_other_comparison(node: ast.Compare) -> ast.expr | None:

@@ -24,7 +24,8 @@ def sample(mutants: Iterable[Mutant], number: int, seed: int) -> list[Mutant]:
         random = Random(f"{room} {seed}")  # So that a room's draw is the same whichever others are drawn from.
         shuffled = [random.sample(members, len(members)) for members in modules.values()]
         random.shuffle(shuffled)
-        queues = [_kinds_in_turn(members, first) for first, members in enumerate(shuffled)]
+        begin = random.randrange(len(KINDS))  # Otherwise a small draw never reaches the last kinds.
+        queues = [_kinds_in_turn(members, begin + number) for number, members in enumerate(shuffled)]
         drawn.append(in_turn(queues)[:number])
     return in_turn(drawn)
 

@@ -72,6 +72,8 @@ def test_every_expression_that_computes_is_changed_once():
         ("self.x[0] = y", "constant", ["1"]),
         ("return range(y)", "range", ["range(y - 1)"]),
         ("return range(x, y)", "range", ["range(x, y - 1)"]),
+        ("return range(x, y, 2)", "range", ["range(x, y - 1, 2)"]),
+        ("return at_least_float32(*x)", "dtype", []),
         ("self.x: A[0] = y", "state", ["without `self.x: A[0] = y`"]),
         ("self.x: A[0] = y", "constant", []),
         ("z: A = y", "state", []),
@@ -140,6 +142,9 @@ def test_the_sample_is_even_over_files_and_leaves_no_kind_out():
     assert rooms == dict.fromkeys(reach.ROOMS, 20)
     assert max(files.values()) <= 8
     assert {mutant.kind for mutant in sample(everything(), 50, 0)} == set(KINDS)
+    assert {"state", "check"} <= {
+        mutant.kind for mutant in sample(everything(), 10, 0)
+    }  # Small draws have the last ones.
     assert sample(everything(), 20, 0) == drawn
     others = {mutant.module for mutant in sample(everything(), 20, 1) if mutant.room == "nn"}
     assert others != {mutant.module for mutant in drawn if mutant.room == "nn"}  # Nor only the first by the alphabet.
