@@ -1,14 +1,14 @@
-"""Run cases and tests on a changed package: every mutant in its own process."""
+"""Run tests and cases on a changed package: every mutant in its own process."""
 
 import contextlib
 import io
 import os
+import resource
+import signal
 import sys
-import tempfile
-import threading
 import time
 import warnings
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.abc import MetaPathFinder
@@ -16,32 +16,48 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_loader
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from parity.mutants.draw import in_turn
 from parity.mutants.equivalent import EQUIVALENT
-from parity.mutants.mutants import Mutant, unchanged
-from parity.mutants.reach import ROOT, components_of, path_of
+from parity.mutants.mutants import Mutant
+from parity.mutants.reach import ROOT, path_of
 
-SECONDS = 400
-"""A mutant that takes longer is in an endless loop: the longest of the others takes a quarter of it."""
+SECONDS = 600
+"""CPU time of a mutant; how busy the machine is does not matter."""
 
 ENDED = "the end of its process"
-"""What catches a mutant that ends its process, if the file as it stands does not."""
+"""What catches a mutant whose process ends without a result."""
 
-TESTS = 60
-"""How many of the tests that run the changed line are run: one file after the other, and what these do not notice,
-others like them rarely do."""
+WAIT = 10
+"""How many times longer the clock on the wall may run: for what waits for ever."""
 
 # Each process is a copy of one that has imported everything that no mutant changes.
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["jax", "flax.nnx", "optax", "torch", "pytest", __name__])
 
-# Compiling is most of the time: XLA optimizes little, as in the tests, and programs that do not change are kept.
+# Compiling is most of the time: XLA optimizes little and for as many devices as in the tests, and programs are kept.
 FLAGS = (
-    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 )
-_thread = threading.local()
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What runs on a mutant, one after the other until something fails.
+
+    Attributes:
+        near: tests that run first.
+        cases: names of cases or of their components, which run next: one case of each in turn.
+        others: tests that run last.
+    """
+
+    near: Sequence[str] = ()
+    cases: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,71 +66,96 @@ class Verdict:
 
     Attributes:
         mutant: the mutant.
-        caught_by: what fails first: the name of a case or a test, or an error; None if nothing does.
+        caught_by: what fails first: the name of a test or a case, or how the process ended; None if nothing does.
         seconds: CPU time that it took.
+        unfinished: why the checks did not come to their end, so that nobody knows; empty if they did.
     """
 
     mutant: Mutant
     caught_by: str | None
     seconds: float
+    unfinished: str = ""
 
     @property
     def explanation(self) -> str | None:
         """Why a mutant that is not caught changes nothing; None if nobody knows."""
-        return None if self.caught_by else EQUIVALENT.get((self.mutant.module, self.mutant.statement))
+        return None if self.caught_by or self.unfinished else EQUIVALENT.get(self.mutant.key)
+
+    @property
+    def survived(self) -> bool:
+        """Whether nothing catches the mutant and nobody has explained it."""
+        return not (self.caught_by or self.unfinished or self.explanation)
 
 
-def verdict_on(mutant: Mutant, tests: Sequence[str] = ()) -> Verdict:
-    """Whether the cases or the given tests catch a mutant. One that never ends, or ends its process, is caught, too."""
-    if not hasattr(_thread, "programs"):
-        _thread.programs = tempfile.TemporaryDirectory()
-    given = (mutant, components_of(mutant.module), tests[:TESTS], _thread.programs.name)
+def verdict_on(mutant: Mutant, checks: Checks, programs: Path) -> Verdict:
+    """Whether checks catch a mutant.
+
+    Args:
+        mutant: the mutant.
+        checks: what runs on it.
+        programs: where compiled programs are kept, for all mutants together.
+    """
     receiving, sending = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=_run, args=(sending, *given), daemon=True)
+    process = PROCESSES.Process(target=_run, args=(sending, mutant, checks, programs, SECONDS), daemon=True)
     process.start()
     sending.close()
     try:
-        if not receiving.poll(SECONDS):
-            return Verdict(mutant, f"taking more than {SECONDS} s", SECONDS)
+        if not receiving.poll(WAIT * SECONDS):
+            return Verdict(mutant, None, SECONDS, f"no result after {WAIT * SECONDS} s")
         return Verdict(mutant, *receiving.recv())
     except EOFError:
-        return Verdict(mutant, ENDED, 0.0)
+        process.join()
+        return _verdict_by_end(mutant, process.exitcode)
     finally:
         process.kill()
         process.join()
 
 
-def check_unchanged(module: str, tests: Sequence[str]) -> None:
-    """Raise unless a file without any change passes: what catches everything says nothing."""
-    found = verdict_on(unchanged(module, path_of(module).read_text()), tests).caught_by
-    if found:
-        raise RuntimeError(f"mutants: expected {module} as it stands to pass its cases and tests, got {found}")
+def _verdict_by_end(mutant: Mutant, code: int | None) -> Verdict:
+    """The verdict on a mutant whose process ended without a result."""
+    if code == -signal.SIGXCPU:
+        return Verdict(mutant, None, SECONDS, f"more than {SECONDS} s of CPU time")
+    if code == -signal.SIGKILL:
+        return Verdict(mutant, None, 0.0, "ended from outside, perhaps for want of memory")
+    return Verdict(mutant, ENDED, 0.0)
 
 
-def _run(sending: Connection, mutant: Mutant, components: Set[str], tests: Sequence[str], programs: str) -> None:
+def _run(sending: Connection, mutant: Mutant, checks: Checks, programs: Path, seconds: int) -> None:
     """Send what catches the mutant, and the CPU time."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
     jax = import_module("jax")
-    jax.config.update("jax_compilation_cache_dir", programs)
+    jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("jaxtrain", "parity")]:
         del sys.modules[name]
     sys.meta_path.insert(0, _Changed(mutant))
-    found = _failing_test(tests) or _failing_case(components, formula_only=mutant.kind != "dtype")
+    found = (
+        _failing_test(checks.near)
+        or _failing_case(checks.cases, formula_only=mutant.kind != "dtype")
+        or _failing_test(checks.others)
+    )
     sending.send((found, time.process_time()))
 
 
-def _failing_case(components: Set[str], *, formula_only: bool) -> str | None:
+def _failing_case(names: Sequence[str], *, formula_only: bool) -> str | None:
+    """The first case that fails, or cannot even run: every user of the component would notice."""
+    if not names:
+        return None
     try:
-        for case in import_module("parity.cases").all_cases():
-            if case.component in components and not case.measure(case.ours, formula_only=formula_only).passed:
+        cases = import_module("parity.cases").all_cases()
+    except Exception as error:
+        return f"{type(error).__name__} where the cases are made"
+    for case in in_turn([[case for case in cases if name in (case.component, case.name)] for name in names]):
+        try:
+            if not case.measure(case.ours, formula_only=formula_only).passed:
                 return case.name
-    except Exception as error:  # A mutant that cannot even run is noticed by every user of the component.
-        return type(error).__name__
+        except Exception:
+            return case.name
     return None
 
 
-def _failing_test(tests: Sequence[str]) -> str | None:
+def _failing_test(tests: Collection[str]) -> str | None:
     """The first of some tests that fails, or cannot be collected."""
 
     class Watch:
@@ -135,6 +176,8 @@ def _failing_test(tests: Sequence[str]) -> str | None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # Of what is imported before.
+        # Another process may be writing the program at this moment: it is compiled once more.
+        options += ["-W", "ignore:Error reading persistent compilation cache:UserWarning"]
         status = import_module("pytest").main([*options, *tests], plugins=[watch])
     return watch.failed or (f"pytest's exit status {int(status)}" if status else None)
 

@@ -1,12 +1,14 @@
 """The small bugs that one expression or statement can have.
 
 Numbers: a sign, an operator, a constant, a comparison, a function for another, epsilon moved out of the root or into
-it, the count off by one. Meaning: an intermediate in the dtype of the data, the wrong axis, a condition the other way
-round, an argument that is ignored, a state that is not kept, a check that is missing or off by one.
+it, the count off by one. Meaning: an intermediate in the dtype of the data, the wrong axis, a slice without one of its
+bounds, a condition the other way round, an argument that is ignored or taken for its neighbour, a state that is not
+kept, a check that is missing or off by one.
 """
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 
 Node = ast.expr | ast.stmt
 Change = tuple[str, Node | list[ast.stmt]]
@@ -14,7 +16,7 @@ Change = tuple[str, Node | list[ast.stmt]]
 
 KINDS = (
     *("epsilon", "sign", "constant", "count", "comparison", "operator", "function"),
-    *("dtype", "axis", "condition", "argument", "state", "check"),
+    *("dtype", "axis", "range", "condition", "argument", "state", "check"),
 )
 OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub,
@@ -57,6 +59,7 @@ def changes(node: Node) -> Iterator[Change]:
     yield from _of_arithmetic(node)
     yield from _of_dtype(node)
     yield from _of_axis(node)
+    yield from _of_range(node)
     if isinstance(node, ast.BoolOp):
         yield "condition", ast.BoolOp(ast.And() if isinstance(node.op, ast.Or) else ast.Or(), node.values)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
@@ -88,13 +91,22 @@ def changes_of_check(node: Node) -> Iterator[Change]:
 
 
 def changes_of_function(node: ast.FunctionDef) -> Iterator[Change]:
-    """The first statement of a function that ignores one of its arguments, for each that has a default."""
+    """The first statement of a function that ignores an argument with a default, or exchanges two that it requires.
+
+    Only neighbours of the same type are exchanged: every call fails if others are.
+    """
     parameters, defaults = node.args.posonlyargs + node.args.args, node.args.defaults
-    pairs = [*zip(parameters[len(parameters) - len(defaults) :], defaults, strict=True)]
+    required = parameters[: len(parameters) - len(defaults)]
+    pairs = [*zip(parameters[len(required) :], defaults, strict=True)]
     pairs += [*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
     for parameter, default in pairs:
         if default is not None:
             yield "argument", [ast.Assign([ast.Name(parameter.arg, ast.Store())], default), first_statement(node)]
+    for one, other in pairwise(required):
+        if one.annotation and other.annotation and ast.unparse(one.annotation) == ast.unparse(other.annotation):
+            targets = ast.Tuple([ast.Name(one.arg, ast.Store()), ast.Name(other.arg, ast.Store())], ast.Store())
+            values = ast.Tuple([ast.Name(other.arg, ast.Load()), ast.Name(one.arg, ast.Load())], ast.Load())
+            yield "argument", [ast.Assign([targets], values), first_statement(node)]
 
 
 def first_statement(node: ast.FunctionDef) -> ast.stmt:
@@ -110,10 +122,14 @@ def is_check(node: ast.AST) -> bool:
 def _of_statement(node: ast.stmt) -> Iterator[Change]:
     """A state that is not kept, a branch that is taken if it should not be."""
     targets = node.targets if isinstance(node, ast.Assign) else []
+    if isinstance(node, ast.AnnAssign) and node.value:
+        targets = [node.target]
     keeps = any(isinstance(target, ast.Attribute | ast.Subscript) for target in targets)
     calls = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
     if keeps or calls or isinstance(node, ast.AugAssign):
         yield "state", [ast.Pass()]
+    if isinstance(node, ast.AugAssign) and (operator := OPERATORS.get(type(node.op))):
+        yield "operator", ast.AugAssign(node.target, operator(), node.value)
     if isinstance(node, ast.If) and _is_plain(node.test):
         yield "condition", ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
 
@@ -136,7 +152,7 @@ def _of_arithmetic(node: ast.expr) -> Iterator[Change]:
 def _of_dtype(node: ast.expr) -> Iterator[Change]:
     """Arithmetic in the dtype of the data instead of float32, in float32 instead of float64."""
     match node:
-        case ast.Call(ast.Name("at_least_float32"), [dtype], []):
+        case ast.Call(ast.Name("at_least_float32"), [dtype], []) if not isinstance(dtype, ast.Starred):
             yield "dtype", dtype
         case ast.Call(ast.Attribute(array, "astype"), [_], []):
             yield "dtype", array
@@ -161,6 +177,22 @@ def _of_axis(node: ast.expr) -> Iterator[Change]:
                     other = ast.Constant(0) if is_last else ast.UnaryOp(ast.USub(), ast.Constant(1))
                     others = [ast.keyword("axis", other) if k is keyword else k for k in keywords]
                     yield "axis", ast.Call(function, arguments, others)
+
+
+def _of_range(node: ast.expr) -> Iterator[Change]:
+    """A slice without one of its bounds or its step, a range that ends one too early."""
+    match node:
+        case ast.Slice(lower, upper, step):
+            for left_out in filter(None, (lower, upper, step)):
+                yield "range", ast.Slice(*(None if part is left_out else part for part in (lower, upper, step)))
+        case ast.Call(ast.Name("range") as function, [stop], []):
+            yield "range", ast.Call(function, [_one_less(stop)], [])
+        case ast.Call(ast.Name("range") as function, [start, stop, *step], []):
+            yield "range", ast.Call(function, [start, _one_less(stop), *step], [])
+
+
+def _one_less(node: ast.expr) -> ast.expr:
+    return ast.BinOp(node, ast.Sub(), ast.Constant(1))
 
 
 def _with_other_comparison(node: ast.Compare) -> ast.expr | None:

@@ -1,17 +1,24 @@
 """`python -m parity mutants [NAME ...]`: how many small bugs in the source would the cases and the tests notice?"""
 
 import tempfile
+import time
 from argparse import ArgumentError, ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 from parity.markdown import write_markdown
 from parity.mutants import report
-from parity.mutants.catching import ENDED, Verdict, check_unchanged, verdict_on
-from parity.mutants.mutants import Mutant, mutants_of, sample
-from parity.mutants.reach import TESTS, modules, path_of, record
+from parity.mutants.catching import Checks, Verdict, verdict_on
+from parity.mutants.draw import sample
+from parity.mutants.mutants import Mutant, mutants_of, unchanged
+from parity.mutants.reach import components_of, modules, path_of
+from parity.mutants.record import TESTS, Record, record
 from parity.options import add_json, add_markdown, add_names, add_processes, named
+
+OTHERS = 60
+"""How many tests run at most that are not in the file's own test file: what these do not notice, more rarely do."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,8 +35,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="N mutants of each room, from each file in turn; 0 for all (default: 20)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which ones are drawn (default: 0)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="begin no more mutants after N minutes")
     parser.add_argument(
-        "--record", type=Path, metavar="FOLDER", help="keep in FOLDER which tests run which lines, and use it again"
+        "--record",
+        type=Path,
+        metavar="FOLDER",
+        help="keep in FOLDER which tests run which lines, and compiled programs, and use them again",
     )
 
 
@@ -43,26 +54,52 @@ def main(options: Namespace) -> int:
     possible = [mutant for module in files for mutant in mutants_of(module, path_of(module).read_text())]
     drawn = sample(possible, options.sample or len(possible), options.seed)
     verdicts = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.processes) as pool:
-        run = record({mutant.room for mutant in drawn}, options.record or Path(folder), options.processes)
-
-        for room in sorted({mutant.room for mutant in drawn}):
-            first = next(mutant for mutant in drawn if mutant.room == room)
-            check_unchanged(first.module, run.tests_of(first.module, first.lines))
-
-        def verdict(mutant: Mutant) -> Verdict:  # Each thread waits for one process after the other.
-            tests = run.tests_of(mutant.module, mutant.lines)
-            found = verdict_on(mutant, tests)
-            if found.caught_by == ENDED:
-                check_unchanged(mutant.module, tests)
-            return found
-
-        for number, found in enumerate(pool.map(verdict, drawn), 1):
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.record or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        tests = record({mutant.room for mutant in drawn}, folder, options.processes)
+        for found in _verdicts(drawn, tests, folder / "programs", options):
             verdicts.append(found)
-            print(f"{number}/{len(drawn)} {report.line(found)}", flush=True)
-    print(report.summary(verdicts, possible))
+            print(f"{len(verdicts)}/{len(drawn)} {report.line(found)}", flush=True)
+        print(report.summary(verdicts, possible, options.seed))
+        check_unchanged(verdicts, tests, folder / "programs")
     if options.json:
         options.json.write_text(report.as_json(verdicts))
     if options.markdown:
         write_markdown(options.markdown, mutants=report.markdown(verdicts, possible, options.seed))
-    return 1 if report.survivors(verdicts) else 0
+    return 1 if any(verdict.survived for verdict in verdicts) else 0
+
+
+def checks_of(mutant: Mutant, tests: Record) -> Checks:
+    """What runs on a mutant: the nearest and quickest first."""
+    near, others = tests.tests_of(path_of(mutant.module), mutant.lines)
+    return Checks(near, components_of(mutant.module), others[:OTHERS])
+
+
+def check_unchanged(verdicts: Sequence[Verdict], tests: Record, programs: Path) -> None:
+    """Raise if what caught mutants fails on the files as they stand, too: it says nothing."""
+    caught = [verdict for verdict in verdicts if verdict.caught_by]
+    names = list(dict.fromkeys(str(verdict.caught_by) for verdict in caught))
+    of_tests = [name for name in names if "::" in name]
+    of_cases = [name for name in names if name.endswith("]") and name not in of_tests]
+    to_run = [(caught[0].mutant, Checks(of_tests, of_cases))] if of_tests or of_cases else []
+    # Whatever else ended a process has no name to run: everything that ran there runs again.
+    nameless = [verdict.mutant for verdict in caught if verdict.caught_by not in (*of_tests, *of_cases)]
+    to_run += [(mutant, checks_of(mutant, tests)) for mutant in nameless]
+    for mutant, checks in to_run:
+        found = verdict_on(unchanged(mutant.module, mutant.source), checks, programs)
+        if found.caught_by or found.unfinished:
+            raise RuntimeError(
+                f"mutants: expected the files as they stand to pass, got {found.caught_by or found.unfinished}"
+            )
+
+
+def _verdicts(drawn: Sequence[Mutant], tests: Record, programs: Path, options: Namespace) -> Iterator[Verdict]:
+    """The verdicts in the order of the mutants, until the time is up."""
+    end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
+
+    def verdict(mutant: Mutant) -> Verdict | None:  # Each thread waits for one process after the other.
+        return verdict_on(mutant, checks_of(mutant, tests), programs) if time.monotonic() < end else None
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        yield from filter(None, pool.map(verdict, drawn))

@@ -1,33 +1,52 @@
-"""Mutants that change nothing that a comparison with PyTorch can observe, and the reason."""
+"""Mutants that change nothing that a comparison with PyTorch can observe, and the reason.
 
-EQUIVALENT: dict[tuple[str, str], str] = {
-    (
+Each entry names one mutant, by the whole statement before and after the change: when the statement is rewritten, the
+entry no longer fits, and the tests ask for it to be looked at again.
+"""
+
+from parity.mutants.mutants import Key
+
+EQUIVALENT: dict[Key, str] = {
+    Key(
         "jaxtrain.losses.binary",
+        "binary_cross_entropy",
+        "input, target = (input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
         "input, target = (input - _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
     ): "adding 0 or NaN is the same as subtracting it",
-    (
+    Key(
         "jaxtrain.losses.probabilistic",
+        "kl_div",
+        "losses = jnp.exp(target) * jnp.where(is_impossible, 0, target - input)",
         "losses = jnp.exp(target) * jnp.where(is_impossible, 1, target - input)",
     ): "the number is multiplied by exp(-inf) = 0",
-    (
+    Key(
         "jaxtrain.losses.sequence",
+        "ctc_loss",
+        "losses = losses + _undefined(log_probs, is_running & has_no_gradient[None])",
         "losses = losses - _undefined(log_probs, is_running & has_no_gradient[None])",
     ): "the term is 0, and its gradient 0 or NaN, whatever its sign",
-    (
+    Key(
         "jaxtrain.optim._lerp",
+        "lerp",
+        "from_start = weight < 0.5",
         "from_start = weight <= 0.5",
     ): "half the way is the same from both ends",
-    (
+    Key(
         "jaxtrain.optim._strong_wolfe",
+        "strong_wolfe.grow",
+        "last = _at(search.bracket, 0)",
         "last = _at(search.bracket, 1)",
     ): "until the bracket is closed, both of its ends are the last trial",
-    (
+    Key(
         "jaxtrain.optim.muon",
+        "_orthogonalized",
+        "tall = matrix.shape[0] > matrix.shape[1]",
         "tall = matrix.shape[0] >= matrix.shape[1]",
     ): "a square matrix is made orthogonal from the left as from the right",
-    (
+    Key(
         "jaxtrain.schedules.cosine",
+        "cosine_annealing_lr.from_top",
+        "return jnp.minimum(position, 2 * as_float64(T_max) - position)",
         "return jnp.maximum(position, 2 * as_float64(T_max) - position)",
     ): "the wave is symmetric; only the last digits near its next top differ",
 }
-"""Reasons by module and changed statement (its first line, as `ast.unparse` writes it)."""

@@ -1,28 +1,21 @@
-"""Which components and which tests a file of the package can influence."""
+"""Which components a file of the package can influence."""
 
 import ast
 import importlib
-import os
-import subprocess
-import sys
-from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
 import jaxtrain
 
-ROOMS = ("losses", "optim", "schedules", "regularization", "nn", "train")
+ROOMS = ("losses", "optim", "schedules", "regularization", "nn", "train", "interop", "tune")
 """The rooms whose files are changed."""
 
 COMBINING = {
-    "optim": {"optim.param_groups"},
-    "schedules": {"schedules.sequential_lr", "schedules.chained_scheduler", "schedules.per_epoch"},
+    "optim": ("optim.param_groups",),
+    "schedules": ("schedules.sequential_lr", "schedules.chained_scheduler", "schedules.per_epoch"),
 }
 """By room, the components that take others as arguments, and so depend on files that they do not import."""
 ROOT = Path(jaxtrain.__file__).parent
-TESTS = ROOT.parent / "tests"
-SHARED = ("contract", "property")
-"""Folders of tests on all rooms."""
 
 
 def modules() -> list[str]:
@@ -36,59 +29,19 @@ def path_of(module: str) -> Path:
     return ROOT.parent / f"{module.replace('.', '/')}.py"
 
 
-def components_of(module: str) -> set[str]:
-    """The components that a module can influence: defined in it or in a module that imports it, however indirectly, or
-    combining others.
+def components_of(module: str) -> list[str]:
+    """The components that a module can influence: defined in it, in a module that imports it, however indirectly, or
+    combining others. Its own come first, then those of its room.
     """
-    found = set(COMBINING.get(module.split(".")[1], ()))
-    for dependent in _dependents(module):
+    own_room = module.split(".")[1]
+    found: dict[str, None] = {}
+    for dependent in sorted(_dependents(module), key=lambda name: (name != module, f".{own_room}." not in name, name)):
         _, room, *_ = dependent.split(".")
         public = vars(importlib.import_module(f"jaxtrain.{room}"))
         defined = {getattr(node, "name", "") for node in ast.parse(path_of(dependent).read_text()).body}
         imported = {name for name, value in public.items() if getattr(value, "__module__", "") == dependent}
-        found |= {f"{room}.{name}" for name in defined & public.keys() | imported}
-    return found
-
-
-class Record:
-    """Which tests run which lines of the package."""
-
-    def __init__(self, file: Path) -> None:
-        from coverage import CoverageData  # Only the developers' installation has it.
-
-        self.data = CoverageData(file)
-        self.data.read()
-
-    def tests_of(self, module: str, lines: tuple[int, int]) -> list[str]:
-        """The tests that run one of these lines of a module: one of each file in turn."""
-        first, last = lines
-        by_line = self.data.contexts_by_lineno(str(path_of(module)))
-        contexts = {context for line in range(first, last + 1) for context in by_line.get(line, ())}
-        by_file: dict[str, list[str]] = {}
-        for test in sorted({context.rpartition("|")[0] for context in contexts} - {""}):
-            by_file.setdefault(test.partition("::")[0], []).append(test)
-        rounds = range(max(map(len, by_file.values()), default=0))
-        return [tests[number] for number in rounds for tests in by_file.values() if number < len(tests)]
-
-
-def record(rooms: Collection[str], folder: Path, processes: int = 1) -> Record:
-    """Run the tests that files of these rooms may fail, once, and record which lines each of them runs.
-
-    A record that `folder` already holds is used again.
-    """
-    file = folder / f"{'-'.join(sorted(rooms))}.coverage"
-    if not file.exists():
-        folders = [str(TESTS / name) for name in (*sorted(rooms), *SHARED)]
-        options = ["--cov=jaxtrain", "--cov-context=test", "--cov-report=", f"--numprocesses={processes}"]
-        # The examples of the docstrings belong to the documentation.
-        options += ["-p", "no:cacheprovider", f"--ignore={TESTS / 'contract' / 'test_examples.py'}"]
-        command = [sys.executable, "-m", "pytest", *folders, *options]
-        environment = os.environ | {"COVERAGE_FILE": str(file)}
-        done = subprocess.run(command, cwd=ROOT.parent, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            file.unlink(missing_ok=True)
-            raise RuntimeError(f"mutants: expected the tests to pass, got\n{done.stdout}{done.stderr}")
-    return Record(file)
+        found |= {f"{room}.{name}": None for name in sorted(defined & public.keys() | imported)}
+    return [*dict.fromkeys([*found, *COMBINING.get(own_room, ())])]
 
 
 def _dependents(module: str) -> set[str]:

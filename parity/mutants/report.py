@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from parity.mutants.catching import Verdict
 from parity.mutants.changes import KINDS
@@ -13,42 +14,53 @@ def line(verdict: Verdict) -> str:
     """A mutant, and what became of it."""
     if verdict.caught_by:
         found = f"caught by {verdict.caught_by}"
+    elif verdict.unfinished:
+        found = f"unfinished: {verdict.unfinished}"
     elif verdict.explanation:
         found = f"equivalent: {verdict.explanation}"
     else:
-        found = f"SURVIVED in `{verdict.mutant.statement}`"
+        found = f"SURVIVED in `{verdict.mutant.key.after}`"
     return f"{verdict.mutant.name}: {found} ({verdict.seconds:.1f} s)"
 
 
-def survivors(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those that nothing catches and nobody has explained."""
-    return [verdict for verdict in verdicts if not (verdict.caught_by or verdict.explanation)]
+@dataclass(frozen=True)
+class Counts:
+    """How many mutants of a room met which end."""
+
+    possible: int
+    drawn: int
+    caught: int
+    equivalent: int
+    unfinished: int
+    survived: int
+
+    @property
+    def share(self) -> str:
+        """The part caught of those that are not equivalent; what is unfinished is not caught."""
+        others = self.drawn - self.equivalent
+        return f"{self.caught / others:.1%}" if others else "-"
 
 
-def summary(verdicts: Sequence[Verdict], possible: Sequence[Mutant]) -> str:
+def summary(verdicts: Sequence[Verdict], possible: Sequence[Mutant], seed: int) -> str:
     """One line for each room, and one for all."""
+    lines = [f"{room}: {_figures(counts)}" for room, counts in _by_room(verdicts, possible)]
     seconds = sum(verdict.seconds for verdict in verdicts)
-    return "\n".join(
-        [
-            *(f"{room}: {_figures(members)}" for room, members in _rooms(verdicts)),
-            f"{_figures(verdicts)} (of {len(possible)} possible), in {seconds:.0f} s of CPU time",
-        ]
-    )
+    whole = f"{_figures(_counts(verdicts, possible))}; seed {seed}, {seconds:.0f} s of CPU time"
+    return "\n".join([*lines, whole])
 
 
 def markdown(verdicts: Sequence[Verdict], possible: Sequence[Mutant], seed: int) -> str:
     """One row for each room; below, what survives, and how many mutants there are of each kind."""
-    of_room = Counter(mutant.room for mutant in possible)
-    lines = ["| room | mutants | drawn | caught | equivalent | survived | caught of the others |", f"|{'---|' * 7}"]
-    for room, members in _rooms(verdicts):
-        caught, equivalent, survived = _counts(members)
-        share = f"{caught / (caught + survived):.1%}" if caught + survived else "-"
-        lines.append(
-            f"| `{room}` | {of_room[room]} | {len(members)} | {caught} | {equivalent} | {survived} | {share} |"
-        )
+    lines = [
+        "| room | mutants | drawn | caught | equivalent | unfinished | survived | caught of those not equivalent |",
+        f"|{'---|' * 8}",
+    ]
+    for room, counts in [*_by_room(verdicts, possible), ("all", _counts(verdicts, possible))]:
+        cells = (counts.possible, counts.drawn, counts.caught, counts.equivalent, counts.unfinished, counts.survived)
+        lines.append(f"| {room} | {' | '.join(map(str, cells))} | {counts.share} |")
     kinds = Counter(verdict.mutant.kind for verdict in verdicts)
     lines += ["", f"Seed {seed}; kinds: {', '.join(f'{kinds[kind]} {kind}' for kind in KINDS if kinds[kind])}."]
-    lines += [f"- survived: `{verdict.mutant.name}`" for verdict in survivors(verdicts)]
+    lines += [f"- survived: `{verdict.mutant.name}`" for verdict in verdicts if verdict.survived]
     return "\n".join(lines) + "\n"
 
 
@@ -62,6 +74,7 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
             "before": verdict.mutant.before,
             "after": verdict.mutant.after,
             "caught_by": verdict.caught_by,
+            "unfinished": verdict.unfinished,
             "explanation": verdict.explanation,
         }
         for verdict in verdicts
@@ -69,18 +82,25 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(entries, indent=2) + "\n"
 
 
-def _rooms(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, list[Verdict]]]:
-    for room in dict.fromkeys(verdict.mutant.room for verdict in verdicts):
-        yield room, [verdict for verdict in verdicts if verdict.mutant.room == room]
+def _by_room(verdicts: Sequence[Verdict], possible: Sequence[Mutant]) -> Iterator[tuple[str, Counts]]:
+    for room in dict.fromkeys(mutant.room for mutant in possible):
+        members = [verdict for verdict in verdicts if verdict.mutant.room == room]
+        yield room, _counts(members, [mutant for mutant in possible if mutant.room == room])
 
 
-def _counts(verdicts: Sequence[Verdict]) -> tuple[int, int, int]:
-    """How many are caught, equivalent and neither."""
-    caught = sum(verdict.caught_by is not None for verdict in verdicts)
-    survived = len(survivors(verdicts))
-    return caught, len(verdicts) - caught - survived, survived
+def _counts(verdicts: Sequence[Verdict], possible: Sequence[Mutant]) -> Counts:
+    return Counts(
+        possible=len(possible),
+        drawn=len(verdicts),
+        caught=sum(verdict.caught_by is not None for verdict in verdicts),
+        equivalent=sum(verdict.explanation is not None for verdict in verdicts),
+        unfinished=sum(bool(verdict.unfinished) for verdict in verdicts),
+        survived=sum(verdict.survived for verdict in verdicts),
+    )
 
 
-def _figures(verdicts: Sequence[Verdict]) -> str:
-    caught, equivalent, unexplained = _counts(verdicts)
-    return f"{caught} of {len(verdicts)} mutants caught, {equivalent} equivalent, {unexplained} unexplained"
+def _figures(counts: Counts) -> str:
+    return (
+        f"{counts.caught} of {counts.drawn} mutants caught, {counts.equivalent} equivalent, "
+        f"{counts.unfinished} unfinished, {counts.survived} unexplained (of {counts.possible} possible)"
+    )

@@ -1,5 +1,7 @@
 """Cross-entropy and negative log-likelihood: targets of all kinds, good and bad."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +97,21 @@ def test_shapes_that_do_not_fit_are_refused(loss):
         loss(LOGITS[:, :0], LABELS)
     with pytest.raises(ValueError, match=r"one entry for each of 3 classes, got shape \(2,\)"):
         loss(LOGITS, LABELS, jnp.ones(2))
+
+
+@both
+@pytest.mark.parametrize(
+    ("shape", "axis", "classes", "way_out"),
+    [
+        ((2, 3, 4), -1, (2, 4), "if the classes lie along axis 1, as in PyTorch, pass axis=1"),
+        ((2, 3), 0, (2,), "if the classes lie along axis 1, as in PyTorch, pass axis=1"),
+        ((2, 3, 4), -1, (2, 3, 4), "probabilities must be floats"),
+        ((3,), 0, (3,), "probabilities must be floats"),
+    ],
+)
+def test_the_error_of_classes_that_do_not_fit_says_what_may_be_meant(loss, shape, axis, classes, way_out):
+    with pytest.raises(ValueError, match=f"got {re.escape(str(classes))}; {way_out}"):
+        loss(jnp.zeros(shape), jnp.zeros(classes, int), axis=axis)
 
 
 def test_nll_refuses_probabilities():
