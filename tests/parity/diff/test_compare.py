@@ -151,3 +151,32 @@ def test_numbers_that_pytorch_keeps_in_the_default_dtype_are_exact():
     optimizers = lambda module: torch.optim.NAdam(module.parameters(), 1e-3), optim.nadam(1e-3)
     assert diff.compare(linear, model, BATCH[:1], optimizer=optimizers).same
     assert torch.get_default_dtype() == torch.float32
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = torch.nn.Embedding(7, 4), torch.nn.Linear(4, 7, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, ids):
+        return self.head(self.words(ids))
+
+
+class Untied(nnx.Module):
+    def __init__(self):
+        self.words = nnx.Embed(7, 4, rngs=nnx.Rngs(0))
+        self.head = nnx.Linear(4, 7, use_bias=False, rngs=nnx.Rngs(0))
+
+    def __call__(self, ids):
+        return self.head(self.words(ids))
+
+
+def test_weights_that_are_tied_in_pytorch_alone_are_named():
+    torch.manual_seed(0)
+    theirs = Tied()
+    ours = interop.load_state_dict(Untied(), theirs.state_dict())
+    (found,) = diff.compare(theirs, ours, (np.arange(6).reshape(2, 3),)).findings
+    assert found.name == "the model itself"
+    assert found.cause.says == "words.weight and head.weight are arrays of their own, in PyTorch they are one"
+    assert found.cause.complete
