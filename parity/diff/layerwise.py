@@ -31,7 +31,7 @@ def judge_layers(
 ) -> tuple[list[Finding], bool]:
     """A finding for each layer that is wrong by itself, and whether a right one rounds to float32."""
     findings: list[Finding] = []
-    rounds = False
+    rounding: set[Place] = set()
     wrong: dict[Place, tuple[list[np.ndarray], list[np.ndarray | None]]] = {}
     blamed: set[str] = set()
     covered: set[str] = set()
@@ -65,17 +65,21 @@ def judge_layers(
         covered |= _stood_for(judge.truth.parameter_gradients)
         if worst is None:
             continue
+        casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
+        rounds = casts is not None and casts.dtype == "float32"
+        coarse = next((each for each in judge.all(replayed) if each.in_float32().differs), None) if rounds else worst
+        if casts and coarse is None:
+            if not any(mine.place in others[place].within for place in rounding):
+                notes.append(f"{true.path or 'the model'}: {casts.text}")
+            rounding.add(mine.place)
+            continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
         if true.path in blamed:
             continue
         blamed.add(true.path)
-        casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
-        if casts and casts.harmless:
-            rounds = True
-            notes.append(f"{true.path or 'the model'}: {casts.text}")
-            continue
         # What rounds to float32 may have another mistake, too.
-        same = judge.sameness(replayed, rounds=casts is not None and casts.dtype == "float32")
+        worst = coarse or worst
+        same = judge.sameness(replayed, rounds=rounds)
         cause = (
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
@@ -85,7 +89,7 @@ def judge_layers(
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
-    return findings, rounds
+    return findings, bool(rounding)
 
 
 def _stood_for(gradients: Mapping[str, np.ndarray]) -> set[str]:
