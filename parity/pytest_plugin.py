@@ -45,6 +45,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[..., Report]:
         if request.config.getoption("record_goldens"):
             place.parent.mkdir(parents=True, exist_ok=True)
             record(place)
+            if not place.exists():
+                pytest.fail(
+                    f"golden: expected `record` to write {place}, found no file; call diff.record in it with the path "
+                    "that it is given",
+                    pytrace=False,
+                )
         if not place.exists():
             pytest.fail(
                 f"golden: expected the file {place}, found none; record it: pytest --record-goldens", pytrace=False

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,8 +79,11 @@ def layout_of(theirs: np.ndarray, ours: np.ndarray) -> Layout | None:
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    if a.dtype == bool or b.dtype == bool:
+        return float((a != b).any())
     with np.errstate(invalid="ignore", over="ignore"):
-        return float(np.nan_to_num(np.abs(a - b), nan=np.inf).max(initial=0.0))
+        distance = np.where(a == b, 0.0, np.abs(a - b))
+    return float(np.nan_to_num(distance, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,10 @@ class Compared:
     @property
     def differs(self) -> bool:
         return not self.error <= self.limit
+
+    def in_float32(self) -> "Compared":
+        """The same with the limit for a run in float32."""
+        return replace(self, limit=max(self.limit, FLOAT32_LEAST, MARGIN * self.rounding))
 
     @property
     def amplified(self) -> bool:

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -29,14 +30,24 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> int:
-    """0 if the port is right, 1 if it differs."""
+    """0 if the port is right, 1 if it differs, 2 if the function fails."""
+    for option, path in (("--json", options.json), ("--html", options.html)):
+        if path and not path.absolute().parent.is_dir():
+            raise ArgumentError(None, f"expected the folder of {option} {path} to exist; make it first")
     if options.bench:
         from parity.diff.bench import command
 
         return command.main(options)
     if len(options.function) != 1:
         raise ArgumentError(None, "expected MODULE:FUNCTION, such as port_check.py:check, or --bench")
-    report = loaded(options.function[0])()
+    try:
+        report = loaded(options.function[0])()
+    except ArgumentError:
+        raise
+    except Exception:
+        # Python would end with 1, which says that the port differs.
+        traceback.print_exc()
+        return 2
     if not isinstance(report, Report):
         raise ArgumentError(
             None, f"expected {options.function[0]} to return a parity.diff.Report, got {type(report).__name__}"

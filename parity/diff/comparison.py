@@ -13,6 +13,7 @@ from parity.diff.batches import batches_of, examples_of
 from parity.diff.dropping import judge_dropout
 from parity.diff.float32 import float32_casts
 from parity.diff.floors import floors_of
+from parity.diff.inputs import OUR_BATCH, check_loss, check_transformation, check_weights, named_failures, pair_of
 from parity.diff.jax_side import JaxSide
 from parity.diff.layerwise import judge_layers
 from parity.diff.lining import Lines, kinds_of, line_up
@@ -22,6 +23,7 @@ from parity.diff.optimizers import judge_optimizer
 from parity.diff.parameters import judge_parameters
 from parity.diff.ports import port_of
 from parity.diff.recipe import Recipe
+from parity.diff.records import Step
 from parity.diff.report import Report
 from parity.diff.running import as_it_runs
 from parity.diff.torch_side import copied, recorded
@@ -69,7 +71,9 @@ def compare(
         What was found.
 
     Raises:
-        ValueError: if an argument does not fit, or PyTorch's and our loss are not scalars.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument does not fit, weights or batch hold NaN, or PyTorch's or our loss is not a scalar.
+        RuntimeError: if one of the models or losses fails on the batch.
 
     Example:
         >>> import numpy as np, torch
@@ -88,21 +92,27 @@ def compare(
     ours = batches if jax_batch is None else batches_of("jax_batch", jax_batch, steps)
     if len(ours) != len(batches):
         raise ValueError(f"diff: expected as many batches in jax_batch, got {len(ours)} for {len(batches)}")
-    torch_loss, jax_loss = loss or (mean_sine, None)
-    given, transformation = optimizer or (None, None)
+    torch_loss, jax_loss = pair_of("loss", loss, "our function")
+    check_loss(torch_loss, jax_loss)
+    torch_loss = torch_loss or mean_sine
+    given, transformation = pair_of("optimizer", optimizer, "the Optax transformation")
+    check_transformation(transformation)
     recipe = as_recipe(given)
     state = state_of(module)
+    check_weights(state)
     with jax.enable_x64(precision == "float64"):
         port = port_of(model, precision, names=names, as_is=as_is, known=state)
-    theirs = recorded(module, torch_loss, batches, recipe, "float64")
-    low = recorded(module, torch_loss, batches, recipe, "float32")
+    with named_failures("PyTorch's model or loss", batches[0], "pass in batch what they are called with"):
+        theirs = recorded(module, torch_loss, batches, recipe, "float64")
+        low = recorded(module, torch_loss, batches, recipe, "float32")
     floors = [floors_of(rough, exact) for rough, exact in zip(low, theirs, strict=True)]
     del low  # A large model has no memory for what is not needed any more.
     give_back()
     with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
         side = JaxSide(port, jax_loss, dtype=precision, silent=module.training)
-        steps_of_ours = side.recorded(ours, transformation)
-        report = Report(precision=precision)
+        with named_failures("the port or its loss", ours[0], OUR_BATCH):
+            steps_of_ours = side.recorded(ours, transformation)
+        report = Report(precision=precision, notes=_notes_on_nan(theirs[0]))
         if jax.default_backend() != "cpu":
             report.notes.append("products ran at the highest precision; JAX's default here is lower (TF32 or bfloat16)")
         give_back()
@@ -118,7 +128,10 @@ def compare(
         side.load(lines.to_ours(state))
         give_back()
         report.findings += judge_dropout(side, lines, steps_of_ours[0], module)
-        report.findings += judge_layers(side, lines, steps_of_ours[0], theirs[0], module, precision, report.notes)
+        found, rounds = judge_layers(side, lines, steps_of_ours[0], theirs[0], module, precision, report.notes)
+        report.findings += found
+        if rounds:  # Then nothing as it runs is more exact than that.
+            report.running = [each.in_float32() for each in report.running]
         if loss:
             report.findings += judge_loss(
                 side, steps_of_ours[0], theirs[0], module, torch_loss, batches[0], ours[0], precision
@@ -147,6 +160,13 @@ def _check(module: Any, precision: str) -> None:
         raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
 
 
+def _notes_on_nan(step: Step) -> list[str]:
+    for call in step.calls:
+        if any(np.issubdtype(y.dtype, np.floating) and np.isnan(y).any() for y in call.outputs):
+            return [f"PyTorch computes NaN in {call.path or 'the model'}, which hides every difference behind it"]
+    return []
+
+
 def as_recipe(optimizer: TorchOptimizer | None) -> Recipe | None:
     """A function that makes an optimizer, as a recipe."""
     return optimizer if isinstance(optimizer, Recipe) or optimizer is None else Recipe(optimizer)
@@ -165,7 +185,10 @@ def mean_sine(module: torch.nn.Module, *batch: torch.Tensor) -> torch.Tensor:
     """The loss where none is given: a function of the output that depends on no layout and tells all values apart."""
     output = module(*batch)
     leaves = pytree.tree_leaves(output)
-    return torch.sin(next(leaf for leaf in leaves if leaf.is_floating_point())).mean()
+    first = next((leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()), None)
+    if first is None:
+        raise ValueError(f"diff: expected PyTorch's model to return a tensor of floats, got {type(output).__name__}")
+    return torch.sin(first).mean()
 
 
 def _lined(side: JaxSide, ours: Any, state: Any, theirs: Any, names: Any, layers: Any) -> Lines:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ import optax
 from parity.diff.batches import batches_of
 from parity.diff.float32 import float32_casts
 from parity.diff.floors import Floors
+from parity.diff.inputs import OUR_BATCH, check_loss, check_transformation, named_failures
 from parity.diff.jax_side import JaxSide
 from parity.diff.lining import kinds_of, line_up
 from parity.diff.ports import port_of
@@ -21,6 +23,7 @@ from parity.diff.report import Report
 from parity.diff.running import as_it_runs
 
 FORMAT = 2
+RECORD = "record it with diff.record, or with pytest --record-goldens"
 
 
 @dataclass
@@ -65,11 +68,21 @@ def save(golden: Golden, path: Path) -> None:
 
 def load(path: Path) -> Golden:
     """Read a golden."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    about = json.loads(str(arrays.pop("about")))
-    if about["format"] != FORMAT:
-        raise ValueError(f"diff.check: expected a golden of format {FORMAT}, got {about['format']}; record it again")
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = dict(file)
+        about = json.loads(str(arrays.pop("about")))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"diff.check: expected a golden at {path}, found none; {RECORD}") from error
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
+        raise ValueError(
+            f"diff.check: expected {path} to be a golden, got another or a damaged file; {RECORD}"
+        ) from error
+    if about.get("format") != FORMAT:
+        raise ValueError(
+            f"diff.check: expected a golden of format {FORMAT}, got {about.get('format')} in {path}, which another "
+            f"version of parity wrote; {RECORD}"
+        )
 
     def under(prefix: str) -> dict[str, np.ndarray]:
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
@@ -119,18 +132,54 @@ def check(
 
     Returns:
         What was found.
+
+    Raises:
+        FileNotFoundError: if there is no golden.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the file is not a golden, or one of another model or recipe.
+        RuntimeError: if the port or its loss fails on the batch.
     """
     golden = load(Path(path))
+    check_loss(None, loss)
+    check_transformation(optimizer)
+    trained = bool(golden.exact[0].parameters)
+    if trained != (optimizer is not None):
+        had, given = ("with", "none") if trained else ("without", "one")
+        raise ValueError(
+            f"diff.check: expected `optimizer` as in the golden, which was recorded {had} an optimizer, got {given}"
+        )
     with jax.enable_x64(precision == "float64"), jax.default_matmul_precision("highest"):
         port = port_of(model, precision, names=names, as_is=as_is, known=golden.start)
         side = JaxSide(port, loss, dtype=precision, silent=golden.training)
         batches = golden.batches if jax_batch is None else batches_of("jax_batch", jax_batch, len(golden.batches))
+        if len(batches) != len(golden.batches):
+            raise ValueError(
+                f"diff.check: expected as many batches in jax_batch as the golden has, got {len(batches)} for "
+                f"{len(golden.batches)}"
+            )
         known = kinds_of(golden.exact[0].calls)
-        called = kinds_of(side.called(batches[0]))
+        with named_failures("the port or its loss", batches[0], OUR_BATCH):
+            called = kinds_of(side.called(batches[0]))
         lines = line_up(called, known, side.arrays(), golden.start, names=names, layers=layers)
+        _check_shapes(path, lines.in_torch(side.arrays()), golden.start)
         side.load(lines.to_ours(golden.start))
-        steps = side.recorded(batches, optimizer)
+        with named_failures("the port or its loss", batches[0], OUR_BATCH):
+            steps = side.recorded(batches, optimizer)
         report = Report(precision=precision, unmatched=lines.unmatched)
         rounded = bool(float32_casts(side, optimizer))
         report.running = as_it_runs(lines, steps, golden.exact, golden.floors, golden.start, precision, rounded)
     return report
+
+
+def _check_shapes(path: str | Path, ours: Mapping[str, np.ndarray], golden: Mapping[str, np.ndarray]) -> None:
+    if golden and not ours:
+        raise ValueError(
+            f"diff.check: expected {path} to be a golden of this model, got one with other variables "
+            f"({', '.join(sorted(golden)[:3])}, ...); pass names=, or record it with the right model"
+        )
+    for name, array in ours.items():
+        if array.shape != golden[name].shape:
+            raise ValueError(
+                f"diff.check: expected {path} to be a golden of this model, got {name!r} with shape "
+                f"{golden[name].shape}, ours has {array.shape}; make the model as it was recorded, or record it again"
+            )

@@ -44,7 +44,7 @@ def fed(ours: Call, theirs: Call) -> Fed:
         for index in range(at, len(theirs.inputs)):
             given = theirs.inputs[index]
             alike = np.issubdtype(given.dtype, np.floating) == np.issubdtype(array.dtype, np.floating)
-            if alike and array.dtype != bool and (layout := layout_of(given, array)):
+            if alike and (layout := layout_of(given, array)) and not _masks(layout.to_jax(given), array):
                 inputs.append(layout.to_jax(given).astype(array.dtype))
                 sources.append((index, layout))
                 at = index + 1
@@ -61,6 +61,16 @@ def fed(ours: Call, theirs: Call) -> Fed:
         if np.array_equal(array, theirs.inputs[index])
     }
     return Fed(inputs, sources, copies)
+
+
+def _masks(theirs: np.ndarray, ours: np.ndarray) -> bool:
+    """Whether two arrays are masks of two conventions: what is False in one is -inf in the other, say."""
+    return not np.array_equal(theirs, ours) and (_is_mask(theirs) or _is_mask(ours))
+
+
+def _is_mask(array: np.ndarray) -> bool:
+    values = np.unique(array) if array.dtype != bool else np.empty(0)
+    return array.dtype == bool or (len(values) == 2 and 0 in values and (1 in values or values[0] < -1e3))
 
 
 class Judge:
@@ -104,14 +114,19 @@ class Judge:
 
     def all(self, found: Replayed) -> Iterator[Compared]:
         """Every quantity, outputs first."""
-        yield from self._compared(self.in_torch(found), self.truth, gradients=True)
+        return self.compared(self.in_torch(found))
 
-    def sameness(self, found: Replayed) -> Callable[[Replayed, bool], bool]:
-        """Whether a changed layer of PyTorch computes what JAX did."""
+    def compared(self, found: Replayed) -> Iterator[Compared]:
+        """The same for results in PyTorch's layout."""
+        return self._compared(found, self.truth, gradients=True)
+
+    def sameness(self, found: Replayed, *, rounds: bool = False) -> Callable[[Replayed, bool], bool]:
+        """Whether a changed layer of PyTorch computes what JAX did, which perhaps rounds to float32."""
         ours = self.in_torch(found)
 
         def same(changed: Replayed, gradients: bool) -> bool:
-            return not any(each.differs for each in self._compared(ours, self.given.together(changed), gradients))
+            each = self._compared(ours, self.given.together(changed), gradients)
+            return not any((one.in_float32() if rounds else one).differs for one in each)
 
         return same
 

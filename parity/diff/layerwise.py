@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,15 +21,17 @@ from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of
 from parity.diff.scaled import scaled_cause
 from parity.diff.torch_side import TorchLayer
+from parity.diff.untied import untied_cause
 
 Pairs = Sequence[tuple[Call, Call]]
 
 
 def judge_layers(
     side: JaxSide, lines: Lines, ours: Step, theirs: Step, start: torch.nn.Module, precision: str, notes: list[str]
-) -> list[Finding]:
-    """A finding for each layer that is wrong by itself."""
+) -> tuple[list[Finding], bool]:
+    """A finding for each layer that is wrong by itself, and whether a right one rounds to float32."""
     findings: list[Finding] = []
+    rounding: set[Place] = set()
     wrong: dict[Place, tuple[list[np.ndarray], list[np.ndarray | None]]] = {}
     blamed: set[str] = set()
     covered: set[str] = set()
@@ -56,29 +59,37 @@ def judge_layers(
             notes.append(f"{true.path or 'the model'} could not be run by itself{_given(true)}: {error}")
             continue
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
-        replayed = side.replay(mine, given.inputs, back, inside, others, judge.names)
+        replay = partial(side.replay, mine, given.inputs, back, inside, others)
+        replayed = replay(judge.names)
         worst = next((each for each in judge.all(replayed) if each.differs), None)
         covered |= _stood_for(judge.truth.parameter_gradients)
         if worst is None:
+            continue
+        casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
+        rounds = casts is not None and casts.dtype == "float32"
+        coarse = next((each for each in judge.all(replayed) if each.in_float32().differs), None) if rounds else worst
+        if casts and coarse is None:
+            if not any(mine.place in others[place].within for place in rounding):
+                notes.append(f"{true.path or 'the model'}: {casts.text}")
+            rounding.add(mine.place)
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
         if true.path in blamed:
             continue
         blamed.add(true.path)
-        casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
-        if casts and casts.harmless:
-            notes.append(f"{true.path or 'the model'}: {casts.text}")
-            continue
-        same = judge.sameness(replayed)
+        # What rounds to float32 may have another mistake, too.
+        worst = coarse or worst
+        same = judge.sameness(replayed, rounds=rounds)
         cause = (
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
             or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
+            or untied_cause(judge, layer, replay)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
-    return findings
+    return findings, bool(rounding)
 
 
 def _stood_for(gradients: Mapping[str, np.ndarray]) -> set[str]:

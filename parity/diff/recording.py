@@ -10,6 +10,7 @@ from parity.diff.batches import batches_of
 from parity.diff.comparison import TorchOptimizer, as_recipe, mean_sine, state_of
 from parity.diff.floors import floors_of
 from parity.diff.golden import Golden, save
+from parity.diff.inputs import check_loss, check_weights, named_failures
 from parity.diff.torch_side import recorded
 
 
@@ -31,9 +32,21 @@ def record(
         loss: called with the module and the tensors of a batch. Default None: the one of `diff.compare`.
         optimizer: a function of the module or a `Recipe`. Default None: the parameters stay.
         steps: number of steps, on the same batch unless there are several. Default 1.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the path does not end in .npz, or weights or batch hold NaN.
+        RuntimeError: if the model or the loss fails on the batch.
     """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"diff.record: expected PyTorch's module after the path, got {type(module).__name__}")
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"diff.record: expected a path that ends in .npz, got {str(path)!r}")
     batches = batches_of("batch", batch, steps)
+    check_loss(loss, None)
+    check_weights(state_of(module))
     recipe = as_recipe(optimizer)
-    exact, rough = (recorded(module, loss or mean_sine, batches, recipe, dtype) for dtype in ("float64", "float32"))
+    with named_failures("PyTorch's model or loss", batches[0], "pass in batch what they are called with"):
+        exact, rough = (recorded(module, loss or mean_sine, batches, recipe, dtype) for dtype in ("float64", "float32"))
     floors = [floors_of(low, true) for low, true in zip(rough, exact, strict=True)]
     save(Golden(state_of(module), list(batches), exact, floors, module.training), Path(path))

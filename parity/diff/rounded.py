@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from parity.diff.arrays import FLOAT32_LEAST, MARGIN, Compared
+from parity.diff.arrays import Compared
 from parity.diff.casts import ERRORS
 from parity.diff.jax_side import Forced, JaxSide
 from parity.diff.records import Call, Place
@@ -19,15 +19,13 @@ class Rounding:
         dtype: to which.
         text: where, in words.
         fix: what to do.
-        likely: whether a difference of this size can come from it.
-        harmless: whether it is float32, and explains the difference.
+        likely: whether it is one to half precision, and a difference of this size can come from it.
     """
 
     dtype: str
     text: str
     fix: str
     likely: bool
-    harmless: bool
 
 
 def rounding_cause(
@@ -44,15 +42,10 @@ def rounding_cause(
         return None
     dtype, line = max(casts, key=lambda cast: ERRORS[cast[0]])
     size = ERRORS[dtype]
-    if dtype == "float32":
-        floor = max(FLOAT32_LEAST, worst.rounding * MARGIN)
-        likely = worst.error <= floor
-    else:
-        likely = size / 64 <= worst.error <= size * 64 + worst.rounding / ERRORS["float32"] * size * 4
+    likely = size / 64 <= worst.error <= size * 64 + worst.rounding / ERRORS["float32"] * size * 4
     return Rounding(
         dtype,
         f"the layer computes in {dtype} ({line})",
         "remove the cast, or pass dtype=None, for the same precision as PyTorch",
-        likely,
-        likely and dtype == "float32",
+        likely and dtype != "float32",
     )

@@ -34,6 +34,9 @@ def recorded(
                 stack.callback(handle.remove)
             with Interception():
                 value = loss(module, *(to_torch(array, dtype) for array in batch))
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
+                given = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__
+                raise ValueError(f"diff: expected PyTorch's loss to return a scalar, got {given}; take the mean of it")
             if value.requires_grad:
                 value.backward()
         gradients = {name: p.grad.numpy() for name, p in module.named_parameters() if p.grad is not None}

@@ -43,3 +43,10 @@ def test_a_difference_fails_the_test_with_the_report(project, monkeypatch):
     result = project.runpytest_inprocess("-p", "no:cacheprovider", "--record-goldens")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*First difference, as it runs: output of encoder*"])
+
+
+def test_a_record_that_writes_another_file_is_refused(project):
+    project.makepyfile(TEST.replace("path.write_text", "path.with_suffix('.txt').write_text"))
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "--record-goldens")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*expected `record` to write *goldens/a.npz, found no file; call diff.record*"])

@@ -1,0 +1,69 @@
+"""What a diff is given besides the batch: checked before it runs, and named where the user's code fails in it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+OUR_BATCH = "pass jax_batch= if the port takes another layout, such as images with channels last"
+
+
+def pair_of(name: str, given: Any, ours: str) -> tuple[Any, Any]:
+    """PyTorch's and our counterpart; two times None if there is none.
+
+    Args:
+        name: of the argument, for errors.
+        given: the pair, or None.
+        ours: what ours is, in words.
+    """
+    if given is None:
+        return None, None
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise TypeError(
+            f"diff: expected {name} to be a pair, PyTorch's and ours, got {type(given).__name__}; pass "
+            f"{name}=(PyTorch's, {ours})"
+        )
+    return given
+
+
+def check_loss(theirs: Any, ours: Any) -> None:
+    """Both must be functions."""
+    for whose, function in (("PyTorch's", theirs), ("our", ours)):
+        if function is not None and not callable(function):
+            given = type(function).__name__
+            raise TypeError(f"diff: expected {whose} loss to be a function of the model and the batch, got {given}")
+
+
+def check_transformation(ours: Any) -> None:
+    """Ours must be Optax's."""
+    if ours is not None and not (hasattr(ours, "init") and hasattr(ours, "update")):
+        raise TypeError(
+            f"diff: expected our optimizer to be an Optax transformation, got {type(ours).__name__}; pass "
+            "optimizer=(PyTorch's, ours) in this order"
+        )
+
+
+def check_weights(state: Mapping[str, np.ndarray]) -> None:
+    """NaN equals NaN, so a diff of a diverged model would say that all is right."""
+    bad = [name for name, array in state.items() if np.isnan(array).any()]
+    if bad:
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise ValueError(
+            f"diff: expected PyTorch's weights to be numbers, got NaN in {bad[0]!r}{more}; load a checkpoint from "
+            "before training diverged"
+        )
+
+
+@contextmanager
+def named_failures(whose: str, batch: tuple[Any, ...], way_out: str) -> Iterator[None]:
+    """Say which side failed on which batch, where the code of the user raises."""
+    try:
+        yield
+    except Exception as error:
+        if str(error).startswith("diff: "):
+            raise
+        shapes = ", ".join(f"{np.asarray(array).dtype}{list(np.shape(array))}" for array in batch)
+        raise RuntimeError(
+            f"diff: {whose} failed on the batch ({shapes}): {type(error).__name__}: {error}; {way_out}"
+        ) from error
