@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_integer
 
 
 def mesh_of(mesh: Mesh | Mapping[str, int] | None) -> Mesh:
-    """The mesh that `Placement` is given: a mesh, the sizes of its axes by name, or None for all devices on one axis."""
+    """The mesh that `Placement` is given: a mesh, the sizes of its axes by name, or None for all devices on one."""
     if isinstance(mesh, Mesh):
         if len(set(mesh.axis_types)) > 1 or AxisType.Manual in mesh.axis_types:
             raise ValueError(
