@@ -11,7 +11,7 @@ Exits non-zero if a curve in float64 leaves that of PyTorch.
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from flax import nnx
 from sklearn.datasets import load_digits
 
 from jaxtrain import interop, losses, nn, optim, schedules
-from jaxtrain.train import Batches, TrainState, make_train_step
+from jaxtrain.train import Batches, Listener, TrainState, fit
 
 RATE, BATCH, WIDTH = 1e-2, 64, 64
 IMAGES, LABELS = load_digits(return_X_y=True)
@@ -59,6 +59,17 @@ class TorchRun:
         return curve
 
 
+class Curve(Listener):
+    """Keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+
+    def took_note(self, step: int, metrics: Mapping[str, list[float]]) -> bool:
+        self.losses += metrics["loss"]
+        return True
+
+
 class JaxRun:
     """The same run in jaxtrain."""
 
@@ -67,18 +78,25 @@ class JaxRun:
             return nn.Linear(inputs, outputs, param_dtype=dtype, rngs=nnx.Rngs(0))
 
         layers = [linear(64, WIDTH), nn.BatchNorm(WIDTH, param_dtype=dtype), jnp.tanh, linear(WIDTH, 10)]
-        lr = schedules.per_epoch(schedules.cosine_annealing_lr(RATE, T_max=epochs), steps_per_epoch=len(DATA))
-        self.dtype = dtype
+        lr = schedules.per_epoch(schedules.cosine_annealing_lr(RATE, T_max=epochs))
+        self.loss_fn = lambda model, batch: losses.cross_entropy(model(batch[0]), batch[1])
+        self.data = (IMAGES / 16).astype(dtype), LABELS
         self.state = TrainState.create(nnx.Sequential(*layers), optim.adamw(lr))
-        self.step = make_train_step(lambda model, batch: losses.cross_entropy(model(batch[0]), batch[1]))
 
     def train(self, epochs: range) -> list[float]:
-        curve = []
-        for epoch in epochs:
-            for x, y in DATA.epoch(epoch):
-                self.state, metrics = self.step(self.state, (x.astype(self.dtype), y))
-                curve.append(float(metrics["loss"].value))
-        return curve
+        curve = Curve()
+        self.state, _ = fit(
+            self.state,
+            self.loss_fn,
+            self.data,
+            start_epoch=epochs.start,
+            epochs=epochs.stop,
+            batch_size=BATCH,
+            drop_last=True,
+            listeners=[curve],
+            progress=False,
+        )
+        return curve.losses
 
 
 def from_torch(theirs: TorchRun, ours: JaxRun) -> JaxRun:

@@ -23,7 +23,7 @@ def after(late: Array, tree: Tree) -> Tree:
     """The same values, the scalar numbers among them computed after the number `late`.
 
     Counters and rates wait for nothing that a step computes, so all of them are ready when its program starts. As soon
-    as more than eight kernels are ready, XLA's CPU runtime (JAX 0.10.2) wakes a second thread to share them, which takes
+    as more than eight kernels are ready, XLA's CPU runtime (JAX 0.10.2) wakes a second thread to share them. That takes
     longer than the step of a small network: a program of two products took 28 us with eight counters next to it, and 57
     us with nine (the fastest of 40 rounds).
     """

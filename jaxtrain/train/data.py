@@ -67,10 +67,10 @@ class Batches:
         """The number of batches in an epoch."""
         return self.rows // self.batch_size if self.drop_last else -(-self.rows // self.batch_size)
 
-    def epoch(self, epoch: int = 0) -> Iterator[PyTree]:
-        """Iterate over the batches of one epoch, each a pytree like `data`."""
+    def epoch(self, epoch: int = 0, first: int = 0) -> Iterator[PyTree]:
+        """Iterate over the batches of one epoch, each a pytree like `data`, from the batch number `first` on."""
         order = self.order(epoch) if self.shuffle else None
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        for start in range(first * self.batch_size, len(self) * self.batch_size, self.batch_size):
             rows = slice(start, start + self.batch_size)
             yield jax.tree.map(operator.itemgetter(rows if order is None else order[rows]), self.data)
 

@@ -44,8 +44,8 @@ class Feed(Protocol):
         """Steps in an epoch, None if they are not counted yet."""
         ...
 
-    def epoch(self, epoch: int) -> Iterator[Dispatch]:
-        """The dispatches of one epoch."""
+    def epoch(self, epoch: int, done: int = 0, following: int | None = None) -> Iterator[Dispatch]:
+        """The dispatches of one epoch after its first `done` steps; `following` is the epoch to prepare meanwhile."""
         ...
 
 
@@ -61,8 +61,8 @@ class Single:
     def steps(self) -> int | None:
         return steps_in_epoch(self._batches)
 
-    def epoch(self, epoch: int) -> Iterator[Dispatch]:
-        for batch in self._batches.epoch(epoch):
+    def epoch(self, epoch: int, done: int = 0, following: int | None = None) -> Iterator[Dispatch]:
+        for batch in self._batches.epoch(epoch, done):
             yield partial(_call, self._step, self._put(batch)), None
 
 
@@ -80,17 +80,21 @@ class Scanned:
     def steps(self) -> int:
         return len(self._batches)
 
-    def epoch(self, epoch: int) -> Iterator[Dispatch]:
+    def epoch(self, epoch: int, done: int = 0, following: int | None = None) -> Iterator[Dispatch]:
         for rows in self._chunks(epoch):
-            yield partial(_call, self._program, self._data, rows), len(rows)
-        # The device is busy now: time to draw the next order.
-        self._drawn = epoch + 1, self._chunks(epoch + 1)
+            left, done = rows[done:], max(0, done - len(rows))
+            if len(left):
+                yield partial(_call, self._program, self._data, left), len(left)
+        if following is not None:  # The device is busy now: time to draw the next order.
+            self._chunks(following)
 
     def _chunks(self, epoch: int) -> list[np.ndarray]:
         """The rows of each program, (steps, rows of a batch): nearly equal, then a smaller last batch."""
-        if self._drawn is not None and (self._drawn[0] == epoch or not self._batches.shuffle):
-            return self._drawn[1]
-        order = self._batches.order(epoch).astype(np.int32)
+        if self._drawn is None or (self._batches.shuffle and self._drawn[0] != epoch):
+            self._drawn = epoch, self._cut(self._batches.order(epoch).astype(np.int32))
+        return self._drawn[1]
+
+    def _cut(self, order: np.ndarray) -> list[np.ndarray]:
         whole = len(order) // self._batches.batch_size
         chunks = []
         if whole:

@@ -18,7 +18,7 @@ from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
 from jaxtrain.train.state import TrainState, check_state
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
-from jaxtrain.train.totals import Totals
+from jaxtrain.train.totals import Partial, Totals
 
 
 def fit(
@@ -132,13 +132,15 @@ def fit(
         InterruptBetweenSteps() as interrupt,
         Listening(run, [run.history, NonFiniteGuard(), *listeners, *progress_listeners(progress)]) as told,
     ):
-        step, run.state = int(run.state.step), committed(run.state)
+        step, run.state = int(run.state.step) - run.begun.steps, committed(run.state)
         for epoch in run.epochs:
-            run.epoch = epoch
-            totals = Totals(told.stepped, step)
-            for dispatch, steps in training.epoch(epoch):
+            begun = run.begun if epoch == run.epochs.start else Partial()
+            run.epoch, run.totals = epoch, (totals := Totals(told.stepped, step, begun))
+            following = epoch + 1 if epoch + 1 in run.epochs else None
+            for dispatch, steps in training.epoch(epoch, begun.steps, following):
                 run.state, metrics = dispatch(run.state)
                 totals.add(metrics, steps)
+                told.dispatched()
                 interrupt.check()
             averages = {} if evaluation is None else metrics_of(evaluation, evaluated(run.state), totals.finish)
             entries = {"epoch": epoch, **totals.finish(), **learning_rates(run.state)}

@@ -61,13 +61,14 @@ class Stream:
         """Batches in an epoch, None if they are not counted yet."""
         return self._length
 
-    def epoch(self, epoch: int) -> Iterator[PyTree]:
-        """The batches of one epoch."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[PyTree]:
+        """The batches of one epoch, from the batch number `first` on; those before it are drawn and left out."""
         count = 0
         batches: Any = self._source(epoch) if callable(self._source) else self._source
         for batch in batches:
             count += 1
-            yield jax.tree.map(self._array, batch)
+            if count > first:
+                yield jax.tree.map(self._array, batch)
         if count == 0:
             raise ValueError(f"{self._where}: expected at least one batch, got none in epoch {epoch}")
         self._length = count

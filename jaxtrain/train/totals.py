@@ -1,5 +1,6 @@
 """Sums over the steps of an epoch, and when they are read."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,19 @@ import jax
 import numpy as np
 
 from jaxtrain.train.metrics import Average
+
+
+@dataclasses.dataclass(frozen=True)
+class Partial:
+    """The part of an epoch that is done.
+
+    Attributes:
+        steps: its steps.
+        sums: the sums of their metrics by name.
+    """
+
+    steps: int = 0
+    sums: Mapping[str, Average] = dataclasses.field(default_factory=dict)
 
 
 class Totals:
@@ -20,15 +34,27 @@ class Totals:
     _CHUNK = 16
     _PATIENCE = 0.25  # seconds
 
-    def __init__(self, tell: Callable[[int, dict[str, list[float]]], None] | None = None, first_step: int = 0) -> None:
-        """`tell(step, metrics)` hears of steps as they are read: the first, and a list of values by metric."""
-        self.steps = 0
+    def __init__(
+        self,
+        tell: Callable[[int, dict[str, list[float]]], None] | None = None,
+        first_step: int = 0,
+        begun: Partial | None = None,
+    ) -> None:
+        """Begin an epoch, or go on with it.
+
+        Args:
+            tell: `tell(step, metrics)` hears of steps as they are read: the first, and a list of values by metric.
+            first_step: the number of the epoch's first step.
+            begun: the part of the epoch that is done.
+        """
+        begun = begun or Partial()
+        self.steps = begun.steps
         self._tell = tell
         self._first_step = first_step
-        self._sums: dict[str, Average] = {}
+        self._sums = dict(begun.sums)
         self._waiting: list[tuple[int | None, Mapping[str, Average]]] = []
         self._waiting_steps = 0
-        self._last_read = time.monotonic()
+        self._last_read = -math.inf
 
     def add(self, metrics: Mapping[str, Average], steps: int | None = None) -> None:
         """Take the metrics of the dispatch that is under way, and read the metrics of earlier ones if they are due.
@@ -50,9 +76,18 @@ class Totals:
 
     def finish(self) -> dict[str, float]:
         """The averages over all steps; waits for the last."""
-        if self._waiting:
-            self._read(len(self._waiting))
+        self._read(len(self._waiting))
         return self.averages()
+
+    @property
+    def started(self) -> int:
+        """The steps of the epoch whose metrics were read or are waiting to be read."""
+        return self.steps + self._waiting_steps
+
+    def partial(self) -> Partial:
+        """What is done of the epoch; waits for the last step."""
+        self._read(len(self._waiting))
+        return Partial(self.steps, dict(self._sums))
 
     def _read(self, count: int) -> None:
         chunk, self._waiting = self._waiting[:count], self._waiting[count:]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 from jaxtrain import losses, nn, optim
@@ -77,3 +78,12 @@ def assert_same():
             np.testing.assert_array_equal(left, other[path], err_msg=path)
 
     return check
+
+
+@pytest.fixture
+def float64():
+    """Both sides in float64."""
+    torch.set_default_dtype(torch.float64)
+    with jax.enable_x64(True):
+        yield
+    torch.set_default_dtype(torch.float32)

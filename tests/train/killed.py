@@ -62,7 +62,7 @@ state, history = fit(
     epochs=6,
     batch_size=16,
     listeners=[
-        Checkpoints(f"{folder}/saved", keep_best="val_loss"),
+        Checkpoints(f"{folder}/saved", keep_best="val_loss", every_steps=1),
         EarlyStopping("val_loss", patience=9),
         CsvLog(f"{folder}/log.csv"),
         Kill(),

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optax
 import pytest
 
 from jaxtrain import optim, schedules
-from jaxtrain.train import Checkpoints, EarlyStopping, Listener, ReduceLROnPlateau, StopRun, TrainState, fit
+from jaxtrain.train import Batches, Checkpoints, EarlyStopping, Listener, ReduceLROnPlateau, StopRun, TrainState, fit
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -28,8 +29,11 @@ class StopAfter(Listener):
             raise StopRun
 
 
-def run(net, folder, *others, epochs=4, optimizer=None, **options):
-    state = TrainState.create(net.Net(), optimizer or optax.inject_hyperparams(optim.adam)(lr=1e-2), key=7)
+ADAM = optax.inject_hyperparams(optim.adam)(lr=1e-2)
+
+
+def run(net, folder, *others, epochs=4, optimizer=ADAM, **options):
+    state = TrainState.create(net.Net(), optimizer, key=7)
     listeners = [
         Checkpoints(folder, **options),
         EarlyStopping("val_loss", patience=50),
@@ -48,6 +52,81 @@ def test_a_resumed_run_ends_with_the_same_bits(net, tmp_path, assert_same, async
     assert_same(resumed, through)
     assert again == history
     assert len(set(history["lr"])) > 1
+
+
+class Crash(Listener):
+    """Ends a run after a step, within an epoch: by an error, or by SIGTERM."""
+
+    def __init__(self, step, *, terminate=False):
+        self.step, self.terminate = step, terminate
+
+    def dispatched(self, state):
+        if int(state.step) == self.step:
+            if not self.terminate:
+                raise RuntimeError
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def by_epoch(net):
+    return lambda epoch: Batches(net.batch, 8, shuffle=True, seed=3).epoch(epoch)
+
+
+@pytest.mark.parametrize("size", [2, None, pytest.param(1, marks=pytest.mark.long)])
+def test_a_run_resumed_within_an_epoch_ends_with_the_same_bits(net, tmp_path, assert_same, size):
+    """Five steps an epoch: single ones, programs of two, and batches of a function."""
+    data = (by_epoch(net),) if size is None else (net.batch,)
+    options: dict[str, Any] = {"validation": net.batch, "validation_batch_size": 16, "epochs": 3, "progress": False}
+    options |= {"batch_size": 8, "steps_per_dispatch": size} if size else {}
+
+    def go(folder, *others):
+        listeners = [*others, Checkpoints(folder, every_steps=2), EarlyStopping("val_loss", patience=50)]
+        state = TrainState.create(net.Net(), ADAM, key=7)
+        return fit(state, net.loss_fn, *data, listeners=listeners, **options)
+
+    through, history = go(tmp_path / "a")
+    folder, begun = tmp_path / "b", []
+    # Saved after 2 and 4 steps, then after the epoch; with SIGTERM at once; a crash before an epoch is validated.
+    for crash in (Crash(4), Crash(7 if size == 2 else 6, terminate=True), Crash(15)):
+        with pytest.raises(SystemExit if crash.terminate else RuntimeError):
+            go(folder, Begun(begun), crash)
+    resumed, again = go(folder, Begun(begun))
+    assert begun == [(0, 0), (0, 2), (1, 2 if size == 2 else 1), (2, 4)]
+    assert sorted(path.name for path in (folder / "within").iterdir()) == ["12", "14"]
+    assert_same(resumed, through)
+    assert again == history
+
+
+class Begun(Listener):
+    """Notes where a run begins: the epoch, and the steps of it that are done."""
+
+    last = True
+
+    def __init__(self, notes):
+        self.notes, self.first = notes, True
+
+    def started(self, run):
+        self.run = run
+
+    def dispatched(self, state):
+        if self.first:
+            self.notes.append((self.run.epochs.start, self.run.begun.steps))
+        self.first = False
+
+
+def test_a_checkpoint_within_an_epoch_of_another_length_is_refused(net, tmp_path):
+    def go(batch_size, *others):
+        listeners = [*others, Checkpoints(tmp_path, every_steps=1)]
+        settings = {"batch_size": batch_size, "steps_per_dispatch": 1, "listeners": listeners, "progress": False}
+        return fit(TrainState.create(net.Net(), ADAM, key=7), net.loss_fn, net.batch, epochs=1, **settings)
+
+    with pytest.raises(RuntimeError):
+        go(16, Crash(2))
+    with pytest.raises(
+        ValueError,
+        match=r"/within/1 was written within an epoch of 3 steps, got epochs of 5; .*, or delete .*/within to go on",
+    ):
+        go(8)
+    assert go(16)[1]["epoch"] == [0]
 
 
 def test_what_is_being_written_does_not_grow_with_the_history(net, tmp_path, monkeypatch):
@@ -160,7 +239,7 @@ def test_two_runs_on_one_folder_are_refused(net, tmp_path):
 
 
 def test_without_orbax(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint.checkpoint_managers", None)
     with pytest.raises(
         ImportError, match=r"expected Orbax, which is not installed; pip install jaxtrain\[checkpoints\]"
     ):
@@ -201,12 +280,13 @@ def through(tmp_path_factory):
 def test_killed_ended_and_without_space_on_the_disk_the_run_ends_with_the_same_bits(through, tmp_path):
     for moment, expected in (
         ("while-saving-0", -signal.SIGKILL),
-        ("during-step-7", -signal.SIGKILL),
+        ("before-saving-2", -signal.SIGKILL),
         ("terminate-2", 143),
     ):
         assert (moment, start(tmp_path, moment)[0]) == (moment, expected)
         assert not (tmp_path / "end.npz").exists()
     assert (tmp_path / "saved" / "3").exists()
+    assert (tmp_path / "saved" / "within").exists()
     code, said = start(tmp_path, "full-3")
     assert code == 0
     assert "saved/5 could not be written" in said

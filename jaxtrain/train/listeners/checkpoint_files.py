@@ -85,6 +85,15 @@ def check_about(path: Path, about: Any, listeners: list[str]) -> None:
         )
 
 
+def check_epoch(path: Path, saved: int | None, steps: int | None) -> None:
+    """Raise unless the epoch in which a checkpoint was written has as many steps as those of the run."""
+    if saved is not None and steps is not None and saved != steps:
+        raise MisfitError(
+            f"Checkpoints: the checkpoint {path} was written within an epoch of {saved} steps, got epochs of {steps}; "
+            f"use the same data and batch size, or delete {path.parent} to go on from the last whole epoch"
+        )
+
+
 def check_shapes(path: Path, saved: Any, template: Any) -> None:
     """Raise unless a checkpoint has the arrays of the run; name the first that differ."""
     there, here = _shapes(saved), _shapes(template)

@@ -1,9 +1,7 @@
 """A run that can be killed at any moment and goes on where it was."""
 
-import contextlib
-import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +9,18 @@ import jax
 
 from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.train._leaves import copied
+from jaxtrain.train.interrupt import TERMINATED
 from jaxtrain.train.listeners.best import Watched
-from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_about, check_shapes, reading
+from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_epoch
+from jaxtrain.train.listeners.checkpoint_store import Store
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
+from jaxtrain.train.metrics import Average
 from jaxtrain.train.state import TrainState
-
-_log = logging.getLogger("jaxtrain")
+from jaxtrain.train.totals import Partial
 
 
 class Checkpoints(Listener):
-    """Saves the run after each epoch, and resumes it: the same call of `fit`, made again, goes on after the last epoch.
+    """Saves the run after each epoch, and resumes it: the same call of `fit`, made again, goes on where it was.
 
     A checkpoint has the whole state (parameters, statistics, the optimizer's state, step, key), the history, and the
     memory of the other listeners. A resumed run ends with the same bits as an uninterrupted one. A checkpoint appears
@@ -34,6 +34,9 @@ class Checkpoints(Listener):
             None.
         mode: "min" or "max". Default None: "min" for names that end in "loss", "max" for "accuracy".
         every: save after every so many epochs, at least 1, and after the last. Default 1.
+        every_steps: save within epochs as well: at the end of the program in which so many steps, at least 1, have gone
+            by since the last checkpoint, and after SIGTERM. Such a checkpoint knows the position in the data and the
+            metrics so far; the last two are in the folder `within`. Default None: only after epochs.
         asynchronous: write while the next epoch runs. Default True.
 
     Raises:
@@ -73,16 +76,19 @@ class Checkpoints(Listener):
         keep_best: str | None = None,
         mode: Literal["min", "max"] | None = None,
         every: int = 1,
+        every_steps: int | None = None,
         asynchronous: bool = True,
     ) -> None:
-        self._orbax = _orbax()
+        self._policies = _policies()
         self._folder = Path(folder).absolute()
         self._keep_last = check_integer("Checkpoints", "keep_last", keep_last, 1)
         self._best = None if keep_best is None else Watched("Checkpoints", keep_best, mode)
         self._every = check_integer("Checkpoints", "every", every, 1)
+        if every_steps is not None:
+            check_integer("Checkpoints", "every_steps", every_steps, 1)
+        self._every_steps = every_steps
         check_flag("Checkpoints", "asynchronous", asynchronous)
         self._asynchronous = asynchronous
-        self._last = 0
 
     def started(self, run: Run) -> None:
         self._run = run
@@ -92,87 +98,95 @@ class Checkpoints(Listener):
         except BaseException:
             self._lock.release()
             raise
+        self._saved = run.begun.steps
+        self._unsaved: TrainState | None = None
 
     def _open(self, run: Run) -> None:
-        self._manager = self._orbax.CheckpointManager(
-            self._folder,
-            item_handlers={
-                "arrays": self._orbax.StandardCheckpointHandler(),
-                "about": self._orbax.JsonCheckpointHandler(),
-            },
-            options=self._orbax.CheckpointManagerOptions(
-                create=True,
-                cleanup_tmp_directories=True,
-                enable_async_checkpointing=self._asynchronous,
-                preservation_policy=self._policy(),
-            ),
-        )
-        done = self._manager.latest_step()
+        """Open the folders, and go on from the checkpoint that is furthest."""
+        self._epochs = Store(self._folder, self._policy(), self._asynchronous)
+        done, listeners = self._epochs.latest, list(self._memories())
+        self._within = None
+        if self._every_steps is not None:
+            self._within = Store(self._folder / "within", self._policies.LatestN(n=2), self._asynchronous)
+            if (step := self._within.latest) is not None:
+                about = self._within.about(step, listeners)
+                if about["epoch"] >= (done or 0):
+                    check_epoch(self._within.path(step), about["steps_in_epoch"], run.steps)
+                    sums = {name: Average(*numbers) for name, numbers in about["sums"].items()}
+                    self._resume(self._within, step, about["history"], about["epoch"], Partial(about["steps"], sums))
+                    return
         if done is not None:
-            self._resume(run, done)
+            self._resume(self._epochs, done, self._epochs.about(done, listeners)["history"], done, Partial())
+
+    def dispatched(self, state: TrainState) -> None:
+        if self._within is None or self._every_steps is None:
+            return
+        self._unsaved = state
+        started = self._run.totals.started
+        # The end of an epoch is saved after its validation.
+        if started - self._saved >= self._every_steps and started != self._run.steps:
+            self._save_within(self._within, state)
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
         if self._best is not None:
             self._best.read(entries)
         is_last = self._run.stopping or epoch + 1 == self._run.epochs.stop
         if (epoch + 1) % self._every == 0 or is_last:
-            self._save(epoch + 1, entries, state)
+            self._epochs.save(epoch + 1, self._arrays(state), self._about(), entries)
+            self._saved = 0
+        else:
+            self._saved -= self._run.totals.steps
+        self._unsaved = None
 
     def ended(self, state: TrainState, error: BaseException | None) -> None:
+        terminated = isinstance(error, SystemExit) and error.code == TERMINATED
         try:
-            with self._going_on(self._last):
-                self._manager.wait_until_finished()
-            self._manager.close()
+            # Others may have put the best weights into `state`. The processes of a run may get the signal at two steps.
+            if self._within and terminated and self._unsaved and jax.process_count() == 1:
+                self._save_within(self._within, self._unsaved)
         finally:
+            self._epochs.close()
+            if self._within:
+                self._within.close()
             self._lock.release()
+
+    def _save_within(self, store: Store, state: TrainState) -> None:
+        """Save the run at its last step, with what the epoch has summed up so far."""
+        part = self._run.totals.partial()
+        if part.steps == self._saved:
+            return
+        sums = {name: [average.total, average.count] for name, average in part.sums.items()}
+        position = {"epoch": self._run.epoch, "steps": part.steps, "sums": sums, "steps_in_epoch": self._run.steps}
+        store.save(int(state.step), self._arrays(state), {**self._about(), **position})
+        self._saved = part.steps
 
     def _policy(self) -> Any:
         """Which checkpoints stay."""
-        from orbax.checkpoint.checkpoint_managers import preservation_policy as policies
-
         best = self._best
-        last = policies.LatestN(n=self._keep_last)
+        last = self._policies.LatestN(n=self._keep_last)
         if best is None:
             return last
-        of_best = policies.BestN(get_metric_fn=lambda metrics: metrics[best.name], reverse=best.mode == "min", n=1)
-        return policies.AnyPreservationPolicy([last, of_best])
+        of_best = self._policies.BestN(
+            get_metric_fn=lambda metrics: metrics[best.name], reverse=best.mode == "min", n=1
+        )
+        return self._policies.AnyPreservationPolicy([last, of_best])
 
-    def _save(self, done: int, entries: Mapping[str, float], state: TrainState) -> None:
-        args = self._orbax.args
-        # The next step consumes the state, while its copy is being written.
-        arrays = copied({"state": state, "listeners": self._memories()})
-        # So do the lists of the history, to which the next epoch adds.
+    def _arrays(self, state: TrainState) -> Any:
+        """A copy of what is saved as arrays: the next step consumes the state, while Orbax writes."""
+        return copied({"state": state, "listeners": self._memories()})
+
+    def _about(self) -> dict[str, Any]:
+        """The rest of what is saved. The lists of the history are copies, for the next epoch adds to them."""
         history = {name: list(values) for name, values in self._run.history.items()}
-        about = {"format": FORMAT, "history": history, "listeners": list(self._memories())}
-        saved = args.Composite(arrays=args.StandardSave(arrays), about=args.JsonSave(about))
-        with self._going_on(done):
-            self._manager.save(done, args=saved, metrics=dict(entries), force=True)
-        self._last = done
+        return {"format": FORMAT, "history": history, "listeners": list(self._memories())}
 
-    @contextlib.contextmanager
-    def _going_on(self, done: int) -> Iterator[None]:
-        """A run does not end because it cannot be saved: the disk may be full, and the older checkpoints are there."""
-        try:
-            yield
-        except Exception as error:
-            _log.error(
-                "Checkpoints: %s could not be written (%s); the run goes on, and older checkpoints stay",
-                self._folder / str(done),
-                str(error).splitlines()[0] if str(error) else type(error).__name__,
-            )
-
-    def _resume(self, run: Run, done: int) -> None:
-        args, path = self._orbax.args, self._folder / str(done)
-        memories = self._memories()
-        with reading(path, self._older(done)):
-            about = self._manager.restore(done, args=args.Composite(about=args.JsonRestore()))["about"]
-            check_about(path, about, list(memories))
-            template = {"state": run.state, "listeners": memories}
-            check_shapes(path, self._manager.item_metadata(done)["arrays"], template)
-            arrays = self._manager.restore(done, args=args.Composite(arrays=args.StandardRestore(template)))["arrays"]
-        run.state = arrays["state"]
-        for row in zip(*about["history"].values(), strict=True):
-            run.history.append(dict(zip(about["history"], row, strict=True)))
+    def _resume(self, store: Store, number: int, history: Mapping[str, list[float]], done: int, begun: Partial) -> None:
+        """Go on from a checkpoint, after so many epochs and a part of the next."""
+        run = self._run
+        arrays = store.arrays(number, {"state": run.state, "listeners": self._memories()})
+        run.state, run.begun = arrays["state"], begun
+        for row in zip(*history.values(), strict=True):
+            run.history.append(dict(zip(history, row, strict=True)))
         run.epochs = range(min(done, run.epochs.stop), run.epochs.stop)
         for listener, memory in zip(self._with_memory(), arrays["listeners"].values(), strict=True):
             listener.memory = memory
@@ -180,11 +194,6 @@ class Checkpoints(Listener):
                 listener.resumed()
             except StopRun:
                 run.epochs = range(run.epochs.stop, run.epochs.stop)
-
-    def _older(self, done: int) -> Path | None:
-        """The checkpoint before one."""
-        older = [step for step in self._manager.all_steps() if step < done]
-        return self._folder / str(max(older)) if older else None
 
     def _with_memory(self) -> list[Listener]:
         return [listener for listener in self._run.listeners if jax.tree.leaves(listener.memory)]
@@ -194,11 +203,12 @@ class Checkpoints(Listener):
         return {f"{i}-{type(one).__name__}": one.memory for i, one in enumerate(self._with_memory())}
 
 
-def _orbax() -> Any:
+def _policies() -> Any:
+    """Orbax's rules for which checkpoints stay."""
     try:
-        import orbax.checkpoint
+        from orbax.checkpoint.checkpoint_managers import preservation_policy
     except ImportError as error:
         raise ImportError(
             "Checkpoints: expected Orbax, which is not installed; pip install jaxtrain[checkpoints]"
         ) from error
-    return orbax.checkpoint
+    return preservation_policy

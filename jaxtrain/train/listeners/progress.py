@@ -63,7 +63,7 @@ class Bar(Lines):
         super().epoch_ended(epoch, entries, state)
 
     def _draw(self, description: str | None) -> None:
-        total = self._run.steps and len(self._run.epochs) * self._run.steps
+        total = self._run.steps and len(self._run.epochs) * self._run.steps - self._run.begun.steps
         self._bar.update(self._task, completed=self._done, total=total, description=description)
         self._drawn = time.monotonic()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from jaxtrain.train._leaves import committed
 from jaxtrain.train.state import TrainState
+from jaxtrain.train.totals import Partial, Totals
 
 if TYPE_CHECKING:
     from jaxtrain.train.listeners.history import History
@@ -34,6 +35,8 @@ class Run:
         history: what was logged so far.
         listeners: all listeners of the run.
         stopping: whether a listener has raised `StopRun`.
+        begun: the part of the first epoch that an earlier call did, whose checkpoint this one goes on from.
+        totals: the sums of the current epoch's metrics.
 
     PyTorch: none; the local variables of a training script.
     """
@@ -45,6 +48,8 @@ class Run:
     history: "History"
     listeners: tuple["Listener", ...] = ()
     stopping: bool = False
+    begun: Partial = dataclasses.field(default_factory=Partial)
+    totals: Totals = dataclasses.field(default_factory=Totals)
 
 
 class Listener:
@@ -97,6 +102,9 @@ class Listener:
         """
         return type(self).stepped is Listener.stepped
 
+    def dispatched(self, state: TrainState) -> None:
+        """A program of one step or of many is under way. `state` comes out of it, and the next program consumes it."""
+
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> TrainState | None:
         """An epoch is done; `entries` is what the history got.
 
@@ -125,6 +133,7 @@ class Listening:
                 raise TypeError(f"fit: listeners must be jaxtrain.train.Listener objects, got {listener!r}")
         run.listeners = tuple(sorted(given, key=lambda listener: listener.last))
         self._begun: list[Listener] = []
+        self._watching = [one for one in run.listeners if type(one).dispatched is not Listener.dispatched]
 
     def __enter__(self) -> Self:
         try:
@@ -144,6 +153,11 @@ class Listening:
             for number, values in enumerate(zip(*metrics.values(), strict=True), step):
                 for tell in each:
                     tell(number, dict(zip(metrics, values, strict=True)))
+
+    def dispatched(self) -> None:
+        """Tell of a program that is under way."""
+        for listener in self._watching:
+            listener.dispatched(self._run.state)
 
     def epoch_ended(self, entries: Mapping[str, float]) -> None:
         """Tell of the end of the current epoch; every listener hears of it, even if one of them stops the run."""
