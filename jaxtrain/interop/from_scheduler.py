@@ -27,8 +27,10 @@ FUNCTIONAL = {
 }
 """Schedulers that hold a Python function, and what to write it for. Their state_dicts look alike."""
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-3
 """Relative. PyTorch may keep the rate in a float32 tensor, whose roundings add up from step to step."""
+TOLERANCE_OF_FIRST = 1e-5
+"""Relative to the first rate: so much of it may be left where a rate has fallen to zero."""
 
 OF_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
 
@@ -170,12 +172,17 @@ def _check_rate(saved: SavedScheduler, schedule: Schedule, group: int) -> None:
         return
     with jax.enable_x64(True):
         expected, got = float(saved["_last_lr"][group]), float(schedule(saved.count))
-    if abs(expected - got) > TOLERANCE * max(abs(expected), abs(got)):
+    if abs(expected - got) > TOLERANCE * max(expected, got) + TOLERANCE_OF_FIRST * _first_rate(saved, group):
         raise ValueError(
             f"{saved.where}: expected the rate {expected:g} after {saved.count} steps, got {got:g} from this "
             f"{saved.kind} alone; the script, another scheduler or a class derived from it changed the rate: write the "
             "schedule with jaxtrain.schedules"
         )
+
+
+def _first_rate(saved: SavedScheduler, group: int) -> float:
+    """The rate that the optimizer was made with."""
+    return max(_first_rate(part, group) for part in saved.parts) if saved.parts else float(saved["base_lrs"][group])
 
 
 def _multi_step(lr: float, saved: SavedScheduler, group: int) -> Schedule:

@@ -182,6 +182,13 @@ def averaged_model(avg_fn: AverageFn | None = None, use_buffers: bool = False) -
                 return jnp.copy(new)  # The state of a random stream has no mean.
             return mean(old, new, state.n_averaged)
 
+        if jax.tree.structure(buffers) != jax.tree.structure(state.buffers):
+            known, given = (jax.tree.map(jnp.shape, tree) for tree in (state.buffers, buffers))
+            raise ValueError(
+                f"averaged_model: expected the buffers that init was given, {known}, got {given}; pass the model's "
+                "other variables to both, init(params, buffers) and update_parameters(state, params, buffers), or to "
+                "neither"
+            )
         return AveragedModelState(
             increased(state.n_averaged),
             jax.tree.map(averaged, state.module, params),

@@ -25,6 +25,7 @@ GENERATOR = np.random.default_rng(0)
 X, Y = GENERATOR.normal(size=(12, 3)), GENERATOR.normal(size=(12, 2))
 LAYERS = ["2", "0"]
 """PyTorch's optimizer receives the second layer first."""
+NUMBERS = ("func_evals", "n_iter", "t", "H_diag", "prev_loss")
 NAMES = [f"{layer}.{name}" for layer in LAYERS for name in ("weight", "bias")]
 
 
@@ -84,6 +85,10 @@ def assert_same_run(found: dict[str, np.ndarray], truth: dict[str, np.ndarray], 
         assert np.abs(found[name] - expected).max() <= 1e-12 * travelled, name
 
 
+def numbers(saved: dict[str, Any]) -> list[float]:
+    return [float(saved["state"][0][field]) for field in NUMBERS]
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_there_and_back(name: str) -> None:
     model, optimizer = torch_side(name)
@@ -92,7 +97,7 @@ def test_there_and_back(name: str) -> None:
     state = interop.load_state_dict(our_side(name), model.state_dict())
     state = interop.load_optimizer(state, optimizer.state_dict(), NAMES, count=HANDOVER)
     assert (int(state.step), int(state.opt_state.count)) == (HANDOVER, HANDOVER)
-    assert int(state.opt_state.n_iter) == optimizer.state_dict()["state"][0]["n_iter"]
+    assert [float(getattr(state.opt_state, field)) for field in NUMBERS] == numbers(optimizer.state_dict())
     train_torch(model, optimizer, STEPS - HANDOVER)
     state = train_ours(state, STEPS - HANDOVER)
     assert_same_run(interop.state_dict(state), weights(model), start)
@@ -100,6 +105,7 @@ def test_there_and_back(name: str) -> None:
     other, fresh = torch_side(name)
     other.load_state_dict({key: torch.from_numpy(value) for key, value in interop.state_dict(state).items()})
     saved = interop.optimizer_state_dict(state, fresh.state_dict(), NAMES)
+    assert numbers(saved) == pytest.approx(numbers(optimizer.state_dict()), rel=1e-6)
     fresh.load_state_dict(saved | {"state": jax.tree.map(torch.as_tensor, saved["state"])})
     train_torch(other, fresh, 2)
     train_torch(model, optimizer, 2)

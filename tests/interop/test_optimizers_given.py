@@ -1,6 +1,7 @@
 """The states of optimizers as files, versions and wrappers give them, and what is refused."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -349,3 +350,20 @@ def test_sparse_adam_counts_in_python() -> None:
     assert back["step"] == 2
     assert isinstance(back["step"], int)
     assert np.array_equal(back["exp_avg"], saved["state"][0]["exp_avg"])
+
+
+def test_changes_in_the_groups() -> None:
+    """A number for all groups or one for each; the given groups stay as they are."""
+    [group] = ADAM["param_groups"]
+    like = ADAM | {"param_groups": [group | {"params": [0, 1]}, group | {"params": [2, 3], "eps": 0.1}]}
+    give = partial(interop.optimizer_state_dict, state_of(optim.adam()), like, NAMES)
+    found = give(lr=[0.1, 0.2], weight_decay=0.3)["param_groups"]
+    expected = [{"lr": 0.1, "weight_decay": 0.3}, {"lr": 0.2, "weight_decay": 0.3}]
+    assert found == [own | changed for own, changed in zip(like["param_groups"], expected, strict=True)]
+    assert give()["param_groups"] == like["param_groups"]
+    with pytest.raises(ValueError, match=r"expected 2 elements in lr, one for each group, got \[0.1\]"):
+        give(lr=[0.1])
+    with pytest.raises(ValueError, match="expected a hyper-parameter of PyTorch's groups, got 'rate'"):
+        give(rate=0.1)
+    with pytest.raises(TypeError, match=r"expected one optimizer with changes, got 1; set \['lr'\] afterwards"):
+        interop.optimizer_state_dict(state_of(optim.adam()), [like], [NAMES], lr=0.1)

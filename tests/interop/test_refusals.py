@@ -199,6 +199,20 @@ def test_a_rate_that_is_not_the_schedules(scheduler: Any) -> None:
     assert " alone; the script, another scheduler or a class derived from it changed the rate: write the" in message
 
 
+def test_a_rate_that_has_fallen_to_nothing() -> None:
+    """What rounding leaves there is far from the schedule's zero by its own measure."""
+    scheduler = stepped(lrs.LinearLR(sgd(), 0.3, 0.0, total_iters=7), 7)
+    assert 0 < scheduler.get_last_lr()[0] < 1e-16
+    assert float(interop.schedule_from_torch(scheduler)(7)) == 0
+
+
+def test_a_rate_in_a_tensor_that_has_been_rounded_often() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=torch.tensor(0.1))
+    scheduler = stepped(lrs.ExponentialLR(optimizer, 0.999), 3000)
+    rate = float(interop.schedule_from_torch(scheduler)(3000))
+    assert 1e-6 < abs(rate / float(scheduler.get_last_lr()[0]) - 1) < 1e-3
+
+
 STEP = stepped(lrs.StepLR(sgd(), 2, 0.5)).state_dict()
 ONE_CYCLE = lrs.OneCycleLR(sgd(), 1.0, 20, cycle_momentum=False)
 PLATEAU = lrs.ReduceLROnPlateau(sgd())

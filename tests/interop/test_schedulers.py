@@ -3,6 +3,7 @@
 import dataclasses
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -133,7 +134,8 @@ def test_the_state_dict_gives_the_schedule_and_comes_back(name: str) -> None:
     for key, values in changes.items():
         for group, value in zip(fresh.param_groups, values, strict=True):
             group[key] = value
-    assert {key: back[key] for key in saved if key[:1] != "_"} == {key: saved[key] for key in saved if key[:1] != "_"}
+    kept = [key for key in saved if key[:1] != "_" or key == "_step_count"]
+    assert {key: back[key] for key in kept} == {key: saved[key] for key in kept}
     np.testing.assert_allclose(rates(fresh, other, STEPS - 17), truth, rtol=1e-12)
 
 
@@ -187,6 +189,51 @@ def test_a_plateau_there_and_back(by_hand: bool) -> None:
     assert ours == pytest.approx(truth, rel=1e-12)
     assert back[2:] == pytest.approx(truth[2:], rel=1e-12)
     assert len(set(truth[2:])) > 1
+
+
+ARGUMENTS = {
+    "mode": "max",
+    "factor": 0.3,
+    "patience": 2,
+    "threshold": 0.5,
+    "threshold_mode": "abs",
+    "cooldown": 2,
+    "min_lr": 0.04,
+    "eps": 0.015,
+}
+WAVES = [2.0, 1.0, 0.3, 0.2, 2.5, 2.8, 1.9, 2.2, 1.7, 2.8, 2.5, 0.2, 2.6, 0.3]
+"""Metrics on which each of these arguments changes the rates."""
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_every_argument_and_memory_of_a_plateau(name: str) -> None:
+    """Taken over after each of several epochs, so that every counter is above zero after one of them."""
+
+    def plateau(**options: Any) -> lrs.ReduceLROnPlateau:
+        own = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+        return lrs.ReduceLROnPlateau(own, **{"factor": 0.5, "patience": 1, "threshold": 0.2} | options)
+
+    def trained(scheduler: lrs.ReduceLROnPlateau) -> tuple[list[dict], list[float]]:
+        saved = []
+        for metric in WAVES:
+            scheduler.step(metric)
+            saved.append(scheduler.state_dict())
+        return saved, [own["_last_lr"][0] for own in saved]
+
+    saved, truth = trained(plateau(**{name: ARGUMENTS[name]}))
+    assert truth != trained(plateau())[1]
+    counters = {"num_bad_epochs": 0, "cooldown_counter": 0}
+    for begin in range(1, 8):
+        counters = {key: max(most, saved[begin][key]) for key, most in counters.items()}
+        rule = interop.plateau_from_torch(saved[begin])
+        state, found = interop.load_scheduler(rule, saved[begin]), []
+        for metric in WAVES[begin + 1 :]:
+            state = rule.update(state, metric)
+            found.append(float(state.lr))
+        assert found == pytest.approx(truth[begin + 1 :], rel=1e-6)
+    assert counters["num_bad_epochs"] > 0
+    assert (counters["cooldown_counter"] > 0) == (name == "cooldown")
 
 
 def test_the_listener_continues_a_plateau() -> None:
