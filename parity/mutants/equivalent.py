@@ -26,6 +26,18 @@ EQUIVALENT: dict[Key, str] = {
         "losses = losses - _undefined(log_probs, is_running & has_no_gradient[None])",
     ): "the term is 0, and its gradient 0 or NaN, whatever its sign",
     Key(
+        "jaxtrain.nn._resampling",
+        "lanczos_filter",
+        "return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0)",
+        "return np.where(np.abs(x) <= 3, np.sinc(x) * np.sinc(x / 3), 0)",
+    ): "the filter is 0 at the edge of its lobes: sinc(3) = 0",
+    Key(
+        "jaxtrain.nn.distances",
+        "cosine_similarity.directions",
+        "return x / (length + lax.stop_gradient(jnp.where(length < eps, eps - length, 0)))",
+        "return x / (length + lax.stop_gradient(jnp.where(length <= eps, eps - length, 0)))",
+    ): "eps - length is 0 where both are equal",
+    Key(
         "jaxtrain.optim._lerp",
         "lerp",
         "from_start = weight < 0.5",
