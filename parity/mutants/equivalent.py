@@ -61,4 +61,10 @@ EQUIVALENT: dict[Key, str] = {
         "return jnp.minimum(position, 2 * as_float64(T_max) - position)",
         "return jnp.maximum(position, 2 * as_float64(T_max) - position)",
     ): "the wave is symmetric; only the last digits near its next top differ",
+    Key(
+        "jaxtrain.schedules.cosine",
+        "cosine_annealing_warm_restarts.cycle",
+        "restarts = jnp.asarray([0, *itertools.accumulate(lengths[:-1])], jnp.float64)",
+        "restarts = jnp.asarray([0, *itertools.accumulate(lengths[:])], jnp.float64)",
+    ): "the additional restart comes after the last count that there can be",
 }
