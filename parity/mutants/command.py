@@ -17,9 +17,6 @@ from parity.mutants.reach import components_of, modules, path_of
 from parity.mutants.record import TESTS, Record, record
 from parity.options import add_json, add_markdown, add_names, add_processes, named
 
-OTHERS = 60
-"""How many tests run at most that are not in the file's own test file: what these do not notice, more rarely do."""
-
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options of this command."""
@@ -71,9 +68,9 @@ def main(options: Namespace) -> int:
 
 
 def checks_of(mutant: Mutant, tests: Record) -> Checks:
-    """What runs on a mutant: the nearest and quickest first."""
+    """What runs on a mutant: the nearest and quickest first, all that run the changed line at last."""
     near, others = tests.tests_of(path_of(mutant.module), mutant.lines)
-    return Checks(near, components_of(mutant.module), others[:OTHERS])
+    return Checks(near, components_of(mutant.module), others)
 
 
 def check_unchanged(verdicts: Sequence[Verdict], tests: Record, programs: Path) -> None:

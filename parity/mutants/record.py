@@ -34,7 +34,8 @@ class Record:
     def tests_of(self, file: Path, lines: tuple[int, int]) -> tuple[list[str], list[str]]:
         """The tests that run one of these lines of a file: those in the file's own test file, and the others.
 
-        The quickest come first, but one of each test function in turn. The others of the same room precede the rest.
+        The quickest come first, but one of each file and of each test function in turn: what only one of them notices
+        is found as well. The others of the same room precede the rest.
         """
         contexts: set[str] = set()
         for data in self.folders:
@@ -50,10 +51,11 @@ class Record:
         return near, same_room + others
 
     def _quickest_first(self, tests: Collection[str]) -> list[str]:
-        by_function: dict[str, list[str]] = {}
+        by_file: dict[str, dict[str, list[str]]] = {}
         for test in sorted(tests, key=lambda test: self.seconds.get(test, 0.0)):
-            by_function.setdefault(test.partition("[")[0], []).append(test)
-        return in_turn([*by_function.values()])
+            file, function = test.partition("::")[0], test.partition("[")[0]
+            by_file.setdefault(file, {}).setdefault(function, []).append(test)
+        return in_turn([in_turn([*by_function.values()]) for by_function in by_file.values()])
 
 
 def record(rooms: Collection[str], keep: Path, processes: int = 1) -> Record:

@@ -100,6 +100,26 @@ def test_a_dropout_without_streams_says_so_under_its_own_name(kind):
         kind(0.5)
 
 
+def flags_and_counts():
+    """The options of layers that are flags or counts by their annotations; attention has other names for its own."""
+    others = ("axis", "d_model", "nhead")
+    return [
+        (kind, name)
+        for kind in LAYERS
+        for name, option in options_of(kind).items()
+        if option.annotation in (bool, int) and name not in others
+    ]
+
+
+@pytest.mark.parametrize(("kind", "name"), flags_and_counts())
+def test_flags_and_counts_of_layers_are_what_they_are_called(kind, name):
+    options = {**dict(zip(list(options_of(kind))[1:], LAYERS[kind], strict=False)), name: "1"}
+    if "rngs" in options_of(kind):
+        options["rngs"] = nnx.Rngs(0)
+    with pytest.raises(TypeError, match=rf"^\w+: {name} must be (True or False|an integer), got '1'"):
+        kind(**options)
+
+
 ONE = jnp.ones(8)
 
 

@@ -250,6 +250,7 @@ BAD_INPUT: list[tuple[Callable, type[Exception], str]] = [
     (lambda s: s.step_lr(0.1, 5, -0.1), ValueError, "gamma must lie in"),
     (lambda s: s.multi_step_lr(0.1, [1, -2]), ValueError, "every milestone must be at least 0, got -2"),
     (lambda s: s.multi_step_lr(0.1, [1, 2.5]), TypeError, "every milestone must be an integer"),
+    (lambda s: s.multi_step_lr(0.1, [1], float("inf")), ValueError, "multi_step_lr: gamma must lie in"),
     (lambda s: s.exponential_lr(0.1, float("inf")), ValueError, "gamma must lie in"),
     (lambda s: s.constant_lr(0.1, 1.1), ValueError, r"constant_lr: factor must lie in \[0, 1\], got 1.1"),
     (lambda s: s.constant_lr(0.1, -0.1), ValueError, "factor must lie in"),

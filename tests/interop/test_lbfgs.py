@@ -112,6 +112,16 @@ def test_there_and_back(name: str) -> None:
     assert_same_run(weights(other), weights(model), start)
 
 
+def test_an_optimizer_that_has_not_begun_brings_its_rate_only() -> None:
+    _, optimizer = torch_side("plain")
+    optimizer.param_groups[0]["lr"] = 0.125
+    fresh = our_side("plain")
+    state = interop.load_optimizer(fresh, optimizer.state_dict(), NAMES, count=2)
+    assert float(state.opt_state.lr) == 0.125
+    expected = fresh.opt_state._replace(count=jnp.int32(2), lr=state.opt_state.lr)
+    assert jax.tree.all(jax.tree.map(np.array_equal, state.opt_state, expected))
+
+
 def test_refusals() -> None:
     model, optimizer = torch_side("full ring")
     train_torch(model, optimizer, HANDOVER)

@@ -203,7 +203,5 @@ def test_mistakes_with_averages():
         average.update_parameters((), jnp.ones(2))
     with pytest.raises(ValueError, match=r"expected an array of shape \(3,\), as init was given, got \(1,\)"):
         average.update_parameters(average.init(jnp.ones(3)), jnp.ones(1))
-    with pytest.raises(
-        ValueError, match=r"expected the buffers that init was given, None, got \{'mean'"
-    ):
+    with pytest.raises(ValueError, match=r"expected the buffers that init was given, None, got \{'mean'"):
         average.update_parameters(average.init(jnp.ones(3)), jnp.ones(3), {"mean": jnp.ones(2)})

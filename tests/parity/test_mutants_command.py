@@ -94,13 +94,15 @@ def test_the_command_changes_only_the_named_files_and_knows_their_checks(monkeyp
     assert "losses.soft_margin_loss" in ran[0].cases
 
 
-def test_only_so_many_distant_tests_run():
-    class Many(NoRecord):
+def test_all_tests_of_the_line_run_and_the_cases_of_the_file():
+    class Two(NoRecord):
         def tests_of(self, file, lines):
-            return ["near"] * 100, ["far"] * 100
+            return ["near", *map(str, lines)], ["far", file.name]
 
-    checks = command.checks_of(in_clipping(), Many())
-    assert (len(checks.near), len(checks.others)) == (100, command.OTHERS)
+    mutant = in_clipping()
+    checks = command.checks_of(mutant, Two())
+    assert (checks.near, checks.others) == (["near", *map(str, mutant.lines)], ["far", "clipping.py"])
+    assert "optim.clip_grad_norm" in checks.cases
 
 
 def test_no_mutant_begins_after_the_minutes(monkeypatch, capsys):

@@ -19,12 +19,13 @@ def a_record(seconds):
     return made
 
 
-def test_the_nearest_and_quickest_tests_come_first_and_one_of_each_function():
+def test_the_nearest_and_quickest_tests_come_first_and_one_of_each_file_and_function():
     seconds = {
         "tests/train/test_fit.py::test_all": 0.1,
         "tests/optim/test_edges.py::test_slow": 9.0,
         "tests/optim/test_edges.py::test_quick[a]": 0.2,
         "tests/optim/test_edges.py::test_quick[b]": 0.3,
+        "tests/optim/test_mistakes.py::test_slow": 8.0,
         "tests/optim/test_clipping.py::test_slow": 2.0,
         "tests/optim/test_clipping.py::test_quick": 1.0,
         "tests/train/test_clipping.py::test_of_another_room": 0.2,
@@ -33,6 +34,7 @@ def test_the_nearest_and_quickest_tests_come_first_and_one_of_each_function():
     assert near == ["tests/optim/test_clipping.py::test_quick", "tests/optim/test_clipping.py::test_slow"]
     assert others == [
         "tests/optim/test_edges.py::test_quick[a]",
+        "tests/optim/test_mistakes.py::test_slow",
         "tests/optim/test_edges.py::test_slow",
         "tests/optim/test_edges.py::test_quick[b]",
         "tests/train/test_fit.py::test_all",

@@ -1,6 +1,7 @@
 """A run that is killed goes on where it was, to the last bit."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from jaxtrain import optim, schedules
 from jaxtrain.train import Batches, Checkpoints, EarlyStopping, Listener, ReduceLROnPlateau, StopRun, TrainState, fit
+from jaxtrain.train.listeners.checkpoint_files import check_shapes
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -204,6 +206,18 @@ def test_another_run_is_refused(net, tmp_path):
     settings = {"epochs": 2, "batch_size": 16, "progress": False}
     with pytest.raises(ValueError, match=r"was written with the listeners \['0-EarlyStopping', '1-Reduce.*, got \[\]"):
         fit(net.state, net.loss_fn, net.batch, listeners=[Checkpoints(tmp_path)], **settings)
+
+
+@pytest.mark.parametrize(
+    ("number", "named", "more"), [(1, 1, ""), (3, 3, ""), (4, 3, " and 1 more"), (6, 3, " and 3 more")]
+)
+def test_the_first_arrays_that_differ_are_named(number, named, more):
+    saved = {f"layer{i}": np.zeros((2, i)) for i in range(6)}
+    ours = {name: array if i >= number else array.T[:, :1] for i, (name, array) in enumerate(saved.items())}
+    differences = [f"layer{i}: (2, {i}) in the checkpoint, ({i}, 1) in the run" for i in range(named)]
+    with pytest.raises(ValueError, match=re.escape(f"does not fit this run: {'; '.join(differences)}{more}. Use the")):
+        check_shapes(Path("1"), saved, ours)
+    check_shapes(Path("1"), saved, saved)
 
 
 def test_damaged_foreign_and_newer_checkpoints(net, tmp_path):

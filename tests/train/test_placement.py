@@ -10,7 +10,7 @@ import optax
 import pytest
 import torch
 from flax import nnx
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxtrain import interop, losses, nn, optim
 from jaxtrain.train import (
@@ -26,6 +26,7 @@ from jaxtrain.train import (
     make_train_step,
     predict,
 )
+from jaxtrain.train import placement as placement_module
 from parity.compile.communication import traffic
 
 P = PartitionSpec
@@ -388,3 +389,16 @@ def test_what_is_not_a_placement_or_a_state_is_refused(use, message):
 def test_a_batch_that_does_not_divide_is_refused():
     with pytest.raises(ValueError, match="fit: batch_size: expected a multiple of 8, the devices along 'data', got 12"):
         run(Placement(), batch_size=12)
+
+
+@pytest.mark.parametrize("make", [np.asarray, jnp.asarray, lambda numbers: jax.random.split(jax.random.key(0), 8)])
+def test_each_of_several_processes_cuts_its_part_out_of_what_all_have(make, monkeypatch):
+    """JAX places no array of one process over the devices of others by itself."""
+    whole = make(np.arange(8.0))
+    sharding = NamedSharding(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,)), P("data"))
+    with monkeypatch.context() as several:
+        several.setattr(jax, "process_count", lambda: 2)
+        several.setattr(jax, "device_put", lambda *_: pytest.fail("placed as in one process"))
+        placed = placement_module._global(whole, sharding)
+    assert placed.sharding == sharding
+    assert bool((placed == jnp.asarray(whole)).all())

@@ -97,6 +97,7 @@ def test_a_step_is_skipped_for_one_gradient_that_is_infinite_or_nan(bad):
     state = TrainState.create(Two(), optim.sgd(0.1), skip_non_finite=1)
     state, metrics = make_train_step(loss_fn)(state, jnp.array([1.0, bad, 1.0]))
     assert int(metrics["skipped"].total) == 1
+    assert int((metrics["skipped"] + metrics["skipped"]).total) == 2  # A number: two truths would add up to one.
     np.testing.assert_array_equal(state.params["w"], np.ones(3))
 
 

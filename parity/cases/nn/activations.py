@@ -106,6 +106,7 @@ CASES: list[Case] = [
     case("leaky_relu", F.leaky_relu, {"jax.nn.leaky_relu": jax.nn.leaky_relu}),
     case("leaky_relu", F.leaky_relu, {"default slope": nn.leaky_relu}, "negative_slope=0.2", negative_slope=0.2),
     case("rrelu", F.rrelu, {"lower slope": lambda x: nn.leaky_relu(x, 1 / 8)}, "evaluation"),
+    case("rrelu", F.rrelu, {"default slopes": nn.rrelu}, "evaluation, lower=0.1, upper=0.5", lower=0.1, upper=0.5),
     LossCase(
         component="nn.rrelu",
         configuration="training, lower = upper",
@@ -138,7 +139,9 @@ CASES: list[Case] = [
     ),
     case("tanhshrink", F.tanhshrink, {"softshrink": nn.softshrink}),
     case("hardshrink", F.hardshrink, {"lambd itself kept": lambda x: jnp.where(jnp.abs(x) < 0.5, 0, x)}),
+    case("hardshrink", F.hardshrink, {"default lambd": nn.hardshrink}, "lambd=1", lambd=1.0),
     case("softshrink", F.softshrink, {"hardshrink": nn.hardshrink, "lambd=1": lambda x: nn.softshrink(x, 1.0)}),
+    case("softshrink", F.softshrink, {"default lambd": nn.softshrink}, "lambd=1", lambd=1.0),
     case("gelu", F.gelu, {"the default of jax.nn.gelu": jax.nn.gelu}),
     case("gelu", F.gelu, {"exact": nn.gelu}, 'approximate="tanh"', approximate="tanh"),
     case("silu", F.silu, {"quick GELU": lambda x: x * jax.nn.sigmoid(1.702 * x)}),
