@@ -17,25 +17,40 @@ def in_epochs(state: TrainState, steps: int | None, epochs: int) -> TrainState:
         steps: steps in an epoch; None if the data do not tell.
         epochs: how many epochs the run has.
     """
-    schedules = state.blueprint.schedules
-    if schedules.asked and steps is None:
+    if state.blueprint.schedules.asked and steps is None:
         raise ValueError(
             "fit: expected data that tell their number of batches, because a schedule of the optimizer counts epochs, "
             "got data without a length; give steps_per_epoch to the schedule"
         )
-    if steps is None or _updates_less_often(state):
+    if steps is None:
         return state
-    with told(steps):
-        last = min((last() for last in schedules.lasts), default=None)
-    before, ahead = int(state.step), epochs * steps
-    if last is not None and before + ahead - 1 > last:
-        raise ValueError(
-            f"fit: expected a schedule for {before + ahead} steps, {epochs} epochs of {steps} after {before} steps, "
-            f"got one for {last + 1:g}; make it longer, or the run shorter"
-        )
-    if not schedules.asked:
+    check_ends("fit", last_step(state, steps), steps, epochs, before=int(state.step))
+    return counting_epochs(state, steps)
+
+
+def counting_epochs(state: TrainState, steps: int) -> TrainState:
+    """The state whose schedules know that an epoch has so many steps."""
+    if not state.blueprint.schedules.asked or _updates_less_often(state):
         return state
     return dataclasses.replace(state, blueprint=state.blueprint.with_steps_per_epoch(steps))
+
+
+def last_step(state: TrainState, steps: int) -> float | None:
+    """The last step for which all schedules have a value, where an epoch has so many steps; None if none ends."""
+    if _updates_less_often(state):
+        return None
+    with told(steps):
+        return min((last() for last in state.blueprint.schedules.lasts), default=None)
+
+
+def check_ends(where: str, last: float | None, steps: int, epochs: int, before: int = 0) -> None:
+    """Raise if a schedule ends before a run of so many epochs."""
+    after = before + epochs * steps
+    if last is not None and after - 1 > last:
+        raise ValueError(
+            f"{where}: expected a schedule for {after} steps, {epochs} epochs of {steps} after {before} steps, got one "
+            f"for {last + 1:g}; make it longer, or the run shorter"
+        )
 
 
 def _updates_less_often(state: TrainState) -> bool:

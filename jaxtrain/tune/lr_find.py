@@ -50,7 +50,8 @@ def lr_find(
 
     Raises:
         TypeError: if `recipe` returns something else.
-        ValueError: if a number is out of range, or the loss diverges before it has fallen.
+        ValueError: if a number is out of range, the recipe does not use `lr`, or the loss diverges before it has
+            fallen.
 
     Example:
         >>> import numpy as np
@@ -70,13 +71,17 @@ def lr_find(
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, https://arxiv.org/abs/1506.01186
     """
     check_number("lr_find", "low", low, 0.0, open_low=True)
-    check_number("lr_find", "high", high, low, open_low=True)
+    check_number("lr_find", "high", high, low, float(np.finfo(np.float32).max), open_low=True)
     check_integer("lr_find", "steps", steps, 10)
     check_recipe("lr_find", recipe, ["lr"])
     rates = np.geomspace(low, high, steps)
     table = jnp.asarray(rates, jnp.float32)
 
+    asked = False
+
     def growing(count: ArrayLike) -> Array:
+        nonlocal asked
+        asked = True
         return table[jnp.minimum(count, steps - 1)]
 
     state, loss_fn = start("lr_find", recipe, {"lr": growing})
@@ -91,6 +96,8 @@ def lr_find(
             break
         if losses.over:
             break
+    if not asked:
+        raise ValueError("lr_find: expected a recipe that gives lr to its optimizer, got one that does not use it")
     return _range_test(rates, np.array(losses.seen))
 
 
@@ -149,9 +156,9 @@ def _has_diverged(smooth: np.ndarray) -> bool:
 def _range_test(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     smooth = _smooth(losses)
     if len(losses) < 3 or smooth.argmin() == 0:
-        raise ValueError(
-            f"lr_find: expected a loss that falls before it diverges, got {losses[:5].tolist()} at the first rates; "
-            "begin with a smaller low"
-        )
+        found, way_out = f"{losses[:5].tolist()} at the first rates", "begin with a smaller low"
+        if not len(losses):
+            found, way_out = "NaN or infinity in the first step", "look at the data and the initial values"
+        raise ValueError(f"lr_find: expected a loss that falls before it diverges, got {found}; {way_out}")
     # At the least loss the rate is already on the verge of divergence, and the average lags behind.
     return RangeTest(rates[: len(losses)], losses, smooth, float(rates[smooth.argmin()]) / 10)

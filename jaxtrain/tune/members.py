@@ -12,10 +12,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
+from jaxtrain.train.epochs import counting_epochs, last_step
+from jaxtrain.train.evaluation import evaluated
 from jaxtrain.train.metrics import Average, Metrics
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn, make_eval_step, make_train_step
-from jaxtrain.tune.recipe import Recipe, start
+from jaxtrain.tune.recipe import Recipe, Start, start
 
 AXIS = "members"
 ALL, EACH = PartitionSpec(), PartitionSpec(AXIS)
@@ -35,13 +37,22 @@ class Members:
         recipe: a function of hyper-parameters that returns a state and a loss.
         metrics_fn: what to evaluate; None for the loss of the recipe.
         devices: the runs are spread over them.
+        steps: steps in an epoch.
+
+    Attributes:
+        last_step: the last step for which the schedules of the optimizer have a value, known after `start`; None if
+            they do not end.
     """
 
-    def __init__(self, where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any]) -> None:
-        self._where = where
+    def __init__(
+        self, where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any], steps: int
+    ) -> None:
+        self.where = where
         self._recipe = recipe
         self._metrics_fn = metrics_fn
         self.devices = list(devices)
+        self.steps = steps
+        self.last_step: float | None = None
         self._on_cpu = self.devices[0].platform == "cpu"
         self._mesh = Mesh(np.array(devices), AXIS)
         self.start = self._program(self._started, EACH)
@@ -60,11 +71,13 @@ class Members:
         return jax.device_put(tree, NamedSharding(self._mesh, EACH if each else ALL))
 
     def _started(self, values: Numbers) -> TrainState:
-        return _bare(start(self._where, self._recipe, values).state)
+        state = start(self.where, self._recipe, values).state
+        self.last_step = last_step(state, self.steps)
+        return _bare(state)
 
     def _trained(self, values: Numbers, bare: TrainState, data: PyTree, order: Array) -> tuple[TrainState, Metrics]:
         """Train on the rows that each line of `order` lists."""
-        template, loss_fn = start(self._where, self._recipe, values)
+        template, loss_fn = self._made(values)
         step = make_train_step(loss_fn)
 
         def one_step(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
@@ -76,25 +89,29 @@ class Members:
 
     def _evaluated(self, values: Numbers, bare: TrainState, data: PyTree, order: Array) -> Metrics:
         """Evaluate the rows that each line of `order` lists."""
-        template, loss_fn = start(self._where, self._recipe, values)
-        step, state = make_eval_step(self._metrics_fn or loss_fn), _like(template, bare)
+        template, loss_fn = self._made(values)
+        step, state = make_eval_step(self._metrics_fn or loss_fn), evaluated(_like(template, bare))
         return jax.lax.map(lambda rows: step(state, _gathered(data, rows)), order)
 
+    def state(self, values: Mapping[str, Any], bare: TrainState) -> TrainState:
+        """A full state from the arrays of one run, `values` its hyper-parameters."""
+        return _like(self._made(values).state, bare)
 
-def members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any]) -> Members:
+    def _made(self, values: Mapping[str, Any]) -> Start:
+        """What the recipe makes, with schedules that know how many steps an epoch has."""
+        state, loss_fn = start(self.where, self._recipe, values)
+        return Start(counting_epochs(state, self.steps), loss_fn)
+
+
+def members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any], steps: int) -> Members:
     """The programs of a recipe, compiled before if there are some: the second of two equal calls compiles nothing."""
     can_be_kept = isinstance(recipe, Hashable) and isinstance(metrics_fn, Hashable)
-    return (_members if can_be_kept else _members.__wrapped__)(where, recipe, metrics_fn, tuple(devices))
+    return (_members if can_be_kept else _members.__wrapped__)(where, recipe, metrics_fn, tuple(devices), steps)
 
 
 @lru_cache(maxsize=64)
-def _members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: tuple[Any, ...]) -> Members:
-    return Members(where, recipe, metrics_fn, devices)
-
-
-def state_of(where: str, recipe: Recipe, values: Mapping[str, Any], bare: TrainState) -> TrainState:
-    """A full state from the arrays of one run, `values` its hyper-parameters."""
-    return _like(start(where, recipe, values).state, bare)
+def _members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: tuple[Any, ...], steps: int) -> Members:
+    return Members(where, recipe, metrics_fn, devices, steps)
 
 
 def chunks(batches: Batches, epoch: int) -> list[np.ndarray]:
@@ -110,10 +127,16 @@ def averages(parts: Sequence[Metrics]) -> dict[str, np.ndarray]:
     on_host = jax.device_get(parts)
     # The dict that a compiled step returns has its keys sorted; a table should begin with the loss.
     names = sorted(on_host[0], key=lambda name: name != "loss")
-    return {name: _average([part[name] for part in on_host]) for name in names}
+    return {name: _average(name, [part[name] for part in on_host]) for name in names}
 
 
-def _average(parts: Sequence[Average]) -> np.ndarray:
+def _average(name: str, parts: Sequence[Average]) -> np.ndarray:
+    for shape in (np.shape(parts[0].total), np.shape(parts[0].count)):
+        if len(shape) != 2:
+            raise ValueError(
+                f"metric {name}: expected an Average of two numbers, got one of shape {shape[2:]}; log each number "
+                "under a name"
+            )
     total = sum(np.sum(part.total, axis=1, dtype=np.float64) for part in parts)
     count = sum(np.sum(part.count, axis=1, dtype=np.float64) for part in parts)
     with np.errstate(invalid="ignore"):

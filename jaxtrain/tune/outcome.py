@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.state import TrainState
 from jaxtrain.tune.plots import plot_outcome
 from jaxtrain.tune.values import Values, value_of
@@ -64,11 +65,16 @@ class Outcome:
         """The number of the best run that was not stopped.
 
         Raises:
-            ValueError: if `metric` is NaN for every run that was not stopped.
+            ValueError: if every run that was not stopped diverged: its loss or `metric` is NaN or infinite.
         """
         best = int(self.order[0])
-        if np.isnan(self.last[best]):
-            raise ValueError(f"Outcome.best: expected a run whose {self.metric} is a number, got NaN for all of them")
+        ends = {name: self.history[name][best, self.epochs[best] - 1] for name in ("loss", self.metric)}
+        if not np.isfinite([*ends.values()]).all():
+            shown = ", ".join(f"{name}={end:g}" for name, end in ends.items())
+            raise ValueError(
+                f"Outcome.best: expected a run that did not diverge, got {shown} for the best; try other values, "
+                "smaller rates for instance"
+            )
         return best
 
     @property
@@ -86,9 +92,11 @@ class Outcome:
             The state, with which `evaluate` or `fit` can go on.
 
         Raises:
-            ValueError: if the run was stopped before.
+            TypeError: if the number is not an integer.
+            ValueError: if there is no such run, or it was stopped before.
         """
-        run = self.best if run is None else range(len(self.epochs))[run]
+        count = len(self.epochs)
+        run = self.best if run is None else check_integer("Outcome.state", "run", run, -count, count - 1) % count
         state = self._state(run)
         if state is None:
             raise ValueError(

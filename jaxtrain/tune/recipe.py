@@ -1,10 +1,9 @@
 """A recipe: everything about a run that its hyper-parameters decide."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
-
-from jax.core import Tracer
 
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn
@@ -27,6 +26,11 @@ _TRACED = (
     "search an integer or a choice. A seed goes through a key: nnx.Rngs(jax.random.key(seed))."
 )
 
+_SCHEDULE = (
+    "This hyper-parameter is a schedule, a function of the step: give it to the optimizer as it is. To scale a rate, "
+    "scale low and high."
+)
+
 
 def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     """Call a recipe; raise unless it returns what a run needs."""
@@ -35,7 +39,9 @@ def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     try:
         made: Any = recipe(**values)
     except Exception as error:
-        if any(isinstance(value, Tracer) for value in values.values()):
+        if any(map(callable, values.values())) and isinstance(error, TypeError):
+            error.add_note(f"{where}, in recipe({', '.join(values)}): {_SCHEDULE}")
+        elif re.search("[Tt]race", str(error)):
             error.add_note(f"{where}, in recipe({', '.join(values)}): {_TRACED}")
         raise
     match made:

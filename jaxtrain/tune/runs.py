@@ -10,15 +10,26 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxtrain.train.data import Batches
+from jaxtrain.train.epochs import check_ends
+from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.metrics import Metrics
 from jaxtrain.train.state import TrainState
 from jaxtrain.tune.members import Members, Numbers, averages, chunks
-from jaxtrain.tune.values import Values
+from jaxtrain.tune.values import Values, value_of, weak
 
 Entries = Mapping[str, np.ndarray]
 """For each quantity of an epoch, one number for each run."""
 Kept = Callable[[int, Entries], np.ndarray]
 """A function of the epoch and its entries that returns which of the remaining runs go on, by position."""
+
+
+def costs(watched: Watched, entries: Entries) -> np.ndarray:
+    """The metric of each run, turned so that the least is the best; infinite for a run that diverged.
+
+    The loss tells that, too: a network whose parameters are NaN still has an accuracy.
+    """
+    found = watched.costs(entries)
+    return np.where(np.isfinite(found) & np.isfinite(entries["loss"]), found, np.inf)
 
 
 @dataclasses.dataclass
@@ -58,6 +69,7 @@ class Runs:
 
         Where `all_go_on` promises that `kept` stops no run, the devices compute an epoch while the one before is read.
         """
+        check_ends(self._members.where, self._members.last_step, len(batches), epochs)
         data = self._members.placed(batches.data, each=False)
         held_out = None if validation is None else self._members.placed(validation.data, each=False)
         history: dict[str, np.ndarray] = {}
@@ -78,12 +90,13 @@ class Runs:
         return history
 
     def state(self, run: int) -> TrainState | None:
-        """The arrays of one run on one device, None if it was stopped."""
+        """The state of one run on one device, None if it was stopped."""
         positions = np.flatnonzero(self.remaining == run)
         if not len(positions):
             return None
         arrays = jax.tree.map(lambda leaf: leaf[positions[0]], self._joined())
-        return jax.device_put(arrays, self._members.devices[0])
+        on_one_device = jax.device_put(arrays, self._members.devices[0])
+        return self._members.state(value_of(self._values, run), on_one_device)
 
     def _cut(self) -> np.ndarray:
         """The remaining runs, by position, in groups of one size: (groups, size)."""
@@ -97,9 +110,7 @@ class Runs:
 
     def _numbers(self, positions: np.ndarray) -> Numbers:
         chosen = self.remaining[positions]
-        return self._members.placed(
-            {name: jnp.asarray(array[chosen]) for name, array in self._values.items()}, each=True
-        )
+        return self._members.placed({name: weak(array[chosen]) for name, array in self._values.items()}, each=True)
 
     def _trained(self, data: PyTree, orders: Sequence[np.ndarray]) -> list[list[Metrics]]:
         return [[self._advanced(group, data, order) for order in orders] for group in self._groups]

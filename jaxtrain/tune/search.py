@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,8 @@ from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
 from jaxtrain.tune.pruning import import_optuna
 from jaxtrain.tune.recipe import Recipe, check_recipe
-from jaxtrain.tune.runs import Entries, Runs
-from jaxtrain.tune.sweep import check_metrics_fn, held_out_rows
+from jaxtrain.tune.runs import Entries, Runs, costs
+from jaxtrain.tune.sweep import check_arrays, check_metrics_fn, held_out_rows
 
 if TYPE_CHECKING:
     import optuna
@@ -57,7 +57,8 @@ def search(
         space: for each hyper-parameter an Optuna distribution, `FloatDistribution(1e-4, 1.0, log=True)` for instance.
         data: the training data, a pytree of arrays with a common number of rows.
         trials: how many the study should have in the end, at least 1: trials of an earlier call or of another process
-            with the same storage and name count, so an interrupted search goes on where it was.
+            with the same storage and name count, so an interrupted search goes on where it was. Those that failed do
+            not count.
         epochs: at least 1.
         batch_size: rows in a batch, from 1 to the number of rows.
         validation: arrays to evaluate after each epoch, in evaluation mode. Default None: no evaluation.
@@ -75,8 +76,8 @@ def search(
         study_name: the name of the study in the storage. Default None: Optuna makes one up.
         shuffle: visit the rows in a new order every epoch, the same for all trials. Default True.
         drop_last: leave out a smaller last batch. Default False.
-        seed: seed of the shuffling and of the sampler, at least 0. Processes that share a study need different ones.
-            Default 0.
+        seed: seed of the shuffling and of the sampler, from 0 to 2³² - 1. Processes that share a study need different
+            ones. Default 0.
 
     Returns:
         The Optuna study: `best_params`, `best_value`, `trials_dataframe()`; `optuna.visualization.matplotlib` draws it.
@@ -85,7 +86,7 @@ def search(
     Raises:
         ImportError: without Optuna, the extra `tune`.
         TypeError: if `recipe` returns something else, or `space` does not hold distributions.
-        ValueError: if a number is out of range, or the study in the storage has the other mode.
+        ValueError: if a number is out of range, or the study in the storage has the other mode or another space.
         KeyError: if the runs do not log `metric`.
 
     Example:
@@ -111,7 +112,7 @@ def search(
     """
     for name, number in (("trials", trials), ("epochs", epochs), ("at_once", at_once)):
         check_integer("search", name, number, 1)
-    check_integer("search", "seed", seed, 0)
+    check_integer("search", "seed", seed, 0, 2**32 - 1)
     optuna = import_optuna()
     for name, distribution in _space(space).items():
         if not isinstance(distribution, optuna.distributions.BaseDistribution):
@@ -119,35 +120,53 @@ def search(
                 f"search: space of {name} must be an Optuna distribution, got {distribution!r}; pass "
                 "optuna.distributions.FloatDistribution(low, high, log=True)"
             )
+        for choice in getattr(distribution, "choices", ()):
+            if not isinstance(choice, Hashable):
+                raise TypeError(
+                    f"search: choices of {name} must be hashable, got {choice!r}; pass tuples, or strings by which the "
+                    "recipe finds it"
+                )
     check_recipe("search", recipe, space)
-    check_metrics_fn("search", metrics_fn)
+    check_metrics_fn("search", metrics_fn, validation)
+    check_arrays("search: data", data)
     if not isinstance(pruner, optuna.pruners.BasePruner | None):
         raise TypeError(
             f"search: pruner must be an Optuna pruner or None, got {pruner!r}; pass optuna.pruners.MedianPruner()"
         )
     watched = Watched("search", metric or ("loss" if validation is None else "val_loss"), mode)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=study_name,
-        load_if_exists=study_name is not None,
-        direction="minimize" if watched.mode == "min" else "maximize",
-        sampler=_sampler(sampler, seed),
-        pruner=pruner or optuna.pruners.NopPruner(),
-    )
+    chosen = _sampler(sampler, seed)
+    points = _points(space) if sampler == "grid" else None
+    batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
+    held_out = held_out_rows("search", validation, batch_size)
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=study_name,
+            load_if_exists=study_name is not None,
+            direction="minimize" if watched.mode == "min" else "maximize",
+            sampler=chosen,
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+    except Exception as error:
+        error.add_note(
+            f"search: expected a storage that Optuna can open, got {storage!r}; pass 'sqlite:///study.db' for "
+            "instance, in a folder that exists"
+        )
+        raise
     if (study.direction.name == "MINIMIZE") != (watched.mode == "min"):
         raise ValueError(
             f"search: expected the mode of the study {study.study_name!r} in this storage, {study.direction.name}, got "
             f"{watched.mode!r} for {watched.name!r}; pass another study_name"
         )
-    if sampler == "grid":
-        trials = min(trials, _enqueue_grid(study, space))
-    waiting = optuna.trial.TrialState.WAITING
-    batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
-    programs = _Programs(recipe, space, metrics_fn)
-    held_out = held_out_rows("search", validation)
-    while (missing := trials - sum(trial.state != waiting for trial in study.trials)) > 0:
-        asked = [study.ask(dict(space)) for _ in range(min(at_once, missing))]
+    _check_space(study, space)
+    programs = _Programs(recipe, space, metrics_fn, len(batches))
+    while ahead := _ahead(study, trials, points)[:at_once]:
+        asked: list[Any] = []
         try:
+            for point in ahead:
+                if point:
+                    study.enqueue_trial(point)
+                asked.append(study.ask(dict(space)))
             for together in programs.grouped(asked):
                 _run(study, together, programs, batches, held_out, epochs, watched)
         except BaseException:
@@ -159,11 +178,12 @@ def search(
 class _Programs:
     """The compiled programs of a search: one for each combination of integers and choices."""
 
-    def __init__(self, recipe: Recipe, space: Mapping[str, Any], metrics_fn: LossFn | None) -> None:
+    def __init__(self, recipe: Recipe, space: Mapping[str, Any], metrics_fn: LossFn | None, steps: int) -> None:
         floats = import_optuna().distributions.FloatDistribution
         self._traced = [name for name, distribution in space.items() if isinstance(distribution, floats)]
         self._recipe = recipe
         self._metrics_fn = metrics_fn
+        self._steps = steps
 
     def grouped(self, trials: list[Any]) -> list[list[Any]]:
         """The trials that can share a program."""
@@ -174,11 +194,13 @@ class _Programs:
 
     def start(self, trials: list[Any]) -> Runs:
         """The runs of trials that share a program."""
-        recipe = _with_fixed(self._recipe, self._fixed(trials[0]))
+        fixed = self._fixed(trials[0])
+        can_be_kept = isinstance(self._recipe, Hashable)
+        recipe = (_with_fixed if can_be_kept else _with_fixed.__wrapped__)(self._recipe, fixed)
         values = {name: np.array([trial.params[name] for trial in trials]) for name in self._traced}
         # A search over choices alone has nothing to trace, and still has one run for each trial.
         values["_position"] = np.arange(len(trials))
-        return Runs(members("search", recipe, self._metrics_fn, jax.local_devices()), values, None)
+        return Runs(members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps), values, None)
 
     def _fixed(self, trial: Any) -> tuple[tuple[str, Any], ...]:
         return tuple((name, value) for name, value in trial.params.items() if name not in self._traced)
@@ -203,11 +225,11 @@ def _run(
     runs = programs.start(trials)
 
     def kept(epoch: int, entries: Entries) -> np.ndarray:
-        costs = watched.costs(entries)
+        lost = ~np.isfinite(costs(watched, entries))
         going_on = []
         for position, run in enumerate(runs.remaining):
             trials[run].report(entries[watched.name][position], epoch)
-            if trials[run].should_prune() or (epoch + 1 == epochs and not np.isfinite(costs[position])):
+            if trials[run].should_prune() or (epoch + 1 == epochs and lost[position]):
                 study.tell(trials[run], state=pruned)
             else:
                 going_on.append(position)
@@ -238,6 +260,9 @@ def _space(space: Any) -> Mapping[str, Any]:
 def _sampler(sampler: Any, seed: int) -> Any:
     optuna = import_optuna()
     samplers = optuna.samplers
+    if isinstance(sampler, samplers.GridSampler | samplers.BruteForceSampler):
+        # They end a study from inside `optimize`, which needs one process and one trial at a time.
+        raise TypeError(f'search: expected a sampler that does not end the study, got {sampler!r}; pass sampler="grid"')
     if isinstance(sampler, samplers.BaseSampler):
         return sampler
     check_choice("search", "sampler", sampler, ("tpe", "gp", "random", "grid"))
@@ -249,16 +274,36 @@ def _sampler(sampler: Any, seed: int) -> Any:
         return samplers.GPSampler(seed=seed) if sampler == "gp" else samplers.TPESampler(seed=seed, constant_liar=True)
 
 
-def _enqueue_grid(study: Any, space: Mapping[str, Any]) -> int:
-    """Queue every combination that the study does not have yet, and return how many there are."""
-    # Optuna's GridSampler ends a study from inside `optimize`, which needs one process and one trial at a time.
-    points = list(itertools.product(*(_points(name, given) for name, given in space.items())))
-    for point in points:
-        study.enqueue_trial(dict(zip(space, point, strict=True)), skip_if_exists=True)
-    return len(points)
+def _check_space(study: Any, space: Mapping[str, Any]) -> None:
+    """Raise if the trials of a study have hyper-parameters of these names and of another kind."""
+    for trial in study.trials:
+        for name in trial.distributions.keys() & space.keys():
+            try:
+                import_optuna().distributions.check_distribution_compatibility(trial.distributions[name], space[name])
+            except ValueError as error:
+                raise ValueError(
+                    f"search: expected {name} as in the study {study.study_name!r} in this storage, "
+                    f"{trial.distributions[name]!r}, got {space[name]!r}; pass another study_name"
+                ) from error
 
 
-def _points(name: str, distribution: Any) -> list[Any]:
+def _ahead(study: Any, trials: int, points: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """What is still to be tried: points of the grid, or a {} for each trial that the sampler chooses."""
+    states = import_optuna().trial.TrialState
+    tried = [trial.params for trial in study.trials if trial.state not in (states.WAITING, states.FAIL)]
+    if points is None:
+        return [{}] * (trials - len(tried))
+    ahead = [point for point in points if point not in tried]
+    return ahead[: max(0, trials - (len(points) - len(ahead)))]
+
+
+def _points(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All combinations, for a grid."""
+    columns = [_values(name, given) for name, given in space.items()]
+    return [dict(zip(space, point, strict=True)) for point in itertools.product(*columns)]
+
+
+def _values(name: str, distribution: Any) -> list[Any]:
     """All values of a distribution, for a grid."""
     if hasattr(distribution, "choices"):
         return list(distribution.choices)
@@ -267,4 +312,4 @@ def _points(name: str, distribution: Any) -> list[Any]:
             f"search: the grid needs a step for {name}, got {distribution!r}; pass step=, or a CategoricalDistribution"
         )
     count = round((distribution.high - distribution.low) / distribution.step) + 1
-    return [distribution.low + index * distribution.step for index in range(count)]
+    return [min(distribution.low + index * distribution.step, distribution.high) for index in range(count)]

@@ -11,13 +11,12 @@ from jaxtyping import PyTree
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.listeners.best import Watched
-from jaxtrain.train.state import TrainState
 from jaxtrain.train.step import LossFn
-from jaxtrain.tune.members import members, state_of
+from jaxtrain.tune.members import members
 from jaxtrain.tune.outcome import Outcome
 from jaxtrain.tune.recipe import Recipe, check_recipe
-from jaxtrain.tune.runs import Runs
-from jaxtrain.tune.values import check_values, value_of
+from jaxtrain.tune.runs import Runs, costs
+from jaxtrain.tune.values import check_values
 
 
 def sweep(
@@ -68,7 +67,7 @@ def sweep(
 
     Returns:
         An `Outcome`: the entries of every epoch, the best run, its state, a table, a picture. A run that diverged has
-        NaN or infinity in its entries; it is never the best.
+        NaN or infinity in its entries; with such a loss or metric in the end it is never the best.
 
     Raises:
         TypeError: if `recipe` takes other arguments or returns something else, or values are not numbers.
@@ -94,7 +93,7 @@ def sweep(
     """
     numbers = check_values("sweep", values)
     check_recipe("sweep", recipe, numbers)
-    check_metrics_fn("sweep", metrics_fn)
+    check_metrics_fn("sweep", metrics_fn, validation)
     check_integer("sweep", "epochs", epochs, 1)
     for name, number in (("halve_every", halve_every), ("at_once", at_once)):
         if number is not None:
@@ -102,44 +101,57 @@ def sweep(
     watched = Watched("sweep", metric or ("loss" if validation is None else "val_loss"), mode)
 
     def kept(epoch: int, entries: Mapping[str, np.ndarray]) -> np.ndarray:
-        costs = watched.costs(entries)
+        best_first = np.argsort(costs(watched, entries), kind="stable")
         half = halve_every is not None and (epoch + 1) % halve_every == 0 and epoch + 1 < epochs
-        return np.sort(np.argsort(costs, kind="stable")[: -(-len(costs) // 2 if half else -len(costs))])
+        return np.sort(best_first[: -(-len(best_first) // 2) if half else None])
 
-    runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices)), numbers, at_once)
+    check_arrays("sweep: data", data)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
-    held_out = held_out_rows("sweep", validation)
+    held_out = held_out_rows("sweep", validation, batch_size)
+    runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices), len(batches)), numbers, at_once)
     history = runs.fit(batches, held_out, epochs, kept, all_go_on=halve_every is None)
 
     last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
-    order = np.lexsort((watched.costs(last), -runs.epochs))
+    order = np.lexsort((costs(watched, last), -runs.epochs))
 
-    def state(run: int) -> TrainState | None:
-        bare = runs.state(run)
-        return None if bare is None else state_of("sweep", recipe, value_of(numbers, run), bare)
-
-    return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, state)
+    return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
 
 
-def held_out_rows(where: str, validation: PyTree | None) -> Batches | None:
+def held_out_rows(where: str, validation: PyTree | None, batch_size: int) -> Batches | None:
+    """The validation data in the batches in which `fit` evaluates them."""
     if validation is None:
         return None
+    check_arrays(f"{where}: validation", validation)
     arrays, rows = on_host(f"{where}: validation", validation)
-    return Batches(arrays, min(1024, rows))
+    return Batches(arrays, min(batch_size, rows))
 
 
-def check_metrics_fn(where: str, metrics_fn: Any) -> None:
+def check_arrays(where: str, data: PyTree) -> None:
+    for leaf in jax.tree.leaves(data):
+        if not isinstance(leaf, np.ndarray | jax.Array):
+            raise TypeError(
+                f"{where}: expected NumPy or JAX arrays, got {type(leaf).__name__}; call numpy.asarray on it, or "
+                "train with fit on what yields batches, see jaxtrain.tune.PruneTrial"
+            )
+
+
+def check_metrics_fn(where: str, metrics_fn: Any, validation: PyTree | None) -> None:
     if metrics_fn is not None and not callable(metrics_fn):
         raise TypeError(f"{where}: metrics_fn must be a function of a model and a batch, or None, got {metrics_fn!r}")
+    if metrics_fn is not None and validation is None:
+        raise ValueError(
+            f"{where}: expected validation data for metrics_fn, got None; pass them, or let the recipe's loss return "
+            "metrics"
+        )
 
 
 def _devices(devices: Any) -> Sequence[Any]:
     if devices is None:
         return jax.local_devices()
     found = list(devices) if isinstance(devices, Iterable) else []
-    if not found or not all(isinstance(device, jax.Device) for device in found):
+    if not found or not all(isinstance(device, jax.Device) for device in found) or len(set(found)) < len(found):
         raise TypeError(
-            f"sweep: devices must be a list of at least one device, got {devices!r}; pass jax.devices()[:2], or None "
-            "for all of this process"
+            f"sweep: devices must be a list of at least one device, each once, got {devices!r}; pass "
+            "jax.devices()[:2], or None for all of this process"
         )
     return found

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array
 
 Values = dict[str, np.ndarray]
 """For each hyper-parameter one value for each run."""
@@ -45,6 +46,8 @@ def check_values(where: str, values: Any) -> Values:
             f"{where}: values must be a dict with the values of at least one hyper-parameter, got {values!r}; pass "
             '{"lr": [0.1, 0.2]}'
         )
+    if unnamed := [name for name in values if not isinstance(name, str)]:
+        raise TypeError(f"{where}: names of hyper-parameters must be strings, got {unnamed[0]!r}")
     arrays = {name: _numbers(where, name, given) for name, given in values.items()}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
@@ -68,6 +71,15 @@ def _numbers(where: str, name: str, given: Any) -> np.ndarray:
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{where}: values of {name} must be an array of at least one number, got shape {array.shape}")
     return array
+
+
+def weak(array: np.ndarray) -> Array:
+    """The numbers as JAX sees a Python number: of the dtype of the arrays that they meet.
+
+    A rate that were a float32 array would make the parameters of a bfloat16 network float32.
+    """
+    zero = np.zeros((), array.dtype).item()
+    return jnp.full(array.shape, zero).at[:].set(array)
 
 
 def value_of(values: Values, run: int) -> dict[str, float | int]:

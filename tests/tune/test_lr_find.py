@@ -27,6 +27,11 @@ def parabola(lr: Any) -> Any:
     return TrainState.create(Weight(), optim.sgd(lr)), loss_fn
 
 
+def seen_by_lr(lr: Any) -> Any:
+    state, loss_fn = seen_by()
+    return TrainState.create(state.model(), optim.sgd(lr)), loss_fn
+
+
 def test_each_step_has_its_rate() -> None:
     found = tune.lr_find(parabola, COLUMN, batch_size=4, low=1e-3, high=0.5, steps=20)
     rates = np.geomspace(1e-3, 0.5, 20)
@@ -41,7 +46,7 @@ def test_the_batches_are_whole_and_those_of_fit_with_that_seed(seed: int) -> Non
     rows = np.arange(10, dtype=np.float32)
 
     def falling(lr: Any) -> Any:
-        state, loss_fn = seen_by()
+        state, loss_fn = seen_by_lr(lr)
         return state, lambda model, batch: -loss_fn(model, batch)
 
     found = tune.lr_find(falling, rows, batch_size=4, steps=10, seed=seed)
@@ -74,11 +79,22 @@ def test_the_picture_is_written(tmp_path: Any) -> None:
     assert (tmp_path / "rates.svg").stat().st_size > 5_000
 
 
+def test_recipes_that_cannot_be_tested_are_named() -> None:
+    with pytest.raises(TypeError) as caught:
+        tune.lr_find(lambda lr: parabola(2 * lr), COLUMN, batch_size=8)
+    assert "lr_find, in recipe(lr): This hyper-parameter is a schedule" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match="a recipe that gives lr to its optimizer, got one that does not use it"):
+        tune.lr_find(lambda lr: parabola(0.1), COLUMN, batch_size=8, steps=10)
+    with pytest.raises(ValueError, match="got NaN or infinity in the first step; look at the data"):
+        tune.lr_find(seen_by_lr, np.full(8, np.nan, np.float32), batch_size=8)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"low": 0.0}, r"low must lie in \(0, inf\], got 0"),
-        ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, inf\], got 1"),
+        ({"low": 1.0, "high": 1.0}, r"high must lie in \(1, 3\.40282e\+38\], got 1"),
+        ({"high": np.inf}, r"high must lie in \(1e-06, 3\.40282e\+38\], got inf"),
         ({"steps": 9}, "steps must be at least 10, got 9"),
         ({"low": 5.0, "high": 1e6}, "expected a loss that falls before it diverges, got .* begin with a smaller low"),
         ({"batch_size": None}, "expected batch_size with arrays in memory"),

@@ -111,6 +111,61 @@ def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     assert second[:2] == first
     with pytest.raises(ValueError, match="the mode of the study 'rates' in this storage, MINIMIZE, got 'max'"):
         search(data, trials=3, mode="max", **shared)
+    other = {"lr": CategoricalDistribution([0.1])}
+    with pytest.raises(ValueError, match=r"search: expected lr as in the study 'rates' .*, FloatDist.*, got Categ"):
+        search(data, other, trials=4, **shared)
+    assert len(search(data, trials=3, **shared).trials) == 3
+
+
+@pytest.mark.parametrize("storage", ["study.db", "sqlite:////no/such/folder/study.db"])
+def test_a_storage_that_does_not_open_is_named(data: Data, storage: str) -> None:
+    with pytest.raises(Exception, match=r"Could not parse|unable to open") as caught:
+        search(data, storage=storage)
+    assert f"search: expected a storage that Optuna can open, got {storage!r}" in caught.value.__notes__[0]
+
+
+class Broken(optuna.pruners.BasePruner):
+    """Breaks a search at its second trial, as Ctrl-C would."""
+
+    def prune(self, study: optuna.Study, trial: Any) -> bool:
+        if trial.number == 1:
+            raise RuntimeError("no")
+        return False
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_a_broken_search_makes_up_for_the_trials_that_failed(data: Data, tmp_path: Path, sampler: Any) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    options = {"trials": 3, "sampler": sampler, "storage": storage, "study_name": "broken", "epochs": 1, "at_once": 1}
+    space = {"lr": FloatDistribution(0.1, 0.3, step=0.1)}
+    with pytest.raises(RuntimeError, match="no"):
+        search(data, space, pruner=Broken(), **options)
+    study = search(data, space, **options)
+    done = [trial.params["lr"] for trial in study.trials if trial.state == TrialState.COMPLETE]
+    assert len(study.trials) == 4
+    assert len(done) == 3
+    if sampler == "grid":
+        assert sorted(done) == [0.1, 0.2, 0.3]
+
+
+def test_a_grid_has_what_another_process_left(data: Data) -> None:
+    """Two processes may begin at once: what one is at, the other leaves out."""
+    storage = optuna.storages.InMemoryStorage()
+    space = {"lr": FloatDistribution(0.1, 0.3, step=0.1)}
+    other = optuna.create_study(storage=storage, study_name="both")
+    other.enqueue_trial({"lr": 0.2})
+    other.ask(space)
+    study = search(data, space, trials=9, sampler="grid", storage=storage, study_name="both", at_once=4)
+    assert sorted(trial.params["lr"] for trial in study.trials) == [0.1, 0.2, 0.3]
+
+
+def test_a_recipe_that_cannot_be_hashed_is_searched() -> None:
+    class Recipe(dict):
+        def __call__(self, lr: Any) -> Any:
+            return seen_by(lr)
+
+    study = tune.search(Recipe(), RATE, ROWS, trials=1, epochs=1, batch_size=10)
+    assert study.best_value == pytest.approx((4.5 + study.best_params["lr"]) * 1.5)
 
 
 def test_an_error_leaves_no_trial_running(data: Data) -> None:
@@ -151,6 +206,8 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
         ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
         ({"at_once": 0}, ValueError, "at_once must be at least 1, got 0"),
         ({"sampler": "bayes"}, ValueError, "sampler must be one of 'tpe', 'gp', 'random', 'grid', got 'bayes'"),
+        ({"seed": 2**32}, ValueError, "seed must be from 0 to 4294967295, got 4294967296"),
+        ({"sampler": optuna.samplers.GridSampler({"lr": [0.1]})}, TypeError, 'does not end the study, got .*"grid"'),
         ({"sampler": "grid"}, ValueError, "the grid needs a step for lr"),
         ({"metric": "val_loss"}, KeyError, "expected one of 'loss', 'accuracy', got 'val_loss'"),
     ],
@@ -158,6 +215,13 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
 def test_mistakes_are_named(data: Data, changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         search(data, changes.pop("space", None), **changes)
+
+
+def test_choices_must_be_hashable(data: Data) -> None:
+    with pytest.warns(UserWarning, match="Choices for a categorical distribution"):
+        space = {"lr": CategoricalDistribution([[0.1]])}  # pyright: ignore[reportArgumentType] - the mistake
+    with pytest.raises(TypeError, match=r"choices of lr must be hashable, got \[0\.1\]; pass tuples"):
+        search(data, space)
 
 
 def test_a_listener_prunes_a_run_of_fit(data: Data) -> None:

@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
-from jaxtrain import train, tune
+from jaxtrain import losses, nn, optim, schedules, train, tune
 
 from .conftest import Data, recipe, seen_by, told
 
@@ -29,6 +31,51 @@ def test_each_run_is_what_fit_does(outcome: tune.Outcome, data: Data) -> None:
         assert int(swept.step) == int(state.step) == 12
         differences = jax.tree.map(lambda a, b: float(abs(a - b).max()), swept.params, state.params)
         assert max(jax.tree.leaves(differences)) < 1e-5
+
+
+def test_schedules_averages_and_narrow_dtypes_are_those_of_fit(data: Data) -> None:
+    """The schedule counts epochs, validation sees the average, and a number does not widen bfloat16."""
+
+    def recipe(lr: Any, scale: Any) -> tuple[Any, Any]:
+        def loss_fn(model: Any, batch: Any) -> Any:
+            logits = model(batch[0].astype(jnp.bfloat16)) * scale
+            return losses.cross_entropy(logits.astype(jnp.float32), batch[1])
+
+        rate = schedules.per_epoch(schedules.step_lr(lr, step_size=1, gamma=0.1))
+        model = nn.Linear(4, 3, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+        return train.TrainState.create(model, optim.sgd(rate), average=optim.averaged_model()), loss_fn
+
+    values = {"lr": [0.1, 0.5], "scale": [2, 1]}
+    outcome = tune.sweep(recipe, values, data, epochs=3, batch_size=25, validation=data)
+    for run in range(2):
+        start, loss_fn = recipe(values["lr"][run], values["scale"][run])
+        state, history = train.fit(start, loss_fn, data, epochs=3, batch_size=25, validation=data, progress=False)
+        for name in ("loss", "val_loss"):
+            np.testing.assert_allclose(outcome.history[name][run], history[name], rtol=1e-3)
+        swept = outcome.state(run)
+        for found, expected in zip(jax.tree.leaves(swept.params), jax.tree.leaves(state.params), strict=True):
+            assert found.dtype == expected.dtype == jnp.bfloat16
+            np.testing.assert_allclose(found.astype(np.float32), expected.astype(np.float32), atol=4e-3)
+        assert train.learning_rates(swept) == pytest.approx(train.learning_rates(state))
+
+
+def test_a_schedule_must_not_end_before_the_runs() -> None:
+    def recipe(lr: Any) -> Any:
+        state, loss_fn = told(lr, 0.0)
+        return train.TrainState.create(state.model(), optim.sgd(schedules.one_cycle_lr(lr, total_steps=4))), loss_fn
+
+    with pytest.raises(ValueError, match=r"sweep: expected a schedule for 6 steps, 3 epochs of 2 .* got one for 5;"):
+        tune.sweep(recipe, {"lr": [0.1]}, ROWS, epochs=3, batch_size=5)
+
+
+def test_validation_sees_the_batches_of_fit() -> None:
+    def sizes(model: Any, batch: Any) -> Any:
+        return {"rows": np.float32(len(batch))}
+
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "validation": ROWS, "metrics_fn": sizes}
+    outcome = tune.sweep(seen_by, {"lr": [0.0]}, ROWS, metric="loss", **options)
+    _, history = train.fit(*seen_by(), ROWS, progress=False, **options)
+    assert outcome.history["val_rows"].tolist() == [history["val_rows"]] == [[3.6]]
 
 
 def test_the_best_run_has_the_least_validation_loss(outcome: tune.Outcome, data: Data) -> None:
@@ -100,6 +147,23 @@ def test_other_metrics_than_the_loss_are_evaluated() -> None:
     assert outcome.history["val_steps"].tolist() == [[9.0, 18.0]] * 2
 
 
+def test_an_average_of_vectors_and_a_run_that_is_not_there_are_named() -> None:
+    def vectors(model: Any, batch: Any) -> Any:
+        return {"both": train.Average(batch[:2], np.float32(1.0))}
+
+    with pytest.raises(ValueError, match=r"metric both: expected an Average of two numbers, got one of shape \(2,\)"):
+        tune.sweep(seen_by, {"lr": [0.0]}, ROWS, epochs=1, batch_size=10, validation=ROWS, metrics_fn=vectors)
+    outcome = tune.sweep(seen_by, {"lr": [0.0, 0.1]}, ROWS, epochs=1, batch_size=10)
+    with pytest.raises(ValueError, match=r"Outcome\.state: run must be from -2 to 1, got 2"):
+        outcome.state(2)
+
+
+def test_a_mistake_in_a_recipe_is_not_blamed_on_tracing(data: Data) -> None:
+    with pytest.raises(ZeroDivisionError) as caught:
+        tune.sweep(lambda lr: recipe(1 / 0), {"lr": [0.1]}, data, epochs=1, batch_size=50)
+    assert not any("traced" in note for note in getattr(caught.value, "__notes__", []))
+
+
 def test_a_diverged_run_is_never_the_best(data: Data) -> None:
     outcome = tune.sweep(recipe, {"lr": [np.nan, 1e-3]}, data, epochs=2, batch_size=50)
     assert np.isnan(outcome.last[0])
@@ -109,8 +173,19 @@ def test_a_diverged_run_is_never_the_best(data: Data) -> None:
     np.testing.assert_array_equal(outcome.history["loss"][1], alone.history["loss"][1])
     assert alone.diverged == []
     lost = tune.sweep(recipe, {"lr": [np.nan, np.nan]}, data, epochs=2, batch_size=50)
-    with pytest.raises(ValueError, match="expected a run whose loss is a number, got NaN for all of them"):
+    with pytest.raises(ValueError, match="expected a run that did not diverge, got loss=nan for the best"):
         _ = lost.best
+
+
+def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data) -> None:
+    """With NaN for all logits, argmax says class 0."""
+    zeros = data[0], np.zeros(50, np.int32)
+    rates, options = {"lr": [np.nan, 0.0]}, {"batch_size": 50, "metric": "accuracy"}
+    outcome = tune.sweep(recipe, rates, zeros, epochs=2, **options)
+    assert outcome.last[0] == 1.0 > outcome.last[1]
+    assert outcome.best == 1
+    halved = tune.sweep(recipe, rates, zeros, epochs=3, halve_every=2, **options)
+    assert halved.epochs.tolist() == [2, 3]
 
 
 def test_a_grid_has_every_combination() -> None:
@@ -142,6 +217,7 @@ def test_a_recipe_that_needs_a_number_is_told_that_it_is_traced(data: Data, brok
         ({"values": {"lr": 0.1}}, ValueError, r"values of lr must be an array of at least one number, got shape \(\)"),
         ({"values": {"lr": []}}, ValueError, r"at least one number, got shape \(0,\)"),
         ({"values": {"lr": ["fast"]}}, TypeError, r"values of lr must be real numbers, got \['fast'\]"),
+        ({"values": {3: [0.1]}}, TypeError, "names of hyper-parameters must be strings, got 3"),
         ({"values": {"lr": [0.1j]}}, TypeError, r"values of lr must be real numbers, got \[0\.1j\]"),
         ({"values": {"rate": [0.1]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any.* 'lr'; name the"),
         (
@@ -150,9 +226,13 @@ def test_a_recipe_that_needs_a_number_is_told_that_it_is_traced(data: Data, brok
             r"a recipe that takes p, got recipe\(.*missing a required argument: 'lr'",
         ),
         ({"recipe": None}, TypeError, "recipe must be a function of hyper-parameters .*, got None"),
+        ({"metrics_fn": len}, ValueError, "expected validation data for metrics_fn, got None; pass them"),
         ({"metrics_fn": 3}, TypeError, "metrics_fn must be a function of a model and a batch, or None, got 3"),
-        ({"devices": 2}, TypeError, r"devices must be a list of at least one device, got 2; pass jax.devices\(\)"),
-        ({"devices": []}, TypeError, r"devices must be a list of at least one device, got \[\]"),
+        ({"devices": 2}, TypeError, r"must be a list of at least one device, each once, got 2; pass jax.devices\(\)"),
+        ({"devices": []}, TypeError, r"devices must be a list of at least one device, each once, got \[\]"),
+        ({"devices": [jax.devices()[0]] * 2}, TypeError, "at least one device, each once, got"),
+        ({"metric": 3}, TypeError, "sweep: expected the name of an entry such as 'val_loss', got 3"),
+        ({"data": [[1.0]]}, TypeError, "sweep: data: expected NumPy or JAX arrays, got float; .* or train with fit"),
         ({"values": {"lr": [0.1], "p": [0.0, 0.1]}}, ValueError, r"equally many .* got \{'lr': 1, 'p': 2\}"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"batch_size": 51}, ValueError, "batch_size must be from 1 to 50, got 51"),

@@ -19,6 +19,8 @@ class Watched:
     """
 
     def __init__(self, where: str, name: str, mode: Literal["min", "max"] | None) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: expected the name of an entry such as 'val_loss', got {name!r}")
         if mode is None:
             mode = "min" if name.endswith("loss") else "max" if name.endswith("accuracy") else None
         if mode is None:
