@@ -163,7 +163,7 @@ class Judge:
             for index, (a, b) in enumerate(zip(ours.input_gradients, true.input_gradients, strict=False))
             if a is not None and b is not None
         }
-        sizes = units({index: self.truth.input_gradients[index] for index in inputs})
+        sizes = units({i: g for i, g in enumerate(self.truth.input_gradients) if g is not None and i in inputs})
         for index, (a, b) in inputs.items():
             floor, size = floors.input_gradients[index], sizes[index]
             yield compared("input gradient", path, a, b, floor, unit=size, dtype=self.precision)

@@ -60,7 +60,7 @@ class Pool:
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         """A copy of the tensor, or the one that was made before."""
         tensor = tensor.detach().contiguous()
-        content = tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b""
+        content = tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b""
         key = str(tensor.dtype), tuple(tensor.shape), blake2b(content, digest_size=16).digest()
         if key not in self._kept:
             self._kept[key] = tensor.clone()

@@ -17,7 +17,7 @@ def test_an_axis_may_be_a_part_of_a_dimension_of_a_tpu(monkeypatch, data, model)
     ]
     # A mesh takes no other devices than JAX's.
     monkeypatch.setattr("jaxtrain.train._mesh.Mesh", lambda devices, names, axis_types: devices)
-    laid_out = device_mesh({"data": data, "model": model}, chips)
+    laid_out = np.asarray(device_mesh({"data": data, "model": model}, chips))
     assert laid_out.shape == (data, model)
     assert len({chip.coords for chip in laid_out.ravel()}) == 512
     for row in laid_out:
