@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.axes import along_axis, other_axes
 from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain.nn._arrays import as_floating, canonical_axis, check_flags, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._spread import spread
@@ -107,9 +108,14 @@ def batch_norm(
         )
     else:
         mean, variance = (along_axis(v, axis, x.ndim).astype(x.dtype) for v in (running_mean, running_var))
-        output = (x - mean) * spread((1 if scale is None else scale) / jnp.sqrt(variance + eps), x)
+        output = (x - mean) * spread(in_float64(_slope, scale, variance, eps, dtype=x.dtype), x)
         output = output if shift is None else output + spread(shift, x)
     return output.astype(input.dtype), running_mean, running_var
+
+
+def _slope(scale: jax.Array | None, variance: jax.Array, eps: float) -> jax.Array:
+    """scale / √(variance + eps) of each channel; in float32, three roundings would shift whole channels."""
+    return (1 if scale is None else as_float64(scale)) / jnp.sqrt(as_float64(variance) + eps)
 
 
 class BatchNorm(RunningNorm):
