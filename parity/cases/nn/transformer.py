@@ -117,6 +117,9 @@ def case(component: str, configuration: str, ours: Callable, theirs: Callable, d
         inputs=normal((3, LENGTH, WIDTH), [(0.0, 1.0), (0.5, 0.5)]),
         defects=defects,
         centre=0.0,
+        right_is_enough=True,
+        reason="an error may be as large as that of a rounding after every operation: few draws make almost all of it, "
+        "those in which a norm divides by a small deviation or a rounding moves a unit of relu over zero",
     )
 
 
