@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxtrain._ground.checks import check_integer, check_number
@@ -98,8 +98,14 @@ def unscaled(gradients: PyTree, scaler: GradScalerState | None) -> PyTree:
     """The gradients of the loss from those of the scaled loss."""
     if scaler is None:
         return gradients
-    inverse = in_float64(_inverse, scaler.scale, dtype=jnp.float32)
-    return jax.tree.map(lambda leaf: leaf * inverse.astype(leaf.dtype), gradients)
+    dtypes = {at_least_float32(leaf.dtype) for leaf in jax.tree.leaves(gradients)}
+    inverses = {dtype: _inverse(scaler.scale, dtype) for dtype in dtypes}
+
+    def unscale(leaf: Array) -> Array:
+        wide = at_least_float32(leaf.dtype)
+        return (leaf.astype(wide) * inverses[wide]).astype(leaf.dtype)
+
+    return jax.tree.map(unscale, gradients)
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -107,9 +113,12 @@ def all_finite(tree: PyTree) -> Bool[Array, ""]:
     return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
-def _inverse(scale: jax.Array) -> jax.Array:
-    """1 / scale, rounded to float32 as PyTorch does it; inside `in_float64` only.
+def _inverse(scale: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """1 / scale, rounded to float32 as PyTorch does it, in `dtype`.
 
-    On a GPU a division in float32 may be a unit in the last place off, and casts to float32 and back do not round.
+    On a GPU a division in float32 may be a unit in the last place off, so it is one in float64. To float64 the float32
+    number goes by `reduce_precision`, as XLA drops a cast to float32 and back; TPUs have it for narrower numbers only.
     """
-    return lax.reduce_precision(1 / as_float64(scale), exponent_bits=8, mantissa_bits=23)
+    if dtype == jnp.float64:
+        return in_float64(lambda: lax.reduce_precision(1 / as_float64(scale), 8, 23), dtype=dtype)
+    return in_float64(lambda: 1 / as_float64(scale), dtype=dtype)

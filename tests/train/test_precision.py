@@ -18,6 +18,7 @@ from jaxtrain.train import (
     make_train_step,
     predict,
 )
+from jaxtrain.train.grad_scaler import unscaled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 3)).astype(np.float32)
@@ -148,6 +149,17 @@ def test_small_gradients_survive_by_the_scale():
 
     assert step(GradScaler(init_scale=1.0)) == 1.0
     assert step(None) == pytest.approx(0.9, rel=1e-3)
+
+
+@pytest.mark.parametrize(("dtype", "times"), [("float32", 0), ("bfloat16", 0), ("float64", 1)])
+def test_only_float64_gradients_are_unscaled_by_an_operation_that_tpus_lack(dtype, times):
+    with jax.enable_x64(dtype == "float64"):
+        arguments = [jnp.full(2, 8.0, dtype), jnp.full(3, 2.0, dtype)], GradScaler(init_scale=3.0).init()
+        program = jax.jit(unscaled).lower(*arguments)
+        result = program.compile()(*arguments)
+    assert program.as_text().count("stablehlo.reduce_precision") == times
+    third = np.float32(1) / np.float32(3)
+    np.testing.assert_array_equal(result[0], np.full(2, 8 * third.astype(np.float64)).astype(result[0].dtype))
 
 
 def blow_up(model, batch):
