@@ -14,5 +14,7 @@ def _with_files(package):
     files = dict.fromkeys(
         package + source if source.startswith(".") else source for source, name in imported if source != package
     )
+    # What is seldom needed lies in private files, which isort puts first.
+    ordered = sorted(files, key=lambda file: file.rpartition(".")[2].startswith("_"))
     # The package itself gives its docstring only.
-    return "\n\n".join([f"::: {package}\n    options: {{members: false}}", *(f"::: {file}" for file in files)])
+    return "\n\n".join([f"::: {package}\n    options: {{members: false}}", *(f"::: {file}" for file in ordered)])
