@@ -38,7 +38,19 @@ def misfit(array: np.ndarray, dtype: Any) -> str:
         return f"expected the dtype {dtype}, got {array.dtype}"
     if not given[0] and not np.array_equal(array, array.astype(dtype)):
         return f"expected integers in the range of {dtype}, got {array.dtype} from {array.min()} to {array.max()}"
+    if given[0] and array.dtype != dtype and (largest := _overflows(array, dtype)):
+        return f"expected numbers in the range of {dtype}, got {array.dtype} up to {largest:g}"
     return ""
+
+
+def _overflows(array: np.ndarray, dtype: Any) -> float:
+    """The largest number, if it would become infinite in `dtype`, and otherwise 0."""
+    if jnp.finfo(array.dtype).max <= jnp.finfo(dtype).max or array.size == 0:
+        return 0.0
+    size = np.abs(array[np.isfinite(array)])
+    largest = float(size.max()) if size.size else 0.0
+    with np.errstate(over="ignore"):
+        return 0.0 if np.isfinite(np.asarray(largest, array.dtype).astype(dtype)) else largest
 
 
 def placed(value: np.ndarray, old: jax.Array) -> jax.Array:
@@ -51,7 +63,7 @@ def check_mapping(where: str, value: Any, ignored: Sequence[re.Pattern[str]]) ->
     """Raise unless `value` is a dict of arrays by name, except ignored ones, and name the usual mistakes."""
     if hasattr(value, "state_dict"):
         raise TypeError(f"{where}: expected a state_dict, got a {type(value).__name__}; pass its .state_dict()")
-    if isinstance(value, str | bytes | os.PathLike):
+    if isinstance(value, str | bytes | os.PathLike) or hasattr(value, "read"):
         raise TypeError(
             f"{where}: expected a dict of arrays by name, got {value!r:.80}; read the file first, with "
             "torch.load(path, weights_only=True) or safetensors.numpy.load_file(path)"

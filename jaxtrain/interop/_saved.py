@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry
+from jaxtrain.interop._patterns import prefix_of
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 """Ends of the names in a model's state_dict that are not parameters, also in a list of its names."""
@@ -168,6 +169,8 @@ def _parameters_of_model(where: str, groups: int, state_dict: Mapping[str, Any],
             "parameters; give `parameters` as a list of their names, group after group"
         )
     variables = {entry.name: id(entry.variable) for entry in trained}
+    if prefix := prefix_of(list(variables), state_dict):
+        raise ValueError(f"{where}: PyTorch's names begin with {prefix!r}: pass names={{'^': {prefix!r}}}")
     first: dict[Any, str] = {}
     for name in state_dict:
         if name in variables:

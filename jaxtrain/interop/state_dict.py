@@ -3,7 +3,6 @@
 import dataclasses
 import warnings
 from collections.abc import Collection, Mapping
-from difflib import SequenceMatcher
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +11,8 @@ from flax import nnx
 from jaxtrain._ground.checks import check_flag
 from jaxtrain.interop._arrays import as_numpy, check_mapping, misfit, placed
 from jaxtrain.interop._entries import Entry, by_name, entries, module_of, packed
-from jaxtrain.interop._patterns import any_matches, check_used, patterns, prefix_of
+from jaxtrain.interop._explanations import explained, other_shape
+from jaxtrain.interop._patterns import any_matches, check_used, patterns
 from jaxtrain.train.state import TrainState
 
 COUNTER = "num_batches_tracked"
@@ -85,7 +85,7 @@ def load_state_dict(
     ]
     unexpected = [name for name in given if name not in known and not name.endswith(COUNTER)]
     values, problems = _fitted(wanted, given)
-    lines = _explained(known, missing, unexpected, given)
+    lines = explained(known, missing, unexpected, given)
     if problems or (strict and lines):
         raise ValueError(
             "\n  ".join([f"{where}: the state_dict does not fit the module:", *dict.fromkeys(problems), *lines])
@@ -153,7 +153,7 @@ def _fitted(wanted: list[Entry], given: Mapping[str, np.ndarray]) -> tuple[list[
             continue
         old, array = entry.variable.get_value(), given[entry.name]
         if array.shape != entry.shape(old.shape):
-            problems.append(f"{entry.name}: expected the shape {entry.shape(old.shape)}, got {array.shape}")
+            problems.append(other_shape(entry, old.shape, array.shape))
         elif wrong := misfit(array, old.dtype):
             problems.append(f"{entry.name}: {wrong}")
         else:
@@ -163,20 +163,3 @@ def _fitted(wanted: list[Entry], given: Mapping[str, np.ndarray]) -> tuple[list[
                 problems.append(f"{entry.name}: expected the values of {known[0]!r}, as the module shares the variable")
             values.append((entry.variable, placed(value, old)))
     return values, problems
-
-
-def _explained(
-    known: Mapping[str, Entry], missing: list[str], unexpected: list[str], given: Mapping[str, np.ndarray]
-) -> list[str]:
-    """A line for each missing or unexpected name, with the likely match."""
-    if prefix := prefix_of(missing, unexpected):
-        return [f"the names begin with {prefix!r}: pass names={{'^': {prefix!r}}}"]
-    lines = []
-    for name in missing:
-        shape = known[name].shape(known[name].variable.get_value().shape)
-        fitting = [other for other in unexpected if given[other].shape == shape]
-        best = max(fitting, key=lambda other: SequenceMatcher(None, name, other).ratio(), default=None)
-        hint = f"; perhaps it is {best!r}: pass `names`" if best else ""
-        lines.append(f"{name}: expected an array of shape {shape}, got none{hint}")
-    places = "has no place in the module; rename it with `names` or pass `ignore`"
-    return [*lines, *(f"{name}: of shape {given[name].shape}, {places}" for name in unexpected)]

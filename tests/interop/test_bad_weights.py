@@ -47,6 +47,52 @@ def test_no_other_kind_of_number_is_taken() -> None:
     assert int(interop.load_state_dict(module, {"counter": torch.tensor(7)})["counter"][...]) == 7
 
 
+def test_numbers_that_would_become_infinite() -> None:
+    """Rounding is PyTorch's way, too; infinity is none of the given numbers."""
+    large = {"weight": torch.full((2, 2), -1e300, dtype=torch.float64), "bias": torch.tensor([float("inf"), 1.0])}
+    assert "weight: expected numbers in the range of float32, got float64 up to 1e+300" in refusal(large)
+    half = nn.Linear(2, 2, param_dtype=jnp.float16, rngs=nnx.Rngs(0))
+    assert "weight: expected numbers in the range of float16, got bfloat16 up to 99840" in refusal(
+        {"weight": torch.full((2, 2), 1e5).bfloat16(), "bias": torch.ones(2)}, half
+    )
+    fits = {"weight": torch.full((2, 2), 1e38, dtype=torch.float64), "bias": large["bias"].double()}
+    assert np.isinf(interop.load_state_dict(linear(), fits).bias[...]).tolist() == [True, False]
+
+
+def test_every_likely_match_is_named_once() -> None:
+    given = {"body.gamma": torch.ones(3), "body.beta": torch.zeros(3)}
+    message = refusal(given, nnx.Dict(body=nn.LayerNorm(3)))
+    assert "body.weight: expected an array of shape (3,), got none; perhaps it is 'body.gamma': pass" in message
+    assert "body.bias: expected an array of shape (3,), got none; perhaps it is 'body.beta': pass" in message
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("weight_v", "weight_g"),
+        ("weight_orig", "weight_mask"),
+        ("parametrizations.weight.original1", "parametrizations.weight.original0"),
+        ("parametrizations.weight.original", "parametrizations.weight.0._u"),
+    ],
+)
+def test_a_weight_that_is_computed_from_others(parts: tuple[str, str]) -> None:
+    given = {f"a.{parts[0]}": torch.ones(2, 2), f"a.{parts[1]}": torch.ones(2, 1), "a.bias": torch.ones(2)}
+    message = refusal(given, nnx.Dict(a=linear()))
+    assert "a.weight: expected an array of shape (2, 2), got none; it is computed from 'a." in message
+    assert " and others: fold it before saving, or give the module the same parts" in message
+
+
+def test_shapes_that_tell_a_usual_mistake() -> None:
+    weights = torch.nn.Conv2d(3, 8, 5).state_dict()
+    message = refusal(weights, nn.Conv(3, 8, 5, rngs=nnx.Rngs(0)))
+    assert "weight: expected the shape (8, 3, 5), got (8, 3, 5, 5); give the layer kernel_size=(5, 5)" in message
+    rows = nn.Linear(3, 2, rngs=nnx.Rngs(0))
+    assert "got (3, 2); if its axes are in our order, pass `as_is`" in refusal({"weight": torch.ones(3, 2)}, rows)
+    assert refusal({"weight": torch.ones(3, 3)}, rows).splitlines()[1] == (
+        "  weight: expected the shape (2, 3), got (3, 3)"
+    )
+
+
 def test_tensors_of_a_graph_and_nan() -> None:
     given = {"weight": WEIGHTS["weight"].T.clone().requires_grad_(), "bias": torch.tensor([float("nan"), 1])}
     layer = interop.load_state_dict(linear(), given)

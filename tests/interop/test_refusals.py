@@ -1,5 +1,6 @@
 """Bad input: the error says what was expected, what came, and the way out."""
 
+import io
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -53,7 +54,7 @@ def error_of(call: Callable[[], Any]) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("file", ["run.pt", Path("run.safetensors"), b"PK"])
+@pytest.mark.parametrize("file", ["run.pt", Path("run.safetensors"), b"PK", io.BytesIO(b"PK")])
 def test_a_file_is_not_read(file: Any) -> None:
     message = error_of(lambda: interop.load_state_dict(layer(), file))
     assert f"got {file!r}; read the file first, with torch.load(path, weights_only=True) or safetensors" in message
@@ -137,6 +138,8 @@ def test_a_prefix_of_the_names() -> None:
     message = error_of(lambda: interop.load_optimizer(adam(), ADAM, [f"module.{name}" for name in NAMES]))
     assert message.splitlines()[1:] == ["  PyTorch's names begin with 'module.': pass names={'^': 'module.'}"]
     names = [f"module.{name}" for name in NAMES]
+    message = error_of(lambda: interop.load_optimizer(adam(), ADAM, dict.fromkeys(names, np.ones(2))))
+    assert message == "load_optimizer: PyTorch's names begin with 'module.': pass names={'^': 'module.'}"
     assert int(interop.load_optimizer(adam(), ADAM, names, names={"^": "module."}).step) == 1
 
 
