@@ -11,7 +11,9 @@ from torch.utils import _pytree as pytree
 from parity.diff.arrays import BLOCK, CANCELLED, Layout, layout_of
 from parity.diff.causes import cause_of
 from parity.diff.findings import Cause, Finding
-from parity.diff.jax_side import Forced, JaxSide
+from parity.diff.forced import Forced
+from parity.diff.jax_replay import replay
+from parity.diff.jax_side import JaxSide
 from parity.diff.judge import Judge, fed, item, to_ours
 from parity.diff.lining import Lines
 from parity.diff.memory import give_back
@@ -59,8 +61,8 @@ def judge_layers(
             notes.append(f"{true.path or 'the model'} could not be run by itself{_given(true)}: {error}")
             continue
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
-        replay = partial(side.replay, mine, given.inputs, back, inside, others)
-        replayed = replay(judge.names)
+        replayed_with = partial(replay, side, mine, given.inputs, back, inside, others)
+        replayed = replayed_with(judge.names)
         worst = next((each for each in judge.all(replayed) if each.differs), None)
         covered |= _stood_for(judge.truth.parameter_gradients)
         if worst is None:
@@ -85,7 +87,7 @@ def judge_layers(
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
             or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
-            or untied_cause(judge, layer, replay)
+            or untied_cause(judge, layer, replayed_with)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
