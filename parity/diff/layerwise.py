@@ -17,11 +17,13 @@ from parity.diff.jax_side import JaxSide
 from parity.diff.judge import Judge, fed, item, to_ours
 from parity.diff.lining import Lines
 from parity.diff.memory import give_back
+from parity.diff.pooled import pooled_cause
 from parity.diff.records import Call, Place, Replayed, Step
 from parity.diff.residual import block_cause
 from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of
 from parity.diff.scaled import scaled_cause
+from parity.diff.swapped import swapped_cause
 from parity.diff.torch_side import TorchLayer
 from parity.diff.untied import untied_cause
 
@@ -68,11 +70,14 @@ def judge_layers(
         if worst is None:
             continue
         casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
-        rounds = casts is not None and casts.dtype == "float32"
+        # What the port has instead of the variables of this layer was computed, in float32, from PyTorch's.
+        apart = lines.apart(true.path)
+        rounds = bool(apart) or (casts is not None and casts.dtype == "float32")
         coarse = next((each for each in judge.all(replayed) if each.in_float32().differs), None) if rounds else worst
-        if casts and coarse is None:
+        if coarse is None:
             if not any(mine.place in others[place].within for place in rounding):
-                notes.append(f"{true.path or 'the model'}: {casts.text}")
+                text = casts.text if casts else f"{apart} is not lined up, so that float32 rounding is not judged"
+                notes.append(f"{true.path or 'the model'}: {text}")
             rounding.add(mine.place)
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
@@ -86,6 +91,8 @@ def judge_layers(
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
+            or swapped_cause(layer, same)
+            or pooled_cause(layer, same)
             or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
             or untied_cause(judge, layer, replayed_with)
         )

@@ -20,11 +20,17 @@ class Lines:
         layers: PyTorch's path for each of our paths.
         parameters: PyTorch's name for each of our names, with the order of axes that makes ours PyTorch's.
         unmatched: a line for everything that could not be lined up, with a proposal.
+        alone: PyTorch's variables that are not lined up, if some of ours are not, either.
     """
 
     layers: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, tuple[str, tuple[int, ...] | None]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
+
+    def apart(self, path: str) -> str | None:
+        """A variable of PyTorch's layer that is not lined up."""
+        return next((name for name in self.alone if not path or name.startswith(f"{path}.")), None)
 
     def in_torch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Our arrays under PyTorch's names, in its layout; those that are lined up."""
@@ -78,14 +84,17 @@ def kinds_of(calls: Iterable[Call]) -> dict[str, str]:
 def _unmatched_variables(lines: Lines, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
     matched = {other for other, _ in lines.parameters.values()}
     left = {name: array for name, array in theirs.items() if name not in matched and not name.endswith(COUNTER)}
+    alone = False
     for name, array in ours.items():
         if name not in lines.parameters and not name.endswith(COUNTER):
+            alone = True
             fitting = [other for other, known in left.items() if sorted(known.shape) == sorted(array.shape)]
             lines.unmatched.append(f"our variable {name!r}{_proposal(name, fitting)}")
     for name, array in left.items():
         # A tied weight has two names in PyTorch.
         if not any(theirs[other].shape == array.shape and np.array_equal(theirs[other], array) for other in matched):
             lines.unmatched.append(f"PyTorch's variable {name!r}")
+            lines.alone += [name] if alone else []
 
 
 def _line_layers(

@@ -25,6 +25,12 @@ def flatten_order(call: FunctionCall) -> Iterator[Mistake]:
             "flatten as it is",
             lambda call: call.function(call.first.moveaxis(-1, 1).contiguous(), *call.args[1:], **call.kwargs),
         )
+    if x.ndim > 3 and x.shape[-1] == x.shape[-2]:
+        yield Mistake(
+            "height and width are swapped before the array is flattened (its columns come first)",
+            "flatten row by row",
+            lambda call: call.function(call.first.transpose(-1, -2).contiguous(), *call.args[1:], **call.kwargs),
+        )
 
 
 def split_axis(call: FunctionCall) -> Iterator[Mistake]:
