@@ -80,7 +80,7 @@ class JaxSide:
         """The casts to fewer digits inside an optimizer, and their lines."""
         values = self.port.tree(self.port.params)
         state = optimizer.init(values)
-        return list(casts_of(jax.make_jaxpr(optimizer.update)(values, state, values).jaxpr))
+        return list(casts_of(jax.make_jaxpr(optimizer.update)(values, state, values).jaxpr, counts=True))
 
     def evaluated(self, model: Any, walk: Walk, batch: tuple[Any, ...]) -> tuple[jax.Array, Any]:
         """The loss, and what it returned besides."""

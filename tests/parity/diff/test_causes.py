@@ -153,6 +153,13 @@ ROWS = {
     "scale": (attention(), attention(1.0), [(2, 3, 5, 4)] * 3, [], "scale of attention is 1"),
     "causal": (attention(), attention(causal=False), [(2, 3, 5, 4)] * 3, [], "causal mask is missing"),
     "heads": (heads, lambda x, w: heads(x, w, False), [(2, 5, 12)], [(12, 12)], "a reshape stands"),
+    "packed": (
+        lambda x, w: torch.sub(*F.linear(x, w).reshape(2, 5, 2, 2, 3).unbind(2)),
+        lambda x, w: torch.sub(*F.linear(x, w).reshape(2, 5, 2, 3, 2).mT.unbind(2)),
+        [(2, 5, 4)],
+        [(12, 4)],
+        "an axis of 12 is split into 2 x 3 x 2, PyTorch's into 2 x 2 x 3",
+    ),
     "flatten": (
         lambda x, w: F.linear(x.flatten(1), w),
         lambda x, w: F.linear(x.permute(0, 2, 3, 1).reshape(2, -1), w),
