@@ -94,6 +94,8 @@ class JaxSide:
             raise ValueError(
                 f"diff: expected our loss to return a scalar, got {_described(value)}; take the mean of it"
             )
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise ValueError(f"diff: expected our loss to return a float, got {value.dtype}")
         return value, extra
 
     def called(self, batch: tuple[Any, ...]) -> list[Call]:

@@ -100,6 +100,8 @@ def _unmatched_variables(lines: Lines, ours: Mapping[str, np.ndarray], theirs: M
 def _line_layers(
     lines: Lines, ours: Mapping[str, str], theirs: Mapping[str, str], names: Mapping[str, str], given: Mapping[str, str]
 ) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"diff: expected `layers` to map our paths of layers to PyTorch's, got {type(given).__name__}")
     for path in given:
         if path not in ours or given[path] not in theirs:
             raise ValueError(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from parity import diff
+from parity.diff.torch_side import recorded
 from parity.diff.training.table import training_mistakes
 from parity.diff.training.trajectory import trajectory
 
@@ -20,3 +21,11 @@ def test_the_decay_is_clipped_with_the_gradient():
     norm = np.sqrt(sum((gradient**2).sum() for gradient in decayed.values()))
     for name, gradient in decayed.items():
         np.testing.assert_allclose(found[name], start[name] - 0.1 * gradient * 0.1 / (norm + 1e-6), rtol=1e-12)
+
+
+def test_pytorch_has_gradients_where_the_caller_switched_them_off():
+    with torch.no_grad():
+        (step,) = recorded(
+            torch.nn.Linear(3, 2), lambda module, x: module(x).mean(), [(np.ones((4, 3)),)], None, "float64"
+        )
+    assert step.gradients["weight"].any()
