@@ -9,7 +9,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from parity.diff.arrays import BLOCK, CANCELLED, Layout, layout_of
-from parity.diff.causes import cause_of
+from parity.diff.causes import Same, cause_of
 from parity.diff.findings import Cause, Finding
 from parity.diff.forced import Forced
 from parity.diff.jax_replay import replay
@@ -17,6 +17,7 @@ from parity.diff.jax_side import JaxSide
 from parity.diff.judge import Judge, fed, item, to_ours
 from parity.diff.lining import Lines
 from parity.diff.memory import give_back
+from parity.diff.normed import normed_cause
 from parity.diff.pooled import pooled_cause
 from parity.diff.records import Call, Place, Replayed, Step
 from parity.diff.residual import block_cause
@@ -24,6 +25,7 @@ from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of
 from parity.diff.scaled import scaled_cause
 from parity.diff.swapped import swapped_cause
+from parity.diff.torch_part import TorchPart
 from parity.diff.torch_side import TorchLayer
 from parity.diff.untied import untied_cause
 
@@ -91,14 +93,25 @@ def judge_layers(
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
+            or normed_cause(layer, same)
             or swapped_cause(layer, same)
             or pooled_cause(layer, same)
             or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
             or untied_cause(judge, layer, replayed_with)
+            or (_cause_before(mine, true, known[host], start, pairs[:number], same) if marked else None)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
     return findings, bool(rounding)
+
+
+def _cause_before(
+    mark: Call, true: Call, host: Call, start: torch.nn.Module, earlier: Pairs, same: Same
+) -> Cause | None:
+    """The mistake in what PyTorch computes between earlier marks and this one."""
+    before = [call for mine, call in earlier if mark.within[-1] in mine.within]
+    part = TorchPart(TorchLayer(start, host), true, before)
+    return cause_of(part, lambda found, gradients: same(found, False)) or normed_cause(part, same)
 
 
 def _stood_for(gradients: Mapping[str, np.ndarray]) -> set[str]:

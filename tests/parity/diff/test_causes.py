@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from parity.diff.causes import cause_of
+from parity.diff.normed import normed_cause
 from parity.diff.pooled import pooled_cause
 from parity.diff.swapped import swapped_cause
+from parity.diff.torch_part import TorchPart
 from parity.diff.torch_side import TorchLayer, recorded
 
 
@@ -82,7 +84,7 @@ def cause(theirs, ours, *inputs, shapes=()):
         return alike
 
     layer = TorchLayer(layer, call)
-    return cause_of(layer, same) or pooled_cause(layer, same)
+    return cause_of(layer, same) or normed_cause(layer, same) or pooled_cause(layer, same)
 
 
 def attention(scale=None, causal=True):
@@ -246,6 +248,13 @@ ROWS = {
         [],
         "the interpolation is bilinear; PyTorch's is bilinear, with align_corners=True",
     ),
+    "normed": (
+        lambda x, w: x + 0.5 * F.linear(F.layer_norm(x, (4,)), w),
+        lambda x, w: F.layer_norm(x, (4,)) + 0.5 * F.linear(F.layer_norm(x, (4,)), w),
+        [(3, 4)],
+        [(4, 4)],
+        "the residual carries the normalized input",
+    ),
     "no norm": (lambda x: F.layer_norm(x, (4,)).tanh(), torch.tanh, [(3, 4)], [], "the norm is left out"),
     "positions": (
         lambda x, p: x + p,
@@ -283,3 +292,27 @@ def test_the_mistake_is_named(row):
 
 def test_what_no_known_mistake_explains_has_no_cause():
     assert cause(torch.tanh, lambda x: torch.tanh(x) ** 3 + 0.1, (3, 4)) is None
+
+
+class Glued(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x, residual=1):
+        x = residual * x + self.one(x).tanh()
+        return self.two(x)
+
+
+def test_what_lies_between_two_marks_is_changed_while_the_first_stays_as_it_was():
+    layer = Glued().double()
+    steps = recorded(layer, lambda module, x: module(x).sin().sum(), [(np.ones((2, 3)),)], None, "float64")
+    one, two, host = steps[0].calls
+    part = TorchPart(TorchLayer(layer, host), two, [one])
+    wanted = layer(torch.ones(2, 3).double(), residual=0).detach().numpy()
+    found = cause_of(part, lambda found, gradients: close(found.outputs, [wanted]))
+    assert found.says == "the first term of a sum is missing (a residual, perhaps)"
+    one.outputs[0][:] = 0.0
+    zero = layer.two(torch.ones(2, 3).double()).detach().numpy()
+    assert close(part.replay().outputs, [zero])
