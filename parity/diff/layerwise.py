@@ -38,6 +38,7 @@ def judge_layers(
     """A finding for each layer that is wrong by itself, and whether a right one rounds to float32."""
     findings: list[Finding] = []
     rounding: set[Place] = set()
+    rounded: dict[str, list[str]] = {}
     wrong: dict[Place, tuple[list[np.ndarray], list[np.ndarray | None]]] = {}
     blamed: set[str] = set()
     covered: set[str] = set()
@@ -79,7 +80,7 @@ def judge_layers(
         if coarse is None:
             if not any(mine.place in others[place].within for place in rounding):
                 text = casts.text if casts else f"{apart} is not lined up, so that float32 rounding is not judged"
-                notes.append(f"{true.path or 'the model'}: {text}")
+                rounded.setdefault(text, []).append(true.path or "the model")
             rounding.add(mine.place)
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
@@ -102,6 +103,9 @@ def judge_layers(
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
+    for text, paths in rounded.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        notes.append(f"{paths[0]}{more}: {text}")
     return findings, bool(rounding)
 
 

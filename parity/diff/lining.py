@@ -126,10 +126,21 @@ def _line_layers(
     _line_kinds(lines, ours, theirs)
     matched = set(lines.layers.values())
     free = [path for path in theirs if path not in matched]
-    lines.unmatched += [f"our layer {path!r}{_proposal(path, free)}" for path in ours if path not in lines.layers]
+    lines.unmatched += [
+        f"our layer {path!r}{_proposal(path, free)}"
+        for path in ours
+        if path not in lines.layers and not _within_a_leaf(path, lines.layers, theirs)
+    ]
     # A layer of PyTorch's whose variables are lined up is missing as a call alone, in a function perhaps.
     used = {other.rpartition(".")[0] for other, _ in lines.parameters.values()}
     lines.unmatched += [f"PyTorch's layer {path!r}" for path in free if path not in used]
+
+
+def _within_a_leaf(path: str, layers: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Whether the layer is a part of one that PyTorch computes as a whole, such as a projection of attention."""
+    around = path.rpartition(".")[0]
+    whole = layers.get(around) if around else None
+    return whole is not None and not any(other.startswith(f"{whole}.") for other in theirs)
 
 
 def _around(path: str, layers: Mapping[str, str]) -> str | None:
