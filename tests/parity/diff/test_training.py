@@ -29,3 +29,28 @@ def test_pytorch_has_gradients_where_the_caller_switched_them_off():
             torch.nn.Linear(3, 2), lambda module, x: module(x).mean(), [(np.ones((4, 3)),)], None, "float64"
         )
     assert step.gradients["weight"].any()
+
+
+class Tokens(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.ones(1, 1, 2).double())
+        self.weight, self.bias = (
+            torch.nn.Parameter(torch.ones(2, 2).double()),
+            torch.nn.Parameter(torch.ones(2).double()),
+        )
+
+
+def test_tables_may_decay_by_mistake_while_vectors_do_not():
+    def optimizer(module):
+        groups = [{"params": [module.weight]}, {"params": [module.token, module.bias], "weight_decay": 0.0}]
+        return torch.optim.SGD(groups, 0.1, weight_decay=0.5)
+
+    module = Tokens()
+    mistakes = {mistake.says: mistake.recipe for mistake in training_mistakes(module, diff.Recipe(optimizer))}
+    (changed,) = (
+        recipe for says, recipe in mistakes.items() if says.startswith("all arrays of two or more axes decay")
+    )
+    given = {name: np.zeros(p.shape) for name, p in module.named_parameters()}
+    (found,) = trajectory(module, changed, [given], [1])
+    assert {name: float(array.flat[0]) for name, array in found.items()} == {"token": 0.95, "weight": 0.95, "bias": 1.0}
