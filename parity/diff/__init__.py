@@ -19,7 +19,8 @@ in the output and in all gradients, is the cause.
 
     comparison.py   the two judgements            lining.py, lined_variables.py   which layer and which array is which
     torch_side.py   record and replay PyTorch     intercept.py    change PyTorch's function calls
-    jax_side.py     record and replay a port      mistakes/       the known mistakes
+    jax_side.py     record a port                 mistakes/       the known mistakes
+    jax_replay.py, forced.py, jax_arrays.py       run single layers of a port again
     ports/          NNX, Linen, Equinox, functions
     walk.py         the calls of one run          causes.py, residual.py, scaled.py   try them
     layerwise.py, judge.py, losswise.py           report.py, html.py, command.py

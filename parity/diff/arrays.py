@@ -1,8 +1,10 @@
 """Arrays of both sides: brought into one layout, and how far apart they are."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import accumulate, permutations
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -66,16 +68,32 @@ def layout_of(theirs: np.ndarray, ours: np.ndarray) -> Layout | None:
     """
     if theirs.size != ours.size:
         return None
-    fitting = [
-        Layout(order, ours.shape)
-        for order in orders(theirs.ndim)
-        if tuple(theirs.shape[axis] for axis in order) == ours.shape
-    ]
+    fitting = [Layout(order, ours.shape) for order in _fitting(theirs.shape, ours.shape)]
     if len(fitting) < 2:
         return fitting[0] if fitting else Layout(tuple(range(theirs.ndim)), ours.shape)
     distances = [_distance(layout.to_jax(theirs), ours) for layout in fitting]
     best = int(np.argmin(distances))
     return fitting[best] if distances[best] < distances[0] / 10 else fitting[0]
+
+
+def _fitting(theirs: tuple[int, ...], ours: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The orders of PyTorch's axes that lead to our shape: usual ones; any, such as of heads; or with axes joined."""
+
+    def made(candidates: Iterable[tuple[int, ...]], joined: bool) -> list[tuple[int, ...]]:
+        shapes = ((order, tuple(theirs[axis] for axis in order)) for order in candidates)
+        return [order for order, shape in shapes if shape == ours or (joined and _joins(shape, ours))]
+
+    usual, count = list(orders(len(theirs))), len(theirs)
+    some = made(usual, joined=False)
+    if not some and 2 < count == len(ours) < 6:
+        some = made(permutations(range(count)), joined=False)
+    return some or made(usual, joined=True)
+
+
+def _joins(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    """Whether neighbouring axes of one shape make the axes of the other: an image and its row of tokens, say."""
+    sizes, others = ({*accumulate((n for n in shape if n > 1), mul)} for shape in (first, second))
+    return sizes <= others or others <= sizes
 
 
 def _distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -36,7 +36,13 @@ def _check(name: str, batch: tuple[Any, ...]) -> None:
     if not batch:
         raise ValueError(f"diff: expected {name} to hold the arrays that the model is called with, got an empty tuple")
     for place, given in enumerate(batch):
-        array = np.asarray(given)
+        try:
+            array = np.asarray(given)
+        except (RuntimeError, TypeError) as error:  # A tensor on a GPU, or one with a gradient.
+            raise TypeError(
+                f"diff: expected {name} to hold NumPy arrays, got {type(given).__name__} at place {place}, which is "
+                f"none: {error}"
+            ) from error
         if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
             raise TypeError(
                 f"diff: expected {name} to hold arrays of numbers, got {type(given).__name__} {_short(given)} at place "

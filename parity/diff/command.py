@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import time
 import traceback
 from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--bench", action="store_true", help="find the mistakes planted in ports of small models")
     add_json(parser)
+    parser.add_argument("--cost", action="store_true", help="print the time and the memory that the comparison took")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures to FILE")
 
 
@@ -40,6 +42,7 @@ def main(options: Namespace) -> int:
         return command.main(options)
     if len(options.function) != 1:
         raise ArgumentError(None, "expected MODULE:FUNCTION, such as port_check.py:check, or --bench")
+    started = time.perf_counter()
     try:
         report = loaded(options.function[0])()
     except ArgumentError:
@@ -53,6 +56,8 @@ def main(options: Namespace) -> int:
             None, f"expected {options.function[0]} to return a parity.diff.Report, got {type(report).__name__}"
         )
     report.print(Console(width=None if sys.stdout.isatty() else 110))
+    if options.cost:
+        print(cost(started))
     if options.json:
         options.json.write_text(report.as_json())
     if options.html:
@@ -60,6 +65,17 @@ def main(options: Namespace) -> int:
 
         options.html.write_text(as_html(report, options.function[0]))
     return 0 if report.same else 1
+
+
+def cost(started: float) -> str:
+    """The seconds since then, and the CPU time and the largest memory of this process."""
+    text = f"{time.perf_counter() - started:.0f} s, {time.process_time():.0f} s of CPU time"
+    try:
+        import resource
+    except ImportError:  # Windows does not tell.
+        return text
+    unit = 1 if sys.platform == "darwin" else 1024
+    return f"{text}, peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.1f} GB"
 
 
 def loaded(name: str) -> Callable[[], Any]:

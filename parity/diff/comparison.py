@@ -13,7 +13,15 @@ from parity.diff.batches import batches_of, examples_of
 from parity.diff.dropping import judge_dropout
 from parity.diff.float32 import float32_casts
 from parity.diff.floors import floors_of
-from parity.diff.inputs import OUR_BATCH, check_loss, check_transformation, check_weights, named_failures, pair_of
+from parity.diff.inputs import (
+    OUR_BATCH,
+    check_loss,
+    check_module,
+    check_transformation,
+    check_weights,
+    named_failures,
+    pair_of,
+)
 from parity.diff.jax_side import JaxSide
 from parity.diff.layerwise import judge_layers
 from parity.diff.lining import Lines, kinds_of, line_up
@@ -87,7 +95,9 @@ def compare(
         >>> report.findings[0].name, report.findings[0].cause.says
         ('1', "ε of the norm is 1e-06, PyTorch's is 1e-05")
     """
-    _check(module, precision)
+    check_module(module, "diff", "first")
+    if precision not in ("float64", "float32"):
+        raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
     batches = batches_of("batch", batch, steps)
     ours = batches if jax_batch is None else batches_of("jax_batch", jax_batch, steps)
     if len(ours) != len(batches):
@@ -151,13 +161,6 @@ def compare(
                 report.notes,
             )
     return report
-
-
-def _check(module: Any, precision: str) -> None:
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"diff: expected PyTorch's module first, got {type(module).__name__}")
-    if precision not in ("float64", "float32"):
-        raise ValueError(f'diff: expected precision "float64" or "float32", got {precision!r}')
 
 
 def _notes_on_nan(step: Step) -> list[str]:

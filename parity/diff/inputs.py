@@ -9,6 +9,33 @@ import numpy as np
 OUR_BATCH = "pass jax_batch= if the port takes another layout, such as images with channels last"
 
 
+def check_module(module: Any, who: str, place: str) -> None:
+    """It must be PyTorch's, an instance, on the CPU.
+
+    Args:
+        module: what was given.
+        who: the function that it was given to, for errors.
+        place: where it is expected, likewise.
+    """
+    import torch  # Goldens are checked where PyTorch is not installed.
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{who}: expected PyTorch's module {place}, got {described(module)}")
+    for name, tensor in module.state_dict().items():
+        if tensor.device.type != "cpu":
+            fix = "give it its weights" if tensor.device.type == "meta" else "call module.cpu()"
+            raise ValueError(f"{who}: expected PyTorch's module on the CPU, got {name!r} on {tensor.device}; {fix}")
+
+
+def described(value: Any) -> str:
+    """What a value is, in words: a class that should be an instance, or an object of some library."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; make an instance of it"
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library == "builtins" else f"{kind.__name__} of {library}"
+
+
 def pair_of(name: str, given: Any, ours: str) -> tuple[Any, Any]:
     """PyTorch's and our counterpart; two times None if there is none.
 
@@ -61,7 +88,7 @@ def named_failures(whose: str, batch: tuple[Any, ...], way_out: str) -> Iterator
     try:
         yield
     except Exception as error:
-        if str(error).startswith("diff: "):
+        if str(error).startswith(("diff: ", "Recipe: ")):
             raise
         shapes = ", ".join(f"{np.asarray(array).dtype}{list(np.shape(array))}" for array in batch)
         raise RuntimeError(

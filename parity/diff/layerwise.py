@@ -9,17 +9,23 @@ import torch
 from torch.utils import _pytree as pytree
 
 from parity.diff.arrays import BLOCK, CANCELLED, Layout, layout_of
-from parity.diff.causes import cause_of
+from parity.diff.causes import Same, cause_of
 from parity.diff.findings import Cause, Finding
-from parity.diff.jax_side import Forced, JaxSide
+from parity.diff.forced import Forced
+from parity.diff.jax_replay import replay
+from parity.diff.jax_side import JaxSide
 from parity.diff.judge import Judge, fed, item, to_ours
 from parity.diff.lining import Lines
 from parity.diff.memory import give_back
+from parity.diff.normed import normed_cause
+from parity.diff.pooled import pooled_cause
 from parity.diff.records import Call, Place, Replayed, Step
 from parity.diff.residual import block_cause
 from parity.diff.rounded import rounding_cause
 from parity.diff.running import pairs_of
 from parity.diff.scaled import scaled_cause
+from parity.diff.swapped import swapped_cause
+from parity.diff.torch_part import TorchPart
 from parity.diff.torch_side import TorchLayer
 from parity.diff.untied import untied_cause
 
@@ -32,6 +38,7 @@ def judge_layers(
     """A finding for each layer that is wrong by itself, and whether a right one rounds to float32."""
     findings: list[Finding] = []
     rounding: set[Place] = set()
+    rounded: dict[str, list[str]] = {}
     wrong: dict[Place, tuple[list[np.ndarray], list[np.ndarray | None]]] = {}
     blamed: set[str] = set()
     covered: set[str] = set()
@@ -59,18 +66,21 @@ def judge_layers(
             notes.append(f"{true.path or 'the model'} could not be run by itself{_given(true)}: {error}")
             continue
         back = [to_ours(g, y, z) for g, y, z in zip(true.output_gradients, true.outputs, mine.outputs, strict=False)]
-        replay = partial(side.replay, mine, given.inputs, back, inside, others)
-        replayed = replay(judge.names)
+        replayed_with = partial(replay, side, mine, given.inputs, back, inside, others)
+        replayed = replayed_with(judge.names)
         worst = next((each for each in judge.all(replayed) if each.differs), None)
         covered |= _stood_for(judge.truth.parameter_gradients)
         if worst is None:
             continue
         casts = rounding_cause(side, mine, given.inputs, inside, others, worst)
-        rounds = casts is not None and casts.dtype == "float32"
+        # What the port has instead of the variables of this layer was computed, in float32, from PyTorch's.
+        apart = lines.apart(true.path)
+        rounds = bool(apart) or (casts is not None and casts.dtype == "float32")
         coarse = next((each for each in judge.all(replayed) if each.in_float32().differs), None) if rounds else worst
-        if casts and coarse is None:
+        if coarse is None:
             if not any(mine.place in others[place].within for place in rounding):
-                notes.append(f"{true.path or 'the model'}: {casts.text}")
+                text = casts.text if casts else f"{apart} is not lined up, so that float32 rounding is not judged"
+                rounded.setdefault(text, []).append(true.path or "the model")
             rounding.add(mine.place)
             continue
         wrong[mine.place] = _right(mine, true, judge.truth, None if marked else given.sources)
@@ -84,12 +94,28 @@ def judge_layers(
             (Cause(casts.text, casts.fix) if casts and casts.likely else None)
             or cause_of(layer, same)
             or block_cause(layer, theirs, same)
+            or normed_cause(layer, same)
+            or swapped_cause(layer, same)
+            or pooled_cause(layer, same)
             or scaled_cause(judge.in_torch(replayed), judge.truth, "the output", same)
-            or untied_cause(judge, layer, replay)
+            or untied_cause(judge, layer, replayed_with)
+            or (_cause_before(mine, true, known[host], start, pairs[:number], same) if marked else None)
         )
         place = _where(mine, replayed, lines, theirs) if replayed.inner and not marked else ""
         findings.append(Finding("layer", true.path, mine.path, true.kind, worst, cause, place))
+    for text, paths in rounded.items():
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        notes.append(f"{paths[0]}{more}: {text}")
     return findings, bool(rounding)
+
+
+def _cause_before(
+    mark: Call, true: Call, host: Call, start: torch.nn.Module, earlier: Pairs, same: Same
+) -> Cause | None:
+    """The mistake in what PyTorch computes between earlier marks and this one."""
+    before = [call for mine, call in earlier if mark.within[-1] in mine.within]
+    part = TorchPart(TorchLayer(start, host), true, before)
+    return cause_of(part, lambda found, gradients: same(found, False)) or normed_cause(part, same)
 
 
 def _stood_for(gradients: Mapping[str, np.ndarray]) -> set[str]:

@@ -20,11 +20,17 @@ class Lines:
         layers: PyTorch's path for each of our paths.
         parameters: PyTorch's name for each of our names, with the order of axes that makes ours PyTorch's.
         unmatched: a line for everything that could not be lined up, with a proposal.
+        alone: PyTorch's variables that are not lined up, if some of ours are not, either.
     """
 
     layers: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, tuple[str, tuple[int, ...] | None]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
+    alone: list[str] = field(default_factory=list)
+
+    def apart(self, path: str) -> str | None:
+        """A variable of PyTorch's layer that is not lined up."""
+        return next((name for name in self.alone if not path or name.startswith(f"{path}.")), None)
 
     def in_torch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Our arrays under PyTorch's names, in its layout; those that are lined up."""
@@ -78,19 +84,24 @@ def kinds_of(calls: Iterable[Call]) -> dict[str, str]:
 def _unmatched_variables(lines: Lines, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> None:
     matched = {other for other, _ in lines.parameters.values()}
     left = {name: array for name, array in theirs.items() if name not in matched and not name.endswith(COUNTER)}
+    alone = False
     for name, array in ours.items():
         if name not in lines.parameters and not name.endswith(COUNTER):
+            alone = True
             fitting = [other for other, known in left.items() if sorted(known.shape) == sorted(array.shape)]
             lines.unmatched.append(f"our variable {name!r}{_proposal(name, fitting)}")
     for name, array in left.items():
         # A tied weight has two names in PyTorch.
         if not any(theirs[other].shape == array.shape and np.array_equal(theirs[other], array) for other in matched):
             lines.unmatched.append(f"PyTorch's variable {name!r}")
+            lines.alone += [name] if alone else []
 
 
 def _line_layers(
     lines: Lines, ours: Mapping[str, str], theirs: Mapping[str, str], names: Mapping[str, str], given: Mapping[str, str]
 ) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"diff: expected `layers` to map our paths of layers to PyTorch's, got {type(given).__name__}")
     for path in given:
         if path not in ours or given[path] not in theirs:
             raise ValueError(
@@ -115,10 +126,21 @@ def _line_layers(
     _line_kinds(lines, ours, theirs)
     matched = set(lines.layers.values())
     free = [path for path in theirs if path not in matched]
-    lines.unmatched += [f"our layer {path!r}{_proposal(path, free)}" for path in ours if path not in lines.layers]
+    lines.unmatched += [
+        f"our layer {path!r}{_proposal(path, free)}"
+        for path in ours
+        if path not in lines.layers and not _within_a_leaf(path, lines.layers, theirs)
+    ]
     # A layer of PyTorch's whose variables are lined up is missing as a call alone, in a function perhaps.
     used = {other.rpartition(".")[0] for other, _ in lines.parameters.values()}
     lines.unmatched += [f"PyTorch's layer {path!r}" for path in free if path not in used]
+
+
+def _within_a_leaf(path: str, layers: Mapping[str, str], theirs: Mapping[str, str]) -> bool:
+    """Whether the layer is a part of one that PyTorch computes as a whole, such as a projection of attention."""
+    around = path.rpartition(".")[0]
+    whole = layers.get(around) if around else None
+    return whole is not None and not any(other.startswith(f"{whole}.") for other in theirs)
 
 
 def _around(path: str, layers: Mapping[str, str]) -> str | None:

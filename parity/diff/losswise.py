@@ -9,6 +9,7 @@ from parity.diff.arrays import Compared, compared, layout_of, units
 from parity.diff.causes import cause_of
 from parity.diff.findings import Finding
 from parity.diff.floors import replayed_floors_of
+from parity.diff.jax_replay import replay_loss
 from parity.diff.jax_side import JaxSide
 from parity.diff.judge import to_ours
 from parity.diff.records import Replayed, Step
@@ -36,7 +37,7 @@ def judge_loss(
     outputs = [to_ours(y, y, z) for y, z in zip(true.outputs, mine.outputs, strict=False)]
     if any(y is None for y in outputs):
         return []
-    found = side.replay_loss(mine, outputs, our_batch)
+    found = replay_loss(side, mine, outputs, our_batch)
     back = [
         None if g is None or (layout := layout_of(y, z)) is None else layout.to_torch(g, y.shape)
         for g, y, z in zip(found.input_gradients, true.outputs, mine.outputs, strict=False)

@@ -23,12 +23,21 @@ def mark(name: str, value: Value) -> Value:
     Returns:
         The value.
 
+    Raises:
+        TypeError: if the name is not text, or, in a diff, the value is not an array.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from parity import diff
         >>> diff.mark("encoder", jnp.ones(2)).tolist()
         [1.0, 1.0]
     """
+    if not isinstance(name, str):
+        raise TypeError(f"diff.mark: expected the path of PyTorch's layer first, got {type(name).__name__}")
+    if _listener and not hasattr(value, "dtype"):
+        raise TypeError(
+            f"diff.mark: expected an array to mark as {name!r}, got {type(value).__name__}; mark each array"
+        )
     return _listener[-1](name, value) if _listener else value  # type: ignore[return-value]  # A tap keeps the type.
 
 

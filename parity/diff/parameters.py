@@ -22,6 +22,8 @@ def judge_parameters(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.nda
 
 
 def _cause(ours: np.ndarray, theirs: np.ndarray) -> Cause | None:
+    if ours.shape != theirs.shape:
+        return Cause(f"its shape is {ours.shape}, PyTorch's is {theirs.shape}", "make the layer as large as PyTorch's")
     for says, fix, array in _mistakes(theirs):
         if array.shape == ours.shape and np.allclose(array, ours, rtol=1e-6, atol=0):
             return Cause(says, fix)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+EXAMPLE = "pass lambda module: torch.optim.SGD(module.parameters(), 0.1)"
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -42,8 +44,21 @@ class Recipe:
         if not callable(self.optimizer):
             raise TypeError(
                 "Recipe: expected the optimizer to be a function of the module, got "
-                f"{type(self.optimizer).__name__}; pass lambda module: torch.optim.SGD(module.parameters(), 0.1)"
+                f"{type(self.optimizer).__name__}; {EXAMPLE}"
             )
+        if isinstance(self.optimizer, type):
+            raise TypeError(
+                "Recipe: expected the optimizer to be a function of the module, got the class "
+                f"{self.optimizer.__name__}; {EXAMPLE}"
+            )
+        if self.scheduler is not None and not callable(self.scheduler):
+            raise TypeError(
+                "Recipe: expected the scheduler to be a function of the optimizer, got "
+                f"{type(self.scheduler).__name__}; pass lambda optimizer: StepLR(optimizer, 10)"
+            )
+        for name, limit in (("max_norm", self.max_norm), ("max_value", self.max_value)):
+            if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+                raise ValueError(f"Recipe: expected {name} to be a number above 0, or None, got {limit!r}")
         if type(self.accumulate) is not int or self.accumulate < 1:
             raise ValueError(f"Recipe: expected accumulate to be an integer of at least 1, got {self.accumulate!r}")
         if self.accumulation not in ("mean", "sum", "examples"):
@@ -61,6 +76,14 @@ class Recipe:
         optimizer = self.optimizer(module)
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"Recipe: expected PyTorch's optimizer from `optimizer`, got {type(optimizer).__name__}")
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise TypeError("Recipe: expected an optimizer that steps without a closure, got LBFGS")
+        own = {id(p) for p in module.parameters()}
+        if any(id(p) not in own for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError(
+                "Recipe: expected the optimizer to train the module that the function is given, got one with other "
+                f"parameters; {EXAMPLE}"
+            )
         return Training(self, module, optimizer, self.scheduler(optimizer) if self.scheduler else None)
 
 

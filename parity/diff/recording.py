@@ -10,7 +10,7 @@ from parity.diff.batches import batches_of
 from parity.diff.comparison import TorchOptimizer, as_recipe, mean_sine, state_of
 from parity.diff.floors import floors_of
 from parity.diff.golden import Golden, save
-from parity.diff.inputs import check_loss, check_weights, named_failures
+from parity.diff.inputs import check_loss, check_module, check_weights, named_failures
 from parity.diff.torch_side import recorded
 
 
@@ -35,13 +35,15 @@ def record(
 
     Raises:
         TypeError: if an argument is of the wrong type.
+        FileNotFoundError: if the folder of the path does not exist.
         ValueError: if the path does not end in .npz, or weights or batch hold NaN.
         RuntimeError: if the model or the loss fails on the batch.
     """
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"diff.record: expected PyTorch's module after the path, got {type(module).__name__}")
+    check_module(module, "diff.record", "after the path")
     if Path(path).suffix != ".npz":
         raise ValueError(f"diff.record: expected a path that ends in .npz, got {str(path)!r}")
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(f"diff.record: expected the folder of {str(path)!r} to exist; make it first")
     batches = batches_of("batch", batch, steps)
     check_loss(loss, None)
     check_weights(state_of(module))

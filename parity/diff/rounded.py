@@ -7,7 +7,9 @@ import numpy as np
 
 from parity.diff.arrays import Compared
 from parity.diff.casts import ERRORS
-from parity.diff.jax_side import Forced, JaxSide
+from parity.diff.forced import Forced
+from parity.diff.jax_replay import layer_casts
+from parity.diff.jax_side import JaxSide
 from parity.diff.records import Call, Place
 
 
@@ -37,7 +39,7 @@ def rounding_cause(
     worst: Compared,
 ) -> Rounding | None:
     """The cast to the fewest digits in a layer, if it has one that can explain the difference."""
-    casts = list(side.casts(call, inputs, forced, others))
+    casts = list(layer_casts(side, call, inputs, forced, others))
     if not casts:
         return None
     dtype, line = max(casts, key=lambda cast: ERRORS[cast[0]])

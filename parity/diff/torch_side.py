@@ -32,7 +32,7 @@ def recorded(
         with ExitStack() as stack:
             for handle in _hooks(module, calls, Pool()):
                 stack.callback(handle.remove)
-            with Interception():
+            with Interception(), torch.enable_grad():
                 value = loss(module, *(to_torch(array, dtype) for array in batch))
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 given = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else type(value).__name__

@@ -48,6 +48,32 @@ def missing_term(call: FunctionCall) -> Iterator[Mistake]:
                 )
 
 
+def position_table(call: FunctionCall) -> Iterator[Mistake]:
+    """A table of positions that is added to tokens, the first of which is a class token perhaps."""
+    if len(call.args) < 2 or not isinstance(call.args[1], torch.Tensor):
+        return
+    x, table = call.args[:2]
+    if (
+        not (x.ndim == 3 and table.ndim in (2, 3) and table.shape[-2:] == x.shape[-2:])
+        or table.numel() >= x.numel() > 0
+    ):
+        return
+    first = torch.zeros_like(table)
+    first[..., 0, :] = 1
+    variants = {
+        "the first position has no position embedding": lambda t: t * (1 - first),
+        "the position embeddings begin one position too late": lambda t: t.roll(1, -2) * (1 - first),
+        "the position embeddings are shifted by one": lambda t: t.roll(-1, -2),
+        "the position embeddings lie in the opposite order": lambda t: t.flip(-2),
+    }
+    for says, change in variants.items():
+        yield Mistake(
+            says,
+            "add PyTorch's table to all positions, in its order",
+            lambda call, change=change: call.function(call.args[0], change(call.args[1])),
+        )
+
+
 def missing_factor(call: FunctionCall) -> Iterator[Mistake]:
     if len(call.args) > 1 and all(isinstance(value, torch.Tensor) for value in call.args[:2]):
         shape = call().shape
@@ -117,7 +143,8 @@ DIFFERENTIABLE = {
 
 RULES = (
     ({"add", "add_", "sub", "sub_"}, (missing_term,)),
+    ({"add", "add_"}, (position_table,)),
     ({"mul", "mul_"}, (missing_factor,)),
-    ({"mean", "sum"}, (reduction,)),
+    ({"mean", "sum", "amax"}, (reduction,)),
     (DIFFERENTIABLE, (stopped,)),
 )

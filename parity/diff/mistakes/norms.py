@@ -97,6 +97,10 @@ def affine_left_out(call: FunctionCall) -> Iterator[Mistake]:
         )
 
 
+def left_out(call: FunctionCall) -> Iterator[Mistake]:
+    yield Mistake("the norm is left out", "call it", lambda call: call.first.clone())
+
+
 def _with_statistics(call: FunctionCall, momentum: float, biased: bool) -> torch.Tensor:
     x, mean, var = call.first, call.get("running_mean"), call.get("running_var")
     result = call(running_mean=None, running_var=None)
@@ -193,5 +197,5 @@ RULES = (
     ({"rms_norm"}, (rms_norm_formula,)),
     ({"batch_norm"}, (batch_statistics, batch_norm_formula)),
     ({"group_norm"}, (groups,)),
-    (NORMS, (affine_left_out,)),
+    (NORMS, (affine_left_out, left_out)),
 )

@@ -127,6 +127,34 @@ def convolution_geometry(call: FunctionCall) -> Iterator[Mistake]:
         )
 
 
+def patches(call: FunctionCall) -> Iterator[Mistake]:
+    """Convolutions whose windows lie next to each other: many ports reshape the image and multiply."""
+    weight = call.get("weight")
+    if weight.ndim != 4 or _tuple(call.get("stride", 1), 2) != tuple(weight.shape[2:]):
+        return
+    out, channels, height, width = weight.shape
+    orders = {
+        "the image's patches are flattened channels first, the kernel channels last": lambda w: w.permute(
+            0, 2, 3, 1
+        ).reshape(w.shape),
+        "the image's patches are flattened channels last, the kernel channels first": lambda w: w.reshape(
+            out, height, width, channels
+        ).permute(0, 3, 1, 2),
+    }
+    for says, change in orders.items():
+        yield Mistake(
+            says,
+            "flatten both in one order, such as (height, width, channels)",
+            lambda call, change=change: call(weight=change(call.get("weight"))),
+        )
+    if call.first.shape[2] == call.first.shape[3]:
+        yield Mistake(
+            "the patches are taken column by column, PyTorch's row by row",
+            "take them row by row",
+            lambda call: call().transpose(2, 3),
+        )
+
+
 def causal(call: FunctionCall) -> Iterator[Mistake]:
     """Convolutions over time that look at the past alone."""
     if call.name == "conv1d" and call.get("weight").shape[-1] > 1:
@@ -246,7 +274,7 @@ def low_precision(call: FunctionCall) -> Iterator[Mistake]:
 RULES = (
     ({"linear", *CONVOLUTIONS, *TRANSPOSED}, (bias_left_out,)),
     ({"linear"}, (kernel_transposed,)),
-    (CONVOLUTIONS, (convolution_padding, convolution_geometry, causal)),
+    (CONVOLUTIONS, (convolution_padding, convolution_geometry, causal, patches)),
     (CONVOLUTIONS | TRANSPOSED, (kernel_turned,)),
     (POOLS, (pooling,)),
     ({"embedding"}, (embedding,)),

@@ -25,6 +25,12 @@ def flatten_order(call: FunctionCall) -> Iterator[Mistake]:
             "flatten as it is",
             lambda call: call.function(call.first.moveaxis(-1, 1).contiguous(), *call.args[1:], **call.kwargs),
         )
+    if x.ndim > 3 and x.shape[-1] == x.shape[-2]:
+        yield Mistake(
+            "height and width are swapped before the array is flattened (its columns come first)",
+            "flatten row by row",
+            lambda call: call.function(call.first.transpose(-1, -2).contiguous(), *call.args[1:], **call.kwargs),
+        )
 
 
 def split_axis(call: FunctionCall) -> Iterator[Mistake]:
@@ -47,6 +53,38 @@ def split_axis(call: FunctionCall) -> Iterator[Mistake]:
                 f"{y.shape[axis]} x {y.shape[axis + 1]} (heads first, then their size)",
                 f"reshape to {tuple(y.shape)}",
                 swapped,
+            )
+
+
+def split_in_three(call: FunctionCall) -> Iterator[Mistake]:
+    """One axis becomes three: query, key and value; heads; their size."""
+    x, y = call.first, call()
+    if y.ndim != x.ndim + 2:
+        return
+    for axis in range(x.ndim):
+        parts = tuple(y.shape[axis : axis + 3])
+        if (
+            y.shape[:axis] != x.shape[:axis]
+            or y.shape[axis + 3 :] != x.shape[axis + 1 :]
+            or prod(parts) != x.shape[axis]
+        ):
+            continue
+        given = " x ".join(map(str, parts))
+        for order in list(permutations(range(3)))[1:]:
+            other = tuple(parts[at] for at in order)
+
+            def changed(
+                call: FunctionCall, axis: int = axis, order: tuple[int, ...] = order, other: tuple[int, ...] = other
+            ) -> torch.Tensor:
+                shape = *y.shape[:axis], *other, *y.shape[axis + 3 :]
+                back = [axis + order.index(at) for at in range(3)]
+                return call.first.reshape(shape).permute(*range(axis), *back, *range(axis + 3, y.ndim))
+
+            yield Mistake(
+                f"an axis of {x.shape[axis]} is split into {' x '.join(map(str, other))}, PyTorch's into {given} "
+                "(query, key and value first, then heads, then their size, perhaps)",
+                f"reshape to {tuple(y.shape)}",
+                changed,
             )
 
 
@@ -131,7 +169,7 @@ def positions(call: FunctionCall) -> Iterator[Mistake]:
 
 
 RULES = (
-    (RESHAPES, (flatten_order, split_axis)),
+    (RESHAPES, (flatten_order, split_axis, split_in_three)),
     ({"transpose", "permute", "swapaxes", "movedim"}, (transposed,)),
     ({"chunk", "split", "tensor_split", "unbind"}, (order_of_parts,)),
     ({"__getitem__"}, (position,)),

@@ -3,10 +3,22 @@
 from collections.abc import Iterator
 
 from parity.diff.intercept import FunctionCall
-from parity.diff.mistakes import arithmetic, attention, losses, nonlinear, norms, products, recurrent, shapes
+from parity.diff.mistakes import (
+    arithmetic,
+    attention,
+    losses,
+    masks,
+    nonlinear,
+    norms,
+    numbers,
+    products,
+    recurrent,
+    resizing,
+    shapes,
+)
 from parity.diff.mistakes.mistake import Mistake
 
-ROOMS = (norms, nonlinear, products, attention, recurrent, losses, shapes, arithmetic)
+ROOMS = (norms, nonlinear, products, attention, recurrent, losses, shapes, resizing, masks, numbers, arithmetic)
 
 
 def mistakes_of(call: FunctionCall) -> Iterator[Mistake]:

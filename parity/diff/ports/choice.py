@@ -51,9 +51,13 @@ def port_of(
 
 
 def _said(model: Any) -> str:
+    if isinstance(model, type):
+        return f"the class {model.__name__}; make an instance of it"
     if isinstance(model, tuple):
         return f"({', '.join(type(each).__name__ for each in model)})"
     kind = type(model).__name__
     if isinstance(model, linen.Module):
         return f"the Linen module {kind} alone; pass ({kind}(...), variables)"
+    if type(model).__module__.startswith("torch."):
+        return f"PyTorch's {kind}; pass PyTorch's module first, then the port"
     return f"a {kind} alone; pass (it, its parameters)" if callable(model) else kind

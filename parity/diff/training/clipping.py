@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 
-from parity.diff.recipe import Recipe
+from parity.diff.recipe import Recipe, Training
 from parity.diff.training.mistake import TrainingMistake, changed
 
 NORMS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
-def mistakes(recipe: Recipe) -> Iterator[TrainingMistake]:
+def mistakes(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
     if recipe.max_norm is not None:
         yield TrainingMistake(
             "the gradients are not clipped",
@@ -45,6 +45,13 @@ def mistakes(recipe: Recipe) -> Iterator[TrainingMistake]:
             replace(changed(recipe, after), max_norm=None),
         )
 
+        if any(group.get("weight_decay") for group in started.optimizer.param_groups):
+            yield TrainingMistake(
+                "the weight decay is added before the clipping, PyTorch adds it after",
+                "put optax.add_decayed_weights after the clipping, or pass weight_decay to the optimizer",
+                replace(changed(recipe, lambda made: _decay_and_clip(made, recipe.max_norm or 1.0)), max_norm=None),
+            )
+
         def exactly(optimizer: torch.optim.Optimizer) -> None:
             optimizer.register_step_pre_hook(
                 lambda optimizer, args, kwargs: _clip_exactly(optimizer, recipe.max_norm or 1.0)
@@ -74,6 +81,23 @@ def _clip_each(optimizer: torch.optim.Optimizer, limit: float) -> None:
         for parameter in group["params"]:
             if parameter.grad is not None:
                 torch.nn.utils.clip_grad_norm_([parameter], limit)
+
+
+def _decay_and_clip(optimizer: torch.optim.Optimizer, limit: float) -> None:
+    decays = [group["weight_decay"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["weight_decay"] = 0.0
+
+    def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        found = []
+        for group, decay in zip(optimizer.param_groups, decays, strict=True):
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad.add_(parameter.detach(), alpha=decay)
+                    found.append(parameter)
+        torch.nn.utils.clip_grad_norm_(found, limit)
+
+    optimizer.register_step_pre_hook(before)
 
 
 def _clip_exactly(optimizer: torch.optim.Optimizer, limit: float) -> None:

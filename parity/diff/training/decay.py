@@ -38,22 +38,27 @@ def mistakes(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
             "pass a mask, or use optim.param_groups",
             with_options(recipe, weight_decay=largest),
         )
+    if len(decays) > 1:
+
+        def by_axes(optimizer: torch.optim.Optimizer) -> None:
+            for group in optimizer.param_groups:
+                group["weight_decay"] = largest
+            _spare_vectors(optimizer)
+
+        yield TrainingMistake(
+            "all arrays of two or more axes decay, in PyTorch not all do (class tokens or tables do not, perhaps)",
+            "pass a mask, or use optim.param_groups",
+            changed(recipe, by_axes),
+        )
     if largest:
         yield TrainingMistake(
             "there is no weight decay", f"pass weight_decay={largest:g}", with_options(recipe, weight_decay=0.0)
         )
 
-        def only_matrices(optimizer: torch.optim.Optimizer, keep: bool) -> None:
-            for group in list(optimizer.param_groups):
-                flat = [p for p in group["params"] if p.ndim < 2]
-                if flat and keep:
-                    group["params"] = [p for p in group["params"] if p.ndim >= 2]
-                    optimizer.add_param_group({**group, "params": flat, "weight_decay": 0.0})
-
         yield TrainingMistake(
             "vectors (biases and norms) do not decay, in PyTorch they do",
             "decay all parameters, without a mask",
-            changed(recipe, lambda optimizer: only_matrices(optimizer, True)),
+            changed(recipe, _spare_vectors),
         )
         if kind is torch.optim.AdamW:
             yield TrainingMistake(
@@ -68,6 +73,14 @@ def mistakes(recipe: Recipe, started: Training) -> Iterator[TrainingMistake]:
                 f"pass weight_decay={largest:g}",
                 with_options(recipe, weight_decay=value),
             )
+
+
+def _spare_vectors(optimizer: torch.optim.Optimizer) -> None:
+    for group in list(optimizer.param_groups):
+        flat = [p for p in group["params"] if p.ndim < 2]
+        if flat:
+            group["params"] = [p for p in group["params"] if p.ndim >= 2]
+            optimizer.add_param_group({**group, "params": flat, "weight_decay": 0.0})
 
 
 def _decoupled(optimizer: torch.optim.Optimizer) -> None:

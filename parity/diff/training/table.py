@@ -17,5 +17,5 @@ def training_mistakes(module: torch.nn.Module, recipe: Recipe) -> Iterator[Train
     yield from accumulation.mistakes(recipe)
     yield from numbers.mistakes(recipe, started)
     yield from schedule.mistakes(recipe)
-    yield from clipping.mistakes(recipe)
+    yield from clipping.mistakes(recipe, started)
     yield from formulas.mistakes(recipe, started)

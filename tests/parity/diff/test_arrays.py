@@ -25,6 +25,22 @@ def test_equal_shapes_stay_unless_another_order_is_far_nearer():
     assert layout_of(np.zeros((2, 3, 4)), np.zeros((6, 4))).to_jax(np.zeros((2, 3, 4))).shape == (6, 4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "ours"),
+    [
+        ((2, 6, 3, 3), (0, 2, 3, 1), (2, 9, 6)),  # An image as a row of tokens.
+        ((2, 6, 3, 3), (0, 1, 2, 3), (2, 54)),
+        ((2, 2, 5, 4), (0, 2, 1, 3), (2, 5, 2, 4)),  # Heads.
+        ((2, 3, 4), (0, 1, 2), (6, 4)),
+    ],
+)
+def test_other_shapes_are_recognised_even_where_the_values_are_wrong(shape, axes, ours):
+    theirs = RNG.normal(size=shape)
+    layout = layout_of(theirs, RNG.normal(size=ours))
+    assert layout.axes == axes
+    np.testing.assert_array_equal(layout.to_torch(layout.to_jax(theirs), shape), theirs)
+
+
 def test_the_limit_is_what_rounding_explains():
     true = np.array([1.0, 2.0])
     floor = floor_of(true.astype(np.float32), true)

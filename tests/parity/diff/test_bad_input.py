@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxtrain import interop, nn
 from parity import diff
+from parity.diff.marks import listening
 
 BATCH = (np.random.default_rng(0).normal(size=(4, 5)),)
 
@@ -46,13 +47,25 @@ def mean(module, x):
     return module(x).mean()
 
 
+def sgd(module):
+    return torch.optim.SGD(module.parameters(), 0.1)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"module": 3}, TypeError, "expected PyTorch's module first, got int"),
+        ({"module": ours()}, TypeError, "expected PyTorch's module first, got Sequential of flax"),
+        ({"module": torch.nn.Linear}, TypeError, "first, got the class Linear; make an instance of it"),
+        ({"module": torch.nn.Linear(5, 3, device="meta")}, ValueError, "on the CPU, got 'weight' on meta; give it its"),
+        ({"model": theirs()}, TypeError, "got PyTorch's Sequential; pass PyTorch's module first, then the port"),
+        ({"model": Fails}, TypeError, "got the class Fails; make an instance of it"),
         ({"model": jax.nn.relu}, TypeError, r"\(a function, its parameters\), got a custom_jvp alone; pass \(it, its"),
         ({"precision": "bfloat16"}, ValueError, 'precision "float64" or "float32", got \'bfloat16\''),
         ({"batch": BATCH[0]}, TypeError, r"expected batch to be a tuple .* got ndarray; pass \(array,\)"),
+        ({"batch": (torch.ones(4, 5).requires_grad_(),)}, TypeError, "hold NumPy arrays, got Tensor at place 0, which"),
+        ({"layers": ["0"]}, TypeError, "expected `layers` to map our paths of layers to PyTorch's, got list"),
+        ({"loss": (mean, lambda m, x: m(x).argmax())}, ValueError, "expected our loss to return a float, got int"),
         ({"batch": ()}, ValueError, "expected batch to hold the arrays that the model is called with, got an empty"),
         ({"batch": (["a", "b"],)}, TypeError, r"expected batch to hold arrays of numbers, got list \['a', 'b'\] at pl"),
         ({"jax_batch": (None,)}, TypeError, "expected jax_batch to hold arrays of numbers, got NoneType None at"),
@@ -64,6 +77,13 @@ def mean(module, x):
         ({"loss": (lambda m, x: m(x), mean)}, ValueError, r"PyTorch's loss to return a scalar, got shape \(4, 3\)"),
         ({"optimizer": optax.sgd(0.1)}, TypeError, "our optimizer to be an Optax transformation|to be a pair"),
         ({"optimizer": (None, torch.optim.SGD)}, TypeError, "our optimizer to be an Optax transformation, got type"),
+        ({"optimizer": (torch.optim.SGD, optax.sgd(0.1))}, TypeError, "of the module, got the class SGD; pass lambda"),
+        (
+            {"optimizer": (lambda m: sgd(theirs()), optax.sgd(0.1))},
+            ValueError,
+            "expected the optimizer to train the mo",
+        ),
+        ({"optimizer": (lambda m: torch.optim.LBFGS(m.parameters()), optax.sgd(0.1))}, TypeError, "closure, got LBFGS"),
         ({"module": spoiled()}, ValueError, "weights to be numbers, got NaN in '0.weight' and 1 more; load a"),
         ({"module": Numbers()}, ValueError, "expected PyTorch's model to return a tensor of floats, got Tensor"),
         ({"batch": (np.ones((4, 6)),)}, RuntimeError, r"PyTorch's model or loss failed .*\(float64\[4, 6\]\): Runtime"),
@@ -134,7 +154,8 @@ def test_goldens_that_do_not_fit_are_refused(golden, tmp_path):
 @pytest.mark.parametrize(
     ("path", "module", "error", "message"),
     [
-        ("a.npz", ours(), TypeError, "expected PyTorch's module after the path, got Sequential"),
+        ("a.npz", ours(), TypeError, "expected PyTorch's module after the path, got Sequential of flax"),
+        ("no/such/a.npz", theirs(), FileNotFoundError, "expected the folder of 'no/such/a.npz' to exist; make it"),
         ("a.zip", theirs(), ValueError, "expected a path that ends in .npz, got 'a.zip'"),
         ("a.npz", spoiled(), ValueError, "weights to be numbers, got NaN in '0.weight'"),
         ("a.npz", theirs(), RuntimeError, "PyTorch's model or loss failed on the batch"),
@@ -145,8 +166,28 @@ def test_bad_arguments_of_a_recording_are_refused(path, module, error, message):
         diff.record(path, module, (np.ones((4, 6)),))
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"scheduler": 3}, TypeError, "expected the scheduler to be a function of the optimizer, got int; pass lambda"),
+        ({"max_norm": "1"}, ValueError, "expected max_norm to be a number above 0, or None, got '1'"),
+        ({"max_value": -1.0}, ValueError, "expected max_value to be a number above 0, or None, got -1.0"),
+    ],
+)
+def test_bad_arguments_of_a_recipe_are_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        diff.Recipe(sgd, **change)
+
+
+def test_marks_that_cannot_be_compared_are_refused():
+    with pytest.raises(TypeError, match="the path of PyTorch's layer first, got int"):
+        diff.mark(3, 1.0)
+    with listening(lambda name, value: value), pytest.raises(TypeError, match="array to mark as 'a', got tuple; mark"):
+        diff.mark("a", (1.0, 2.0))
+
+
 def test_another_number_of_outputs_is_a_difference():
     model = interop.load_state_dict(ours(), theirs().state_dict())
     report = diff.compare(theirs(4), model, BATCH)
     assert not report.same
-    assert "shape" in str(report)
+    assert report.findings[0].cause.says == "its shape is (3,), PyTorch's is (4,)"

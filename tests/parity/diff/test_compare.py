@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -97,7 +98,8 @@ def test_the_command_writes_files_and_its_status_tells(right, wrong, tmp_path, m
     assert json.loads((tmp_path / "a.json").read_text())["same"] is False
     assert "<svg" in (tmp_path / "a.html").read_text()
     assert "First difference, as it runs: output of 1" in capsys.readouterr().out
-    assert main(["diff", "port_check:right"]) == 0
+    assert main(["diff", "port_check:right", "--cost"]) == 0
+    assert "s of CPU time, peak memory" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -170,3 +172,26 @@ def test_weights_that_are_tied_in_pytorch_alone_are_named():
     assert found.name == "the model itself"
     assert found.cause.says == "words.weight and head.weight are arrays of their own, in PyTorch they are one"
     assert found.cause.complete
+
+
+class Scaled(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(4, 3))
+
+    def forward(self, x):
+        return 0.3 * x @ self.weight.T
+
+
+def halves(params, x):
+    return jnp.concatenate([x @ params["left"], x @ params["right"]], -1)
+
+
+@pytest.mark.parametrize(("factor", "same"), [(0.3, True), pytest.param(0.3001, False, marks=pytest.mark.long)])
+def test_weights_that_were_combined_in_float32_are_judged_in_float32(factor, same):
+    theirs = Scaled()
+    left, right = (jnp.asarray(np.float32(factor) * half.detach().numpy().T) for half in theirs.weight.chunk(2))
+    report = diff.compare(theirs, (halves, {"left": left, "right": right}), (RNG.normal(size=(5, 3)),))
+    assert report.same == same
+    assert [found.name for found in report.findings] == ([] if same else ["the model itself"])
+    assert not same or "weight is not lined up" in report.notes[0]

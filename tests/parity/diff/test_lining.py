@@ -34,3 +34,9 @@ def test_what_cannot_be_lined_up_is_listed_with_a_proposal():
     assert settled.layers == {"encoder1": "encoder", "": ""}
     with pytest.raises(ValueError, match="map paths of called layers, got 'encodr'"):
         line_up({"encoder1": ""}, {"encoder": ""}, {}, {}, layers={"encodr": "encoder"})
+
+
+def test_projections_of_an_attention_that_pytorch_computes_as_a_whole_are_not_listed():
+    ours = {"": "", "a": "MultiHeadAttention", "a.query": "Linear"}
+    assert line_up(ours, {"": "", "a": "MultiheadAttention"}, {}, {}).unmatched == []
+    assert len(line_up(ours, {"": "", "a": "Attention", "a.proj": "Conv1D"}, {}, {}).unmatched) == 2
