@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -84,7 +85,7 @@ def search(
         A trial whose metric is NaN in the end counts as pruned.
 
     Raises:
-        ImportError: without Optuna, the extra `tune`.
+        ImportError: without Optuna, the extra `tune`, or with sampler "gp" without PyTorch.
         TypeError: if `recipe` returns something else, or `space` does not hold distributions.
         ValueError: if a number is out of range, or the study in the storage has the other mode or another space.
         KeyError: if the runs do not log `metric`.
@@ -268,6 +269,9 @@ def _sampler(sampler: Any, seed: int) -> Any:
     check_choice("search", "sampler", sampler, ("tpe", "gp", "random", "grid"))
     if sampler in ("random", "grid"):
         return samplers.RandomSampler(seed=seed)
+    if sampler == "gp" and find_spec("torch") is None:
+        # Optuna would say so after ten random trials.
+        raise ImportError('search: expected PyTorch for sampler="gp", which is not installed; pip install torch')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # A constant liar keeps trials that run at the same time apart.

@@ -103,6 +103,12 @@ def test_a_scanned_data_parallel_run_is_the_run_of_one_device(alone, caplog):
     rows = predict(state, lambda model, batch: model(batch[0]), DATA, batch_size=16)
     np.testing.assert_allclose(rows, state.model()(DATA[0]), rtol=1e-12, atol=1e-14)
 
+    def on_the_mesh(model, batch):
+        return jax.lax.with_sharding_constraint(model(batch[0]), P("data"))
+
+    rows = predict(state, on_the_mesh, DATA, batch_size=16, placement=placement)
+    np.testing.assert_allclose(rows, state.model()(DATA[0]), rtol=1e-12, atol=1e-14)
+
 
 @pytest.fixture(scope="module")
 def one_device_step():

@@ -217,6 +217,13 @@ def test_mistakes_are_named(data: Data, changes: dict[str, Any], error: type[Exc
         search(data, changes.pop("space", None), **changes)
 
 
+def test_a_gaussian_process_asks_for_pytorch_at_once(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match='expected PyTorch for sampler="gp", which is not installed; pip install'):
+        search(data, sampler="gp")
+    assert len(search(data, sampler="random", trials=1).trials) == 1
+
+
 def test_choices_must_be_hashable(data: Data) -> None:
     with pytest.warns(UserWarning, match="Choices for a categorical distribution"):
         space = {"lr": CategoricalDistribution([[0.1]])}  # pyright: ignore[reportArgumentType] - the mistake
