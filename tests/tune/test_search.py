@@ -111,10 +111,24 @@ def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     assert second[:2] == first
     with pytest.raises(ValueError, match="the mode of the study 'rates' in this storage, MINIMIZE, got 'max'"):
         search(data, trials=3, mode="max", **shared)
+    with pytest.raises(ValueError, match=r"expected epochs=2 as in the study 'rates' in this storage, got 1; pass"):
+        search(data, trials=4, epochs=1, **shared)
+    with pytest.raises(ValueError, match="expected metric='loss' as in the study 'rates' in this storage, got 'accura"):
+        search(data, trials=4, metric="accuracy", mode="min", **shared)
     other = {"lr": CategoricalDistribution([0.1])}
     with pytest.raises(ValueError, match=r"search: expected lr as in the study 'rates' .*, FloatDist.*, got Categ"):
         search(data, other, trials=4, **shared)
     assert len(search(data, trials=3, **shared).trials) == 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_that_goes_on_does_not_try_the_same_again(sampler: Any) -> None:
+    shared = {"storage": optuna.storages.InMemoryStorage(), "study_name": "rates", "sampler": sampler}
+    study = None
+    for trials in (2, 4, 5):
+        study = tune.search(seen_by, RATE, ROWS, trials=trials, epochs=1, batch_size=10, **shared)
+    assert study is not None
+    assert len({trial.params["lr"] for trial in study.trials}) == 5
 
 
 @pytest.mark.parametrize("storage", ["study.db", "sqlite:////no/such/folder/study.db"])

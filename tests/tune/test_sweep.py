@@ -177,13 +177,17 @@ def test_a_diverged_run_is_never_the_best(data: Data) -> None:
         _ = lost.best
 
 
-def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data) -> None:
+def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NaN for all logits, argmax says class 0."""
     zeros = data[0], np.zeros(50, np.int32)
     rates, options = {"lr": [np.nan, 0.0]}, {"batch_size": 50, "metric": "accuracy"}
     outcome = tune.sweep(recipe, rates, zeros, epochs=2, **options)
     assert outcome.last[0] == 1.0 > outcome.last[1]
     assert outcome.best == 1
+    drawn: list[Any] = []
+    monkeypatch.setattr("jaxtrain.tune.outcome.plot_outcome", lambda *shown: drawn.extend(shown))
+    outcome.plot("sweep.png")
+    np.testing.assert_array_equal(drawn[1], [np.nan, outcome.last[1]])
     halved = tune.sweep(recipe, rates, zeros, epochs=3, halve_every=2, **options)
     assert halved.epochs.tolist() == [2, 3]
 
