@@ -9,7 +9,6 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 
 
-
 class SyncBatchNorm(nn.BatchNorm1d):
     """PyTorch's own runs on GPUs alone: statistics over the rows of all processes, and gradients through them."""
 
@@ -18,8 +17,8 @@ class SyncBatchNorm(nn.BatchNorm1d):
         mean = all_reduce(input.sum(0)) / rows
         squares = all_reduce((input - mean).square().sum(0))
         with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(squares / (rows - 1), self.momentum)
+            self.running_mean.lerp_(mean, 0.1)
+            self.running_var.lerp_(squares / (rows - 1), 0.1)
             self.num_batches_tracked += 1
         return (input - mean) * (squares / rows + self.eps).rsqrt() * self.weight + self.bias
 
