@@ -118,8 +118,11 @@ def _make_predict_step(
 ) -> Callable[[TrainState, PyTree], PyTree]:
     def predict_step(state: TrainState, batch: PyTree) -> list[PyTree]:
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
+        rows = function(model, batch)
+        if not all(map(np.ndim, jax.tree.leaves(rows))):
+            raise ValueError("predict: expected a function that returns a row for each example, got a single number")
         # In a list: a tuple would be a state and metrics.
-        return [function(model, batch)]
+        return [rows]
 
     step = jax.jit(placed(predict_step, placement), out_shardings=gathered)
     return lambda state, batch: step(state, batch)[0]

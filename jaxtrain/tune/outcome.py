@@ -112,11 +112,12 @@ class Outcome:
         """The best runs as lines of text.
 
         Args:
-            rows: the most runs to show. Default 10.
+            rows: the most runs to show, at least 1. Default 10.
 
         Returns:
             One line for each run: its hyper-parameters, its epochs, and its last entries.
         """
+        check_integer("Outcome.table", "rows", rows, 1)
         heads = [*self.values, "epochs", *self.history]
         lines = [[head.rjust(12) for head in heads]]
         for run in self.order[:rows]:

@@ -117,6 +117,8 @@ def search(
     check_integer("search", "seed", seed, 0, 2**32 - 1)
     optuna = import_optuna()
     for name, distribution in _space(space).items():
+        if not isinstance(name, str):
+            raise TypeError(f"search: names of hyper-parameters must be strings, got {name!r}")
         if not isinstance(distribution, optuna.distributions.BaseDistribution):
             raise TypeError(
                 f"search: space of {name} must be an Optuna distribution, got {distribution!r}; pass "

@@ -360,6 +360,8 @@ def test_fully_sharded_needs_automatic_axes():
             "rules that match a variable, got 'decoder'; there are hidden/bias, hidden/kernel",
         ),
         ({"bias": P(None, "model")}, "at most 1 entries for hidden/bias, of shape (16,)"),
+        ({"kernel": P("model", "model")}, "expected each axis at most once for hidden/kernel, got P('model', 'model')"),
+        ({"kernel": P(P.UNCONSTRAINED)}, "expected axes or None for hidden/kernel, got UNCONSTRAINED in P("),
         ({"kernel": P("rows")}, "expected axes of the mesh, ('data', 'model'), for hidden/kernel, got {'rows'}"),
         (
             {"kernel": P(("data", "model"))},

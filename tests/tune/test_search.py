@@ -131,6 +131,12 @@ def test_a_search_that_goes_on_does_not_try_the_same_again(sampler: Any) -> None
     assert len({trial.params["lr"] for trial in study.trials}) == 5
 
 
+def test_a_recipe_that_needs_a_number_is_told_which_ones_are_traced() -> None:
+    with pytest.raises(Exception, match=r"[Tt]race") as caught:
+        tune.search(lambda lr: seen_by(float(lr)), RATE, ROWS, trials=1, epochs=1, batch_size=10)
+    assert caught.value.__notes__[0].startswith("search, in recipe(lr): This hyper-parameter is traced")
+
+
 @pytest.mark.parametrize("storage", ["study.db", "sqlite:////no/such/folder/study.db"])
 def test_a_storage_that_does_not_open_is_named(data: Data, storage: str) -> None:
     with pytest.raises(Exception, match=r"Could not parse|unable to open") as caught:
@@ -215,6 +221,7 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
     [
         ({"space": {}}, TypeError, "space must be a dict with a distribution for at least one hyper-parameter"),
         ({"space": {"lr": (0.1, 1.0)}}, TypeError, r"space of lr must be an Optuna distribution, got \(0\.1, 1\.0\)"),
+        ({"space": {3: RATE["lr"]}}, TypeError, "search: names of hyper-parameters must be strings, got 3"),
         ({"space": {"rate": RATE["lr"]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any, p: Any"),
         ({"pruner": "median"}, TypeError, "pruner must be an Optuna pruner or None, got 'median'"),
         ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
@@ -257,6 +264,8 @@ def test_a_listener_prunes_a_run_of_fit(data: Data) -> None:
         return history["loss"][-1]
 
     study = optuna.create_study(pruner=Always())
+    with pytest.raises(TypeError, match="PruneTrial: expected the trial that Optuna gave to the objective, got Study"):
+        tune.PruneTrial(study, "loss")  # pyright: ignore[reportArgumentType] - the mistake
     study.optimize(objective, n_trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert [len(trial.intermediate_values) for trial in study.trials] == [2, 1]
