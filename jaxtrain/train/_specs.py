@@ -60,6 +60,16 @@ def check_fits(name: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mes
             f"Placement: expected a spec with at most {len(shape)} entries for {name}, of shape {shape}, got {spec}; "
             "give it a rule that comes first"
         )
+    if PartitionSpec.UNCONSTRAINED in tuple(spec):
+        raise ValueError(
+            f"Placement: expected axes or None for {name}, got UNCONSTRAINED in {spec}; give it a rule without it"
+        )
+    named = [axis for entry in spec for axis in axes_of(entry)]
+    if len(set(named)) < len(named):
+        raise ValueError(
+            f"Placement: expected each axis at most once for {name}, got {spec}; split another dimension over another "
+            "axis"
+        )
     for dimension, entry in enumerate(spec):
         if unknown := set(axes_of(entry)) - set(mesh.axis_names):
             raise ValueError(

@@ -55,7 +55,7 @@ class Single:
     def __init__(self, step: Step, batches: Batches | Stream, placement: Placement | None = None) -> None:
         self._step = step
         self._batches = batches
-        self._put = _put(batches, placement)
+        self._put = put(batches, placement)
 
     @property
     def steps(self) -> int | None:
@@ -105,7 +105,7 @@ class Scanned:
         return chunks
 
 
-def _put(batches: Batches | Stream, placement: Placement | None) -> Callable[[PyTree], PyTree]:
+def put(batches: Batches | Stream, placement: Placement | None) -> Callable[[PyTree], PyTree]:
     """How a batch goes to the devices: of arrays in memory every process has all rows, of an iterable its part."""
     if placement is None:
         return lambda batch: batch
@@ -173,8 +173,8 @@ def feed(
         return Single(step, batches, placement)
     _log.info("%s: up to %d steps in a program: %s", where, size, reason)
     device = next(iter(state.step.devices()))
-    put = partial(jax.device_put, device=device) if placement is None else placement.put_everywhere
-    return Scanned(many(step), batches, put, size)
+    put_data = partial(jax.device_put, device=device) if placement is None else placement.put_everywhere
+    return Scanned(many(step), batches, put_data, size)
 
 
 def _steps_in_a_program(step: Any, batches: Batches, state: TrainState, placement: Placement | None) -> tuple[int, str]:

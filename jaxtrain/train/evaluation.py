@@ -5,11 +5,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
-from jaxtrain.train.dispatch import Feed, Single, kept
+from jaxtrain.train.dispatch import Feed, Single, kept, put
+from jaxtrain.train.placement import Placement, check_parts, check_placement, placed, placement_of
 from jaxtrain.train.sources import Source, Stream, are_arrays
 from jaxtrain.train.state import TrainState, check_state
 from jaxtrain.train.step import EvalStep
@@ -22,7 +24,8 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
     Args:
         eval_step: an evaluation step from `make_eval_step`.
         state: the state to evaluate. It does not change.
-        data: a pytree of arrays with a common number of rows, or batches, see `fit`.
+        data: a pytree of arrays with a common number of rows, or batches, see `fit`. In a run of several processes,
+            batches need a step with a `placement`.
         batch_size: rows in a batch of arrays, at least 1; with fewer rows, they are all in one batch. Default 1024.
 
     Returns:
@@ -30,7 +33,8 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
 
     Raises:
         TypeError: if `state` is not a `TrainState`, or something in `data` is not an array of numbers.
-        ValueError: if `data` has no rows or arrays that differ in their number of rows, or `batch_size` is below 1.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, `batch_size` is below 1, or
+            several processes have batches and a step without a placement.
 
     Example:
         >>> import numpy as np
@@ -51,11 +55,19 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
         )
     check_state("evaluate", state)
     check_integer("evaluate", "batch_size", batch_size, 1)
-    return metrics_of(Single(eval_step, held_out("evaluate: data", data, batch_size)), state)
+    batches, placement = held_out("evaluate: data", data, batch_size), placement_of(eval_step)
+    if isinstance(batches, Stream):
+        check_parts("evaluate", state, placement, "pass make_eval_step(metrics_fn, placement=...)")
+    return metrics_of(Single(eval_step, batches, placement), state)
 
 
 def predict(
-    state: TrainState, function: Callable[[Any, Any], PyTree], data: Source, *, batch_size: int = 1024
+    state: TrainState,
+    function: Callable[[Any, Any], PyTree],
+    data: Source,
+    *,
+    batch_size: int = 1024,
+    placement: Placement | None = None,
 ) -> PyTree:
     """Apply a function of the model to a data set, in evaluation mode.
 
@@ -64,13 +76,16 @@ def predict(
         function: `function(model, batch)` returns an array, or a pytree of arrays, with one row for each example.
         data: a pytree of arrays with a common number of rows, or batches, see `fit`.
         batch_size: rows in a batch of arrays, at least 1. Default 1024.
+        placement: the devices over which the state was spread, see `fit`; they share the rows of each batch. In a run
+            of several processes, batches need it. Default None: each device that has the state computes all rows.
 
     Returns:
-        The rows of all batches, in order, as NumPy arrays.
+        The rows of all batches, in order, as NumPy arrays; in a run of several processes, all rows in each.
 
     Raises:
         TypeError: if `state` is not a `TrainState`, or something in `data` is not an array of numbers.
-        ValueError: if `data` has no rows or arrays that differ in their number of rows, or `batch_size` is below 1.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, `batch_size` is below 1, or
+            several processes have batches and no placement.
 
     Example:
         >>> import numpy as np
@@ -85,18 +100,32 @@ def predict(
     """
     check_state("predict", state)
     check_integer("predict", "batch_size", batch_size, 1)
-    step = kept(_make_predict_step, batch_size, function)
-    parts = [step(state, batch) for batch in held_out("predict: data", data, batch_size).epoch(0)]
+    check_placement("predict", placement)
+    batches = held_out("predict: data", data, batch_size)
+    if isinstance(batches, Stream):
+        check_parts("predict", state, placement, "pass placement=")
+    where: Any = state.step.sharding
+    # What lies on devices of other processes cannot be read here.
+    gathered = None if where.is_fully_addressable else NamedSharding(where.mesh, PartitionSpec())
+    step = kept(_make_predict_step, batch_size, function, placement=placement, gathered=gathered)
+    to_devices = put(batches, placement)
+    parts = [step(state, to_devices(batch)) for batch in batches.epoch(0)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(parts))
 
 
-def _make_predict_step(function: Callable[[Any, Any], PyTree]) -> Callable[[TrainState, PyTree], PyTree]:
-    @jax.jit
-    def predict_step(state: TrainState, batch: PyTree) -> PyTree:
+def _make_predict_step(
+    function: Callable[[Any, Any], PyTree], *, placement: Placement | None, gathered: NamedSharding | None
+) -> Callable[[TrainState, PyTree], PyTree]:
+    def predict_step(state: TrainState, batch: PyTree) -> list[PyTree]:
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
-        return function(model, batch)
+        rows = function(model, batch)
+        if not all(map(np.ndim, jax.tree.leaves(rows))):
+            raise ValueError("predict: expected a function that returns a row for each example, got a single number")
+        # In a list: a tuple would be a state and metrics.
+        return [rows]
 
-    return predict_step
+    step = jax.jit(placed(predict_step, placement), out_shardings=gathered)
+    return lambda state, batch: step(state, batch)[0]
 
 
 def held_out(where: str, data: Source, batch_size: int) -> Batches | Stream:

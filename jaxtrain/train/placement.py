@@ -222,7 +222,8 @@ class Placement:
 
         Args:
             batch: a pytree of arrays with a common number of rows. In a run of several processes, each passes its part:
-                as many rows as any other, in the order of the processes.
+                as many rows as any other, in the order of the processes. Where only parameters are split over
+                processes, each passes all rows.
 
         Returns:
             The batch as global arrays. One whose rows do not divide lies on every device as a whole.
@@ -333,7 +334,22 @@ def placed(step: Callable[[TrainState, PyTree], Any], placement: Placement | Non
                 return placement.constrained(after), metrics
             return result
 
+    vars(on_the_mesh)["placement"] = placement
     return on_the_mesh
+
+
+def placement_of(step: Any) -> Placement | None:
+    """The placement with which a step was made."""
+    return getattr(getattr(step, "__wrapped__", None), "placement", None)
+
+
+def check_parts(where: str, state: TrainState, placement: Placement | None, way_out: str) -> None:
+    """Raise if each process has a part of a batch and nobody says how the parts lie on the devices of all."""
+    if placement is None and not state.step.is_fully_addressable:
+        raise ValueError(
+            f"{where}: expected a placement for batches of which each of {jax.process_count()} processes has a part, "
+            f"got none; {way_out}, or pass all rows as arrays in each process"
+        )
 
 
 def _mapped(function: Callable[[Any, Any], Any], tree: PyTree) -> PyTree:

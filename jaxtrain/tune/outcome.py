@@ -51,7 +51,10 @@ class Outcome:
     @property
     def last(self) -> np.ndarray:
         """`metric` of each run after its last epoch, (runs,)."""
-        return self.history[self.metric][np.arange(len(self.epochs)), self.epochs - 1]
+        return self._ends(self.metric)
+
+    def _ends(self, name: str) -> np.ndarray:
+        return self.history[name][np.arange(len(self.epochs)), self.epochs - 1]
 
     @property
     def diverged(self) -> list[int]:
@@ -68,7 +71,7 @@ class Outcome:
             ValueError: if every run that was not stopped diverged: its loss or `metric` is NaN or infinite.
         """
         best = int(self.order[0])
-        ends = {name: self.history[name][best, self.epochs[best] - 1] for name in ("loss", self.metric)}
+        ends = {name: self._ends(name)[best] for name in ("loss", self.metric)}
         if not np.isfinite([*ends.values()]).all():
             shown = ", ".join(f"{name}={end:g}" for name, end in ends.items())
             raise ValueError(
@@ -109,11 +112,12 @@ class Outcome:
         """The best runs as lines of text.
 
         Args:
-            rows: the most runs to show. Default 10.
+            rows: the most runs to show, at least 1. Default 10.
 
         Returns:
             One line for each run: its hyper-parameters, its epochs, and its last entries.
         """
+        check_integer("Outcome.table", "rows", rows, 1)
         heads = [*self.values, "epochs", *self.history]
         lines = [[head.rjust(12) for head in heads]]
         for run in self.order[:rows]:
@@ -129,5 +133,7 @@ class Outcome:
             path: the picture to write; its ending decides the format. Needs matplotlib, the extra `tune`.
         """
         stopped = self.epochs < self.epochs.max()
+        # A network whose parameters are NaN still has an accuracy.
+        results = np.where(np.isfinite(self._ends("loss")), self.last, np.nan)
         label = f"{self.metric} after the last epoch"
-        plot_outcome(self.values, self.last, stopped, self.best, label, Path(path))
+        plot_outcome(self.values, results, stopped, self.best, label, Path(path))

@@ -21,6 +21,7 @@ class PruneTrial(Listener):
         name: the quantity to report, "val_loss" for instance.
 
     Raises:
+        TypeError: if the trial is none.
         KeyError: if the run does not log the quantity.
         optuna.TrialPruned: out of `fit`, which tells Optuna that the trial was pruned.
 
@@ -50,6 +51,10 @@ class PruneTrial(Listener):
     """
 
     def __init__(self, trial: "optuna.trial.BaseTrial", name: str) -> None:
+        if not hasattr(trial, "should_prune"):
+            raise TypeError(
+                f"PruneTrial: expected the trial that Optuna gave to the objective, got {type(trial).__name__}"
+            )
         self._trial = trial
         self._watched = Watched("PruneTrial", name, "min")  # the study knows which way is up
 

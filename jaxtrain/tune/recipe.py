@@ -39,10 +39,11 @@ def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     try:
         made: Any = recipe(**values)
     except Exception as error:
+        shown = ", ".join(name for name in values if name != "_position")  # `search` adds it
         if any(map(callable, values.values())) and isinstance(error, TypeError):
-            error.add_note(f"{where}, in recipe({', '.join(values)}): {_SCHEDULE}")
+            error.add_note(f"{where}, in recipe({shown}): {_SCHEDULE}")
         elif re.search("[Tt]race", str(error)):
-            error.add_note(f"{where}, in recipe({', '.join(values)}): {_TRACED}")
+            error.add_note(f"{where}, in recipe({shown}): {_TRACED}")
         raise
     match made:
         case (TrainState() as state, loss_fn) if callable(loss_fn):

@@ -4,6 +4,7 @@ import itertools
 import warnings
 from collections.abc import Hashable, Mapping
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -84,9 +85,10 @@ def search(
         A trial whose metric is NaN in the end counts as pruned.
 
     Raises:
-        ImportError: without Optuna, the extra `tune`.
+        ImportError: without Optuna, the extra `tune`, or with sampler "gp" without PyTorch.
         TypeError: if `recipe` returns something else, or `space` does not hold distributions.
-        ValueError: if a number is out of range, or the study in the storage has the other mode or another space.
+        ValueError: if a number is out of range, or the study in the storage has the other mode, another metric, number
+            of epochs or space.
         KeyError: if the runs do not log `metric`.
 
     Example:
@@ -115,6 +117,8 @@ def search(
     check_integer("search", "seed", seed, 0, 2**32 - 1)
     optuna = import_optuna()
     for name, distribution in _space(space).items():
+        if not isinstance(name, str):
+            raise TypeError(f"search: names of hyper-parameters must be strings, got {name!r}")
         if not isinstance(distribution, optuna.distributions.BaseDistribution):
             raise TypeError(
                 f"search: space of {name} must be an Optuna distribution, got {distribution!r}; pass "
@@ -134,7 +138,7 @@ def search(
             f"search: pruner must be an Optuna pruner or None, got {pruner!r}; pass optuna.pruners.MedianPruner()"
         )
     watched = Watched("search", metric or ("loss" if validation is None else "val_loss"), mode)
-    chosen = _sampler(sampler, seed)
+    _check_sampler(sampler)
     points = _points(space) if sampler == "grid" else None
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("search", validation, batch_size)
@@ -144,7 +148,6 @@ def search(
             study_name=study_name,
             load_if_exists=study_name is not None,
             direction="minimize" if watched.mode == "min" else "maximize",
-            sampler=chosen,
             pruner=pruner or optuna.pruners.NopPruner(),
         )
     except Exception as error:
@@ -159,6 +162,8 @@ def search(
             f"{watched.mode!r} for {watched.name!r}; pass another study_name"
         )
     _check_space(study, space)
+    _check_goal(study, {"metric": watched.name, "epochs": epochs})
+    study.sampler = _sampler(sampler, seed, len(study.trials))
     programs = _Programs(recipe, space, metrics_fn, len(batches))
     while ahead := _ahead(study, trials, points)[:at_once]:
         asked: list[Any] = []
@@ -257,21 +262,44 @@ def _space(space: Any) -> Mapping[str, Any]:
     )
 
 
-def _sampler(sampler: Any, seed: int) -> Any:
-    optuna = import_optuna()
-    samplers = optuna.samplers
+def _check_sampler(sampler: Any) -> None:
+    samplers = import_optuna().samplers
     if isinstance(sampler, samplers.GridSampler | samplers.BruteForceSampler):
         # They end a study from inside `optimize`, which needs one process and one trial at a time.
         raise TypeError(f'search: expected a sampler that does not end the study, got {sampler!r}; pass sampler="grid"')
+    if not isinstance(sampler, samplers.BaseSampler):
+        check_choice("search", "sampler", sampler, ("tpe", "gp", "random", "grid"))
+    if sampler == "gp" and find_spec("torch") is None:
+        # Optuna would say so after ten random trials.
+        raise ImportError('search: expected PyTorch for sampler="gp", which is not installed; pip install torch')
+
+
+def _sampler(sampler: Any, seed: int, begun: int) -> Any:
+    """The sampler of a study that has so many trials: with the same seed it would draw the first ones once more."""
+    optuna = import_optuna()
+    samplers = optuna.samplers
     if isinstance(sampler, samplers.BaseSampler):
         return sampler
-    check_choice("search", "sampler", sampler, ("tpe", "gp", "random", "grid"))
+    if begun:
+        seed = int(np.random.SeedSequence((seed, begun)).generate_state(1)[0])
     if sampler in ("random", "grid"):
         return samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # A constant liar keeps trials that run at the same time apart.
         return samplers.GPSampler(seed=seed) if sampler == "gp" else samplers.TPESampler(seed=seed, constant_liar=True)
+
+
+def _check_goal(study: Any, goal: dict[str, Any]) -> None:
+    """Raise if the values of a study's trials are another metric, or that after another number of epochs."""
+    known = study.user_attrs.get("jaxtrain", goal)
+    for name, wanted in goal.items():
+        if known[name] != wanted:
+            raise ValueError(
+                f"search: expected {name}={known[name]!r} as in the study {study.study_name!r} in this storage, got "
+                f"{wanted!r}; pass another study_name"
+            )
+    study.set_user_attr("jaxtrain", goal)
 
 
 def _check_space(study: Any, space: Mapping[str, Any]) -> None:

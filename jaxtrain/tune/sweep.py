@@ -127,6 +127,11 @@ def held_out_rows(where: str, validation: PyTree | None, batch_size: int) -> Bat
 
 
 def check_arrays(where: str, data: PyTree) -> None:
+    if isinstance(data, list) and data and isinstance(data[0], tuple | dict):
+        raise TypeError(
+            f"{where}: expected arrays, got a list of batches; concatenate them, or train with fit, see "
+            "jaxtrain.tune.PruneTrial"
+        )
     for leaf in jax.tree.leaves(data):
         if not isinstance(leaf, np.ndarray | jax.Array):
             raise TypeError(

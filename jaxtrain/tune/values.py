@@ -68,6 +68,13 @@ def _numbers(where: str, name: str, given: Any) -> np.ndarray:
             f"{where}: values of {name} must be real numbers, got {given!r}; what is not a number, or decides a shape, "
             "needs a sweep for each value"
         )
+    if jnp.issubdtype(array.dtype, jnp.integer) and len(array.ravel()):
+        limits = jnp.iinfo(jnp.asarray(0).dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ValueError(
+                f"{where}: values of {name} must be from {limits.min} to {limits.max}, the integers of JAX without "
+                f"jax_enable_x64, got {array.min()} to {array.max()}"
+            )
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{where}: values of {name} must be an array of at least one number, got shape {array.shape}")
     return array

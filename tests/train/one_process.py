@@ -13,6 +13,7 @@ os.environ["XLA_FLAGS"] = (
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 from jax.experimental.multihost_utils import process_allgather
 
@@ -84,7 +85,20 @@ alike, sharded = (Placement(), Placement(fully_sharded="data", min_size=1)) if p
 state = train("arrays", alike, data, batch_size=8)
 results["evaluate"] = np.array(list(evaluate(make_eval_step(loss_fn, placement=alike), state, data).values()))
 results["predict"] = predict(state, lambda model, batch: model(batch[0]), data, batch_size=8)
-train("parts", sharded, part)
+state = train("parts", sharded, part)
+
+
+def score(model, batch):
+    return model(batch[0])
+
+
+results["evaluate, parts"] = evaluate(make_eval_step(loss_fn, placement=sharded), state, part)["loss"]
+results["predict, sharded"] = predict(state, score, data, batch_size=24)
+results["predict, parts"] = predict(state, score, part, placement=sharded)
+if processes > 1:
+    for use in (lambda: evaluate(make_eval_step(loss_fn), state, part), lambda: predict(state, score, part)):
+        with pytest.raises(ValueError, match="a placement for batches of which each of 2 processes has a part, got no"):
+            use()
 for epochs in (1, 2):
     listeners = [Checkpoints(f"{folder}/{processes}"), EarlyStopping("val_loss", patience=9)]
     listeners += [CsvLog(f"{folder}/{processes}.csv")]

@@ -208,3 +208,5 @@ def test_predictions_are_the_rows_of_all_batches():
     np.testing.assert_array_equal(found[0], 3 * X)
     assert found[1].tolist() == list(range(10))
     assert predict(state, lambda model, x: model(x), lambda epoch: [X[:2], X[2:5]]).shape == (5,)
+    with pytest.raises(ValueError, match="predict: expected a function that returns a row for each example, got a sin"):
+        predict(state, lambda model, x: model(x).mean(), X)

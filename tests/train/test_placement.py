@@ -103,6 +103,12 @@ def test_a_scanned_data_parallel_run_is_the_run_of_one_device(alone, caplog):
     rows = predict(state, lambda model, batch: model(batch[0]), DATA, batch_size=16)
     np.testing.assert_allclose(rows, state.model()(DATA[0]), rtol=1e-12, atol=1e-14)
 
+    def on_the_mesh(model, batch):
+        return jax.lax.with_sharding_constraint(model(batch[0]), P("data"))
+
+    rows = predict(state, on_the_mesh, DATA, batch_size=16, placement=placement)
+    np.testing.assert_allclose(rows, state.model()(DATA[0]), rtol=1e-12, atol=1e-14)
+
 
 @pytest.fixture(scope="module")
 def one_device_step():
@@ -354,6 +360,8 @@ def test_fully_sharded_needs_automatic_axes():
             "rules that match a variable, got 'decoder'; there are hidden/bias, hidden/kernel",
         ),
         ({"bias": P(None, "model")}, "at most 1 entries for hidden/bias, of shape (16,)"),
+        ({"kernel": P("model", "model")}, "expected each axis at most once for hidden/kernel, got P('model', 'model')"),
+        ({"kernel": P(P.UNCONSTRAINED)}, "expected axes or None for hidden/kernel, got UNCONSTRAINED in P("),
         ({"kernel": P("rows")}, "expected axes of the mesh, ('data', 'model'), for hidden/kernel, got {'rows'}"),
         (
             {"kernel": P(("data", "model"))},

@@ -57,18 +57,21 @@ def test_two_processes_end_where_one_does(tmp_path):
 
 
 @pytest.mark.long
-def test_two_processes_of_ddp_end_where_eight_devices_do(tmp_path):
+def test_two_processes_of_ddp_with_synchronized_batch_norm_end_where_eight_devices_do(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 16, 4))
     y = x.argmax(-1)
-    module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4)).double()
+    # A bias before a batch norm has a gradient of rounding errors alone, which AdamW would turn into steps.
+    layers = [torch.nn.Linear(4, 16, bias=False), torch.nn.BatchNorm1d(16), torch.nn.ReLU(), torch.nn.Linear(16, 4)]
+    module = torch.nn.Sequential(*layers).double()
     np.savez(tmp_path / "ddp_input.npz", x=x, y=y, **module.state_dict())
     port = free_port()
     running = [start("ddp_process.py", process, 2, port, tmp_path) for process in range(2)]
     with jax.enable_x64(True):
         rngs = nnx.Rngs(0)
-        layers = [nn.Linear(*sizes, param_dtype=jnp.float64, rngs=rngs) for sizes in ((4, 16), (16, 4))]
-        model = nnx.Sequential(layers[0], nnx.relu, layers[1])
+        first = nn.Linear(4, 16, bias=False, param_dtype=jnp.float64, rngs=rngs)
+        second = nn.Linear(16, 4, param_dtype=jnp.float64, rngs=rngs)
+        model = nnx.Sequential(first, nn.BatchNorm(16, param_dtype=jnp.float64), nnx.relu, second)
         interop.load_state_dict(model, module.state_dict())
         placement = Placement(fully_sharded="data", min_size=1)
         state = placement.put(TrainState.create(model, optim.adamw(0.01)))

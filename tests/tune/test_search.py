@@ -111,10 +111,30 @@ def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     assert second[:2] == first
     with pytest.raises(ValueError, match="the mode of the study 'rates' in this storage, MINIMIZE, got 'max'"):
         search(data, trials=3, mode="max", **shared)
+    with pytest.raises(ValueError, match=r"expected epochs=2 as in the study 'rates' in this storage, got 1; pass"):
+        search(data, trials=4, epochs=1, **shared)
+    with pytest.raises(ValueError, match="expected metric='loss' as in the study 'rates' in this storage, got 'accura"):
+        search(data, trials=4, metric="accuracy", mode="min", **shared)
     other = {"lr": CategoricalDistribution([0.1])}
     with pytest.raises(ValueError, match=r"search: expected lr as in the study 'rates' .*, FloatDist.*, got Categ"):
         search(data, other, trials=4, **shared)
     assert len(search(data, trials=3, **shared).trials) == 3
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_that_goes_on_does_not_try_the_same_again(sampler: Any) -> None:
+    shared = {"storage": optuna.storages.InMemoryStorage(), "study_name": "rates", "sampler": sampler}
+    study = None
+    for trials in (2, 4, 5):
+        study = tune.search(seen_by, RATE, ROWS, trials=trials, epochs=1, batch_size=10, **shared)
+    assert study is not None
+    assert len({trial.params["lr"] for trial in study.trials}) == 5
+
+
+def test_a_recipe_that_needs_a_number_is_told_which_ones_are_traced() -> None:
+    with pytest.raises(Exception, match=r"[Tt]race") as caught:
+        tune.search(lambda lr: seen_by(float(lr)), RATE, ROWS, trials=1, epochs=1, batch_size=10)
+    assert caught.value.__notes__[0].startswith("search, in recipe(lr): This hyper-parameter is traced")
 
 
 @pytest.mark.parametrize("storage", ["study.db", "sqlite:////no/such/folder/study.db"])
@@ -201,6 +221,7 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
     [
         ({"space": {}}, TypeError, "space must be a dict with a distribution for at least one hyper-parameter"),
         ({"space": {"lr": (0.1, 1.0)}}, TypeError, r"space of lr must be an Optuna distribution, got \(0\.1, 1\.0\)"),
+        ({"space": {3: RATE["lr"]}}, TypeError, "search: names of hyper-parameters must be strings, got 3"),
         ({"space": {"rate": RATE["lr"]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any, p: Any"),
         ({"pruner": "median"}, TypeError, "pruner must be an Optuna pruner or None, got 'median'"),
         ({"trials": 0}, ValueError, "trials must be at least 1, got 0"),
@@ -215,6 +236,13 @@ def test_two_processes_share_a_study(data: Data, tmp_path: Path) -> None:
 def test_mistakes_are_named(data: Data, changes: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         search(data, changes.pop("space", None), **changes)
+
+
+def test_a_gaussian_process_asks_for_pytorch_at_once(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match='expected PyTorch for sampler="gp", which is not installed; pip install'):
+        search(data, sampler="gp")
+    assert len(search(data, sampler="random", trials=1).trials) == 1
 
 
 def test_choices_must_be_hashable(data: Data) -> None:
@@ -236,6 +264,8 @@ def test_a_listener_prunes_a_run_of_fit(data: Data) -> None:
         return history["loss"][-1]
 
     study = optuna.create_study(pruner=Always())
+    with pytest.raises(TypeError, match="PruneTrial: expected the trial that Optuna gave to the objective, got Study"):
+        tune.PruneTrial(study, "loss")  # pyright: ignore[reportArgumentType] - the mistake
     study.optimize(objective, n_trials=2)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
     assert [len(trial.intermediate_values) for trial in study.trials] == [2, 1]

@@ -156,6 +156,8 @@ def test_an_average_of_vectors_and_a_run_that_is_not_there_are_named() -> None:
     outcome = tune.sweep(seen_by, {"lr": [0.0, 0.1]}, ROWS, epochs=1, batch_size=10)
     with pytest.raises(ValueError, match=r"Outcome\.state: run must be from -2 to 1, got 2"):
         outcome.state(2)
+    with pytest.raises(ValueError, match=r"Outcome\.table: rows must be at least 1, got 0"):
+        outcome.table(0)
 
 
 def test_a_mistake_in_a_recipe_is_not_blamed_on_tracing(data: Data) -> None:
@@ -177,13 +179,17 @@ def test_a_diverged_run_is_never_the_best(data: Data) -> None:
         _ = lost.best
 
 
-def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data) -> None:
+def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NaN for all logits, argmax says class 0."""
     zeros = data[0], np.zeros(50, np.int32)
     rates, options = {"lr": [np.nan, 0.0]}, {"batch_size": 50, "metric": "accuracy"}
     outcome = tune.sweep(recipe, rates, zeros, epochs=2, **options)
     assert outcome.last[0] == 1.0 > outcome.last[1]
     assert outcome.best == 1
+    drawn: list[Any] = []
+    monkeypatch.setattr("jaxtrain.tune.outcome.plot_outcome", lambda *shown: drawn.extend(shown))
+    outcome.plot("sweep.png")
+    np.testing.assert_array_equal(drawn[1], [np.nan, outcome.last[1]])
     halved = tune.sweep(recipe, rates, zeros, epochs=3, halve_every=2, **options)
     assert halved.epochs.tolist() == [2, 3]
 
@@ -217,6 +223,8 @@ def test_a_recipe_that_needs_a_number_is_told_that_it_is_traced(data: Data, brok
         ({"values": {"lr": 0.1}}, ValueError, r"values of lr must be an array of at least one number, got shape \(\)"),
         ({"values": {"lr": []}}, ValueError, r"at least one number, got shape \(0,\)"),
         ({"values": {"lr": ["fast"]}}, TypeError, r"values of lr must be real numbers, got \['fast'\]"),
+        ({"values": {"lr": [1, 2**40]}}, ValueError, r"lr must be from -2147483648 to 2147483647, .* to 1099511627776"),
+        ({"data": [(ROWS, ROWS)]}, TypeError, "sweep: data: expected arrays, got a list of batches; concatenate them"),
         ({"values": {3: [0.1]}}, TypeError, "names of hyper-parameters must be strings, got 3"),
         ({"values": {"lr": [0.1j]}}, TypeError, r"values of lr must be real numbers, got \[0\.1j\]"),
         ({"values": {"rate": [0.1]}}, TypeError, r"a recipe that takes rate, got recipe\(lr: Any.* 'lr'; name the"),
