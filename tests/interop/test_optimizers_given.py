@@ -13,7 +13,7 @@ import torch
 from flax import nnx
 
 from jaxtrain import interop, nn, optim
-from jaxtrain.train import TrainState
+from jaxtrain.train import TrainState, learning_rates
 
 NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
 
@@ -79,6 +79,14 @@ def test_a_parameter_that_never_had_a_gradient() -> None:
     assert state.opt_state.step.tolist() == [0, 2, 2, 2]  # The leaves: 0/bias, 0/kernel, 1/bias, 1/kernel.
     back = interop.optimizer_state_dict(state, saved, NAMES)
     assert back["state"].keys() == {0, 2, 3}
+
+
+def test_the_rate_of_the_last_update_and_the_dtype_of_steps() -> None:
+    """Listeners show the rate before the next update; PyTorch's fused kernels want floats as steps."""
+    saved = trained(partial(torch.optim.Adam, lr=0.125)).state_dict()
+    state = interop.load_optimizer(state_of(optim.adam(0.5)), saved, NAMES)
+    assert learning_rates(state) == {"lr": 0.125}
+    assert interop.optimizer_state_dict(state, saved, NAMES)["state"][0]["step"].dtype == np.float32
 
 
 def test_adagrad_goes_on_from_no_steps() -> None:

@@ -111,6 +111,12 @@ def rates(own: torch.optim.Optimizer, scheduler: lrs.LRScheduler, steps: int) ->
     return np.array(found)
 
 
+def counters(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a scheduler's state has besides its rates; of a composition that of its parts as well."""
+    own = {key: value for key, value in saved.items() if key[:1] != "_" or key == "_step_count"}
+    return own | {"parts": [counters(part) for part in saved.get("_schedulers", ())]}
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_state_dict_gives_the_schedule_and_comes_back(name: str) -> None:
@@ -134,8 +140,7 @@ def test_the_state_dict_gives_the_schedule_and_comes_back(name: str) -> None:
     for key, values in changes.items():
         for group, value in zip(fresh.param_groups, values, strict=True):
             group[key] = value
-    kept = [key for key in saved if key[:1] != "_" or key == "_step_count"]
-    assert {key: back[key] for key in kept} == {key: saved[key] for key in kept}
+    assert counters(back) == counters(saved)
     np.testing.assert_allclose(rates(fresh, other, STEPS - 17), truth, rtol=1e-12)
 
 
@@ -234,6 +239,17 @@ def test_every_argument_and_memory_of_a_plateau(name: str) -> None:
         assert found == pytest.approx(truth[begin + 1 :], rel=1e-6)
     assert counters["num_bad_epochs"] > 0
     assert (counters["cooldown_counter"] > 0) == (name == "cooldown")
+
+
+def test_a_plateau_ends_at_the_least_rate_of_its_group() -> None:
+    scheduler = lrs.ReduceLROnPlateau(optimizer(), factor=0.5, patience=0, min_lr=[0.1, 0.2])
+    scheduler.step(1.0)
+    for group, least in enumerate((0.1, 0.2)):
+        rule = interop.plateau_from_torch(scheduler, group)
+        state = rule.init()
+        for _ in range(5):
+            state = rule.update(state, 1.0)
+        assert float(state.lr) == pytest.approx(least)
 
 
 def test_the_listener_continues_a_plateau() -> None:
