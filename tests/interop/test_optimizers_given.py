@@ -233,6 +233,14 @@ def test_a_list_of_the_names_in_the_models_state_dict() -> None:
     assert int(interop.load_optimizer(state_of(optim.adam()), ADAM, listed).step) == 2
 
 
+def test_a_model_that_has_one_bias_before_its_weight() -> None:
+    """Sorted names have all biases first."""
+    first, second, *others = (ADAM["state"][number] for number in range(4))
+    saved = ADAM | {"state": dict(enumerate([second, first, *others]))}
+    state = interop.load_optimizer(state_of(optim.adam()), saved, dict.fromkeys(["0.bias", "0.weight", *NAMES[2:]]))
+    assert np.array_equal(state.opt_state.exp_avg[0]["bias"], second["exp_avg"])
+
+
 def test_names_that_pytorch_saved_and_others() -> None:
     saved = ADAM | {"param_groups": [ADAM["param_groups"][0] | {"param_names": NAMES}]}
     for given in (None, NAMES, dict.fromkeys(NAMES[::-1])):
