@@ -32,7 +32,9 @@ SCHEDULERS = {
     "OneCycleLR, three phases": lambda o: lrs.OneCycleLR(
         o, 1.0, total_steps=STEPS + 1, anneal_strategy="linear", three_phase=True, final_div_factor=50.0
     ),
-    "CyclicLR": lambda o: lrs.CyclicLR(o, [0.1, 0.2], [1.0, 2.0], 5, 8, "exp_range", 0.95),
+    "CyclicLR": lambda o: lrs.CyclicLR(
+        o, [0.1, 0.2], [1.0, 2.0], 5, 8, "exp_range", 0.95, base_momentum=[0.7, 0.8], max_momentum=[0.9, 0.95]
+    ),
     "CyclicLR, triangular2": lambda o: lrs.CyclicLR(o, 0.1, 1.0, 5, mode="triangular2", cycle_momentum=False),
     "SWALR": lambda o: SWALR(o, [0.01, 0.02], 6, "linear"),
     "SequentialLR": lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1), lrs.CosineAnnealingLR(o, 20)], [8]),
