@@ -168,7 +168,8 @@ def _counted(saved: SavedScheduler, count: int) -> dict[str, Any]:
             done -= length
             length *= saved["T_mult"]
         return values | {"last_epoch": count, "T_cur": done, "T_i": length}
-    return values | {"last_epoch": count, "_step_count": saved["_step_count"] + count - saved.count}
+    # The step with which a part of a SequentialLR begins is not counted.
+    return values | {"last_epoch": count, "_step_count": saved["_step_count"] + count - max(saved.count, 0)}
 
 
 def _plateau_state(saved: SavedScheduler, rule: Plateau, group: int) -> PlateauState:

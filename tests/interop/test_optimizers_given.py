@@ -13,7 +13,7 @@ import torch
 from flax import nnx
 
 from jaxtrain import interop, nn, optim
-from jaxtrain.train import TrainState
+from jaxtrain.train import TrainState, learning_rates
 
 NAMES = ["0.weight", "0.bias", "1.weight", "1.bias"]
 
@@ -79,6 +79,14 @@ def test_a_parameter_that_never_had_a_gradient() -> None:
     assert state.opt_state.step.tolist() == [0, 2, 2, 2]  # The leaves: 0/bias, 0/kernel, 1/bias, 1/kernel.
     back = interop.optimizer_state_dict(state, saved, NAMES)
     assert back["state"].keys() == {0, 2, 3}
+
+
+def test_the_rate_of_the_last_update_and_the_dtype_of_steps() -> None:
+    """Listeners show the rate before the next update; PyTorch's fused kernels want floats as steps."""
+    saved = trained(partial(torch.optim.Adam, lr=0.125)).state_dict()
+    state = interop.load_optimizer(state_of(optim.adam(0.5)), saved, NAMES)
+    assert learning_rates(state) == {"lr": 0.125}
+    assert interop.optimizer_state_dict(state, saved, NAMES)["state"][0]["step"].dtype == np.float32
 
 
 def test_adagrad_goes_on_from_no_steps() -> None:
@@ -223,6 +231,14 @@ def test_names_of_the_parameters() -> None:
 def test_a_list_of_the_names_in_the_models_state_dict() -> None:
     listed = [*NAMES[:2], "1.running_mean", "1.running_var", "1.num_batches_tracked", *NAMES[2:]]
     assert int(interop.load_optimizer(state_of(optim.adam()), ADAM, listed).step) == 2
+
+
+def test_a_model_that_has_one_bias_before_its_weight() -> None:
+    """Sorted names have all biases first."""
+    first, second, *others = (ADAM["state"][number] for number in range(4))
+    saved = ADAM | {"state": dict(enumerate([second, first, *others]))}
+    state = interop.load_optimizer(state_of(optim.adam()), saved, dict.fromkeys(["0.bias", "0.weight", *NAMES[2:]]))
+    assert np.array_equal(state.opt_state.exp_avg[0]["bias"], second["exp_avg"])
 
 
 def test_names_that_pytorch_saved_and_others() -> None:

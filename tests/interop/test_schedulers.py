@@ -32,7 +32,9 @@ SCHEDULERS = {
     "OneCycleLR, three phases": lambda o: lrs.OneCycleLR(
         o, 1.0, total_steps=STEPS + 1, anneal_strategy="linear", three_phase=True, final_div_factor=50.0
     ),
-    "CyclicLR": lambda o: lrs.CyclicLR(o, [0.1, 0.2], [1.0, 2.0], 5, 8, "exp_range", 0.95),
+    "CyclicLR": lambda o: lrs.CyclicLR(
+        o, [0.1, 0.2], [1.0, 2.0], 5, 8, "exp_range", 0.95, base_momentum=[0.7, 0.8], max_momentum=[0.9, 0.95]
+    ),
     "CyclicLR, triangular2": lambda o: lrs.CyclicLR(o, 0.1, 1.0, 5, mode="triangular2", cycle_momentum=False),
     "SWALR": lambda o: SWALR(o, [0.01, 0.02], 6, "linear"),
     "SequentialLR": lambda o: lrs.SequentialLR(o, [lrs.LinearLR(o, 0.1), lrs.CosineAnnealingLR(o, 20)], [8]),
@@ -111,6 +113,12 @@ def rates(own: torch.optim.Optimizer, scheduler: lrs.LRScheduler, steps: int) ->
     return np.array(found)
 
 
+def counters(saved: dict[str, Any]) -> dict[str, Any]:
+    """What a scheduler's state has besides its rates; of a composition that of its parts as well."""
+    own = {key: value for key, value in saved.items() if key[:1] != "_" or key == "_step_count"}
+    return own | {"parts": [counters(part) for part in saved.get("_schedulers", ())]}
+
+
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_state_dict_gives_the_schedule_and_comes_back(name: str) -> None:
@@ -134,8 +142,7 @@ def test_the_state_dict_gives_the_schedule_and_comes_back(name: str) -> None:
     for key, values in changes.items():
         for group, value in zip(fresh.param_groups, values, strict=True):
             group[key] = value
-    kept = [key for key in saved if key[:1] != "_" or key == "_step_count"]
-    assert {key: back[key] for key in kept} == {key: saved[key] for key in kept}
+    assert counters(back) == counters(saved)
     np.testing.assert_allclose(rates(fresh, other, STEPS - 17), truth, rtol=1e-12)
 
 
@@ -234,6 +241,17 @@ def test_every_argument_and_memory_of_a_plateau(name: str) -> None:
         assert found == pytest.approx(truth[begin + 1 :], rel=1e-6)
     assert counters["num_bad_epochs"] > 0
     assert (counters["cooldown_counter"] > 0) == (name == "cooldown")
+
+
+def test_a_plateau_ends_at_the_least_rate_of_its_group() -> None:
+    scheduler = lrs.ReduceLROnPlateau(optimizer(), factor=0.5, patience=0, min_lr=[0.1, 0.2])
+    scheduler.step(1.0)
+    for group, least in enumerate((0.1, 0.2)):
+        rule = interop.plateau_from_torch(scheduler, group)
+        state = rule.init()
+        for _ in range(5):
+            state = rule.update(state, 1.0)
+        assert float(state.lr) == pytest.approx(least)
 
 
 def test_the_listener_continues_a_plateau() -> None:

@@ -50,6 +50,12 @@ def test_no_keys_give_zeros():
     assert not np.any(nn.scaled_dot_product_attention(X, X[:, :0], X[:, :0], jnp.ones((5, 0), bool)))
 
 
+def test_the_scale_is_that_of_the_query_if_values_have_another_width():
+    np.testing.assert_allclose(
+        nn.scaled_dot_product_attention(X, X, X[..., :3]), torch_attention(X, X, X[..., :3]), rtol=1e-5, atol=1e-6
+    )
+
+
 def test_one_array_is_projected_by_one_product():
     def products(*arrays):
         text = str(jax.make_jaxpr(lambda *arrays: LAYER(*arrays)[0])(*arrays))

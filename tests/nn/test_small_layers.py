@@ -42,9 +42,42 @@ def test_indices_are_places_in_the_flattened_positions():
             np.testing.assert_array_equal(np.moveaxis(np.asarray(mine), -1, 1), found.numpy())
 
 
+@pytest.mark.parametrize(("stride", "padding"), [((6, 4), 0), ((7, 5), 1)])
+def test_no_window_begins_right_behind_the_input(stride, padding):
+    images = torch.tensor(np.moveaxis(X, -1, 1))
+    pairs: list[tuple[Any, Any]] = [(nn.max_pool, F.max_pool2d), (nn.avg_pool, F.avg_pool2d)]
+    for ours, theirs in pairs:
+        expected = theirs(images, 2, stride, padding, ceil_mode=True).permute(0, 2, 3, 1)
+        np.testing.assert_allclose(ours(X, 2, stride, padding, ceil_mode=True), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale_factor": 0.45, "mode": "bilinear", "recompute_scale_factor": True},
+        {"size": 1, "mode": "bicubic", "antialias": True, "align_corners": True},
+        {"size": (74, 5)},  # 37 · 6/74 is rounded in float32.
+    ],
+)
+def test_places_between_the_elements_are_pytorchs(options):
+    expected = F.interpolate(torch.tensor(np.moveaxis(X, -1, 1)), **options).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(nn.interpolate(X, **options), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_windows_of_zeros_have_the_derivative_zero():
     gradient = jax.grad(lambda x: nn.lp_pool(x, 2, 2).sum())(jnp.zeros((1, 4, 1)))
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_the_first_axes_are_flattened_in_pytorchs_order():
+    expected = torch.tensor(np.moveaxis(X, -1, 1)).flatten(0, 1)
+    np.testing.assert_array_equal(nn.flatten(X, 0, 1), expected)
+
+
+def test_padding_counted_from_the_end_of_the_table():
+    bags, table = np.array([[0, 3], [3, 3]]), np.arange(8, dtype=np.float32).reshape(4, 2)
+    expected = F.embedding_bag(torch.tensor(bags), torch.tensor(table), padding_idx=-1)
+    np.testing.assert_array_equal(nn.embedding_bag(bags, table, padding_idx=-1), expected)
 
 
 def test_scaled_gradients_are_divided_by_the_look_ups_of_their_own_row():
