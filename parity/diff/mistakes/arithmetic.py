@@ -123,12 +123,13 @@ def reduction(call: FunctionCall) -> Iterator[Mistake]:
 
 
 def stopped(call: FunctionCall) -> Iterator[Mistake]:
-    if isinstance(call.first, torch.Tensor) and call.first.is_floating_point():
+    if call.name == "embedding" or (isinstance(call.first, torch.Tensor) and call.first.is_floating_point()):
         yield Mistake(
             f"no gradient goes through {call.name}",
             "remove stop_gradient",
             lambda call: call().detach(),
         )
+    if isinstance(call.first, torch.Tensor) and call.first.is_floating_point():
         yield Mistake(
             f"no gradient reaches the input of {call.name}",
             "remove stop_gradient",

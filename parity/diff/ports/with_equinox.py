@@ -1,13 +1,15 @@
 """Ports in Equinox."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import equinox as eqx
 import jax
+import numpy as np
 
-from parity.diff.ports.port import Around, Port, in_dtype
+from parity.diff.ports.port import Around, Port, Slot, in_dtype
 from parity.diff.ports.tree_names import slots_of
 
 PATH = "parity_path"
@@ -44,6 +46,10 @@ class EquinoxPort(Port):
         paths += [("state", str(index)) for index in range(len(self.rest))]
         shapes = [getattr(leaf, "shape", ()) for leaf in (*self.params, *self.rest)]
         self.slots = slots_of(paths, shapes, names, as_is, known, flax=False)
+        turned = {at for at, (path, _) in enumerate(with_paths) if _is_transposed_kernel(model, path)}
+        for name, slots in self.slots.items():
+            if not any(re.search(pattern, name) for pattern in as_is):
+                self.slots[name] = [Slot(s.at, _turned, _turned) if s.at in turned else s for s in slots]
 
     def tree(self, params: Sequence[Any]) -> Any:
         return jax.tree.unflatten(self._params, list(params))
@@ -72,6 +78,20 @@ class EquinoxPort(Port):
             yield
         finally:
             _watching.pop()
+
+
+def _is_transposed_kernel(model: Any, keys: Any) -> bool:
+    """Whether a leaf is the kernel of a transposed convolution, which Equinox stores as that of a convolution."""
+    owner = model
+    for key in keys[:-1]:
+        name = _key(key)
+        owner = getattr(owner, name) if isinstance(owner, eqx.Module) else owner[getattr(key, "idx", name)]
+    return isinstance(owner, eqx.nn.ConvTranspose) and owner.groups == 1 and _key(keys[-1]) == "weight"
+
+
+def _turned(kernel: np.ndarray) -> np.ndarray:
+    """Input and output channels change places, and the kernel is flipped; this is its own inverse."""
+    return np.flip(np.swapaxes(kernel, 0, 1), tuple(range(2, kernel.ndim)))
 
 
 def _tapped(node: Any, path: str) -> Any:

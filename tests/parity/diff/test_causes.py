@@ -277,6 +277,13 @@ ROWS = {
         [(5, 3)],
         "its columns come first",
     ),
+    "table": (
+        lambda x, w: x + F.embedding(torch.arange(3), w),
+        lambda x, w: x + F.embedding(torch.arange(3), w).detach(),
+        [(2, 3, 4)],
+        [(3, 4)],
+        "no gradient goes through embedding",
+    ),
     "factor": (lambda x: x * math.sqrt(8.0), lambda x: x * 1.0, [(3, 4)], [], "factor is missing"),
     "last": (lambda x: x[:, 0], lambda x: x[:, -1], [(3, 4, 2)], [], "element at -1"),
 }

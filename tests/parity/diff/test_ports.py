@@ -10,6 +10,7 @@ from flax import linen, nnx
 
 from jaxtrain import losses, nn, optim
 from parity import diff
+from parity.diff.ports import port_of
 
 # Linen promotes dtypes by itself.
 pytestmark = pytest.mark.usefixtures("promotion")
@@ -180,6 +181,19 @@ def test_statistics_of_linen_and_of_equinox_are_compared():
     )
     assert report.same, str(report)
     assert "parameter gradient" in {each.kind for each in report.running}
+
+
+def test_the_kernel_of_equinoxs_transposed_convolution_is_turned():
+    theirs = torch.nn.ConvTranspose2d(3, 2, (2, 3))
+    model = eqx.nn.ConvTranspose2d(3, 2, (2, 3), key=jax.random.key(0))
+    (slot,) = port_of(model, "float32").slots["weight"]
+    kernel = slot.from_torch(theirs.weight.detach().numpy())
+    assert kernel.shape == model.weight.shape
+    np.testing.assert_array_equal(slot.to_torch(kernel), theirs.weight.detach().numpy())
+    x = RNG.normal(size=(3, 4, 4)).astype(np.float32)
+    model = eqx.tree_at(lambda m: [m.weight, m.bias], model, [jnp.asarray(kernel), jnp.zeros((2, 1, 1))])
+    wanted = torch.nn.functional.conv_transpose2d(torch.tensor(x)[None], theirs.weight)[0]
+    np.testing.assert_allclose(model(jnp.asarray(x)), wanted.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
 class Jitted(nnx.Module):
