@@ -115,8 +115,12 @@ def test_each_trial_of_a_program_hears_of_its_own_run_also_when_another_is_stopp
     study = tune.search(
         recipe, space, ROWS, trials=3, epochs=2, batch_size=10, sampler="grid", at_once=3, pruner=pruner
     )
-    reported = [(trial.params["first"], trial.value, trial.intermediate_values) for trial in study.trials]
-    assert sorted(reported) == [(1.0, 1.0, {0: 1.0}), (2.0, 4.0, {0: 2.0, 1: 4.0}), (3.0, 5.0, {0: 3.0, 1: 5.0})]
+    reported = {trial.params["first"]: (trial.state.name, trial.intermediate_values) for trial in study.trials}
+    assert reported == {
+        1.0: ("PRUNED", {0: 1.0}),
+        2.0: ("COMPLETE", {0: 2.0, 1: 4.0}),
+        3.0: ("COMPLETE", {0: 3.0, 1: 5.0}),
+    }
 
 
 def test_a_trial_that_ends_in_nan_counts_as_pruned() -> None:
