@@ -27,7 +27,8 @@ def plot_outcome(
             axes.plot(lost, np.ones(len(lost)), "x", color=ORANGE, label=f"diverged: {len(lost)}", **at_the_edge)
         axes.plot(numbers[best], results[best], "o", color=GREEN, label=f"best: {numbers[best]:.3g}")
         axes.set(xlabel=name, xscale="log" if _spans_decades(numbers) else "linear")
-        axes.legend(frameon=False, fontsize="small")
+        # Above the panel: among the points its marks would look like some more.
+        axes.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     if _spans_decades(results[finite]):
         panels[0].set_yscale("log")
     for axes in panels[::_COLUMNS]:

@@ -192,8 +192,9 @@ def specs(placement, optimizer, **options):
         optim.param_groups(optim.adam, {"^out/": {"lr": 0.1}, None: {}}),
         optax.inject_hyperparams(optim.adamw)(lr=0.1),
         optim.adafactor(),
+        optax.lbfgs(),
     ],
-    ids=["adamw", "optax", "chain", "groups", "injected", "adafactor"],
+    ids=["adamw", "optax", "chain", "groups", "injected", "adafactor", "lbfgs"],
 )
 def test_moments_lie_like_their_parameters(optimizer):
     placement = Placement({"data": 2, "model": 4}, rules=TENSOR_RULES)
@@ -247,6 +248,7 @@ def test_which_dimension_is_split():
     assert found["0/hidden/kernel"] == P("data", "model")
     assert found["0/hidden/bias"] == P("model")
     assert found["0/out/bias"] == P()
+    assert Placement().min_size == 65_536
     longest = specs(Placement({"data": 2, "model": 4}, fully_sharded="data", min_size=64), optim.sgd())
     assert longest["0/out/kernel"] == P("data")
     assert longest["0/hidden/kernel"] == P(None, "data")
@@ -350,6 +352,8 @@ def test_fully_sharded_needs_automatic_axes():
     mixed = jax.make_mesh((2, 4), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Explicit))
     with pytest.raises(ValueError, match="all automatic, or all explicit"):
         Placement(mixed)
+    with pytest.raises(ValueError, match=r"all automatic, or all explicit, got .*Manual"):
+        Placement(jax.make_mesh((8,), ("data",), axis_types=(AxisType.Manual,)))
 
 
 @pytest.mark.parametrize(

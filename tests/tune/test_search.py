@@ -103,6 +103,35 @@ def test_bad_trials_are_pruned(data: Data) -> None:
     assert states["1e+30"][0] == TrialState.PRUNED
 
 
+def test_each_trial_of_a_program_hears_of_its_own_run_also_when_another_is_stopped() -> None:
+    """Two choices that are the same for all, so that the three trials share a program."""
+
+    def recipe(first: Any, slope: float, unused: str) -> Any:
+        return told(first, slope)
+
+    space = {"first": FloatDistribution(1.0, 3.0, step=1.0), "slope": CategoricalDistribution([2.0])}
+    space["unused"] = CategoricalDistribution(["x"])
+    pruner = optuna.pruners.ThresholdPruner(lower=1.5)
+    study = tune.search(
+        recipe, space, ROWS, trials=3, epochs=2, batch_size=10, sampler="grid", at_once=3, pruner=pruner
+    )
+    reported = {trial.params["first"]: (trial.state.name, trial.intermediate_values) for trial in study.trials}
+    assert reported == {
+        1.0: ("PRUNED", {0: 1.0}),
+        2.0: ("COMPLETE", {0: 2.0, 1: 4.0}),
+        3.0: ("COMPLETE", {0: 3.0, 1: 5.0}),
+    }
+
+
+def test_a_trial_that_ends_in_nan_counts_as_pruned() -> None:
+    space = {"first": CategoricalDistribution([float("nan"), 1.0])}
+    study = tune.search(
+        lambda first: told(first, 0.0), space, ROWS, trials=2, epochs=2, batch_size=10, sampler="grid", at_once=2
+    )
+    assert {trial.state for trial in study.trials} == {TrialState.PRUNED, TrialState.COMPLETE}
+    assert study.best_value == 1.0
+
+
 def test_a_search_goes_on_where_it_was(data: Data, tmp_path: Path) -> None:
     shared = {"storage": f"sqlite:///{tmp_path}/study.db", "study_name": "rates"}
     first = [trial.value for trial in search(data, trials=2, **shared).trials]

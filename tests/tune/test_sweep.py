@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxtrain import losses, nn, optim, schedules, train, tune
+from jaxtrain.tune.members import averages
 
 from .conftest import Data, recipe, seen_by, told
 
@@ -111,6 +112,10 @@ def test_halving_stops_the_worse_half_and_leaves_the_others_as_they_are(data: Da
         assert np.isnan(losses[epochs:]).all()
     assert int(halved.state().step) == 8
     assert halved.diverged == []
+    state = halved.state()
+    moved = state.apply_gradients(state.params)
+    steps = jax.tree.map(lambda new, old: float(abs(new - old).max()), moved.params, state.params)
+    assert max(jax.tree.leaves(steps)) > 1e-3  # With the rate of the best run: that of the first one is 1e-4.
     with pytest.raises(ValueError, match=r"expected a run that was not stopped, got 0, .* choose from \[4\]"):
         halved.state(0)
 
@@ -192,6 +197,12 @@ def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data, monkeypat
     np.testing.assert_array_equal(drawn[1], [np.nan, outcome.last[1]])
     halved = tune.sweep(recipe, rates, zeros, epochs=3, halve_every=2, **options)
     assert halved.epochs.tolist() == [2, 3]
+
+
+def test_the_averages_of_an_epoch_are_summed_in_float64() -> None:
+    steps = np.array([[2.0**24, 1.0]], np.float32)
+    parts = [{"loss": train.Average(steps, np.ones_like(steps))}]
+    assert averages(parts)["loss"].tolist() == [(2**24 + 1) / 2]  # pyright: ignore[reportArgumentType] - arrays
 
 
 def test_a_grid_has_every_combination() -> None:
