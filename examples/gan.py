@@ -76,11 +76,9 @@ def generator_loss(generator: Generator, noise: jax.Array, judge: TrainState) ->
 
 @jax.jit
 def step(generator: TrainState, discriminator: TrainState, real: jax.Array) -> tuple[TrainState, TrainState, jax.Array]:
-    """One update of both, as in PyTorch's example: the second judges the fakes that the first has learned from."""
+    """One update of both, as in PyTorch's example: the generator learns from the discriminator's new weights."""
     noise = jax.random.normal(generator.step_key(), (len(real), NOISE))
-    artist = generator.model(train=True)
-    fakes = artist(noise)
-    generator = generator.with_model(artist)
+    fakes = generator.model(train=True)(noise)  # Its batch norms count them below, once, as in PyTorch.
     gradients, loss, _, discriminator = discriminator.gradients(discriminator_loss, real, fakes)
     discriminator = discriminator.apply_gradients(gradients)
     gradients, _, discriminator, generator = generator.gradients(generator_loss, noise, discriminator)

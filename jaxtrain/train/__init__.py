@@ -5,6 +5,8 @@ from jaxtrain.train.batch_statistics import update_bn as update_bn
 from jaxtrain.train.data import Batches as Batches
 from jaxtrain.train.evaluation import evaluate as evaluate
 from jaxtrain.train.evaluation import predict as predict
+from jaxtrain.train.file import load as load
+from jaxtrain.train.file import save as save
 from jaxtrain.train.grad_scaler import GradScaler as GradScaler
 from jaxtrain.train.grad_scaler import GradScalerState as GradScalerState
 from jaxtrain.train.listeners.checkpoints import Checkpoints as Checkpoints

@@ -1,6 +1,7 @@
 """What happens to all leaves of a state at once."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -48,3 +49,20 @@ copied = jax.jit(own)
 def committed(tree: Tree) -> Tree:
     """The arrays, tied to the devices on which they are: JAX compiles a program again for arrays that are not."""
     return jax.device_put(tree, jax.tree.map(lambda leaf: leaf.sharding, tree))
+
+
+def names_of(tree: PyTree) -> dict[str, Any]:
+    """The leaves by their paths, `params/body/kernel` for instance."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def differences(saved: Mapping[str, str], here: Mapping[str, str], file: str, run: str) -> str:
+    """The first of the leaves that are described in two ways, for an error; empty if there are none."""
+    found = [
+        f"{name}: {saved.get(name, 'nothing')} in {file}, {here.get(name, 'nothing')} in {run}"
+        for name in sorted(saved.keys() | here.keys())
+        if saved.get(name) != here.get(name)
+    ]
+    return "; ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")

@@ -9,10 +9,12 @@ from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
 from jaxtrain.train.epochs import in_epochs
 from jaxtrain.train.evaluation import evaluated, held_out, metrics_of
 from jaxtrain.train.interrupt import InterruptBetweenSteps
+from jaxtrain.train.listeners.function import Hears
 from jaxtrain.train.listeners.guard import NonFiniteGuard
 from jaxtrain.train.listeners.history import History
+from jaxtrain.train.listeners.listening import Listening
 from jaxtrain.train.listeners.progress import progress_listeners
-from jaxtrain.train.listeners.protocol import Listener, Listening, Run
+from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
@@ -39,7 +41,7 @@ def fit(
     accumulate: int = 1,
     steps_per_dispatch: int | None = None,
     placement: Placement | None = None,
-    listeners: Iterable[Listener] = (),
+    listeners: Iterable[Hears] = (),
     progress: bool = True,
 ) -> tuple[TrainState, History]:
     """Train, validate after every epoch, and return the state and its history.
@@ -75,7 +77,8 @@ def fit(
         placement: the devices over which state and batches are spread. `batch_size` counts the rows on all devices and
             is a multiple of those along the data. In a run of several processes each has the same arrays; what yields
             batches yields the part of the process. Default None: the run stays on the device of its state.
-        listeners: `Listener` objects that follow the run.
+        listeners: what follows the run: `Listener` objects, and functions that are called with the entries of each
+            epoch, a dict. Default none.
         progress: True for a bar (if rich is installed; otherwise a line for each epoch). Default True.
 
     Returns:
@@ -125,7 +128,7 @@ def fit(
     rows = batch_size if validation_batch_size is None else validation_batch_size
     evaluation = _evaluation(state, metrics_fn or loss_fn, validation, rows, placement)
 
-    if isinstance(listeners, Listener):
+    if isinstance(listeners, Listener) or not isinstance(listeners, Iterable):
         raise TypeError(f"fit: listeners must be a list of jaxtrain.train.Listener objects, got {listeners!r} alone")
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
     with (

@@ -1,5 +1,8 @@
 """The loop: what it trains on, writes down, repeats and refuses."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +10,16 @@ import pytest
 from flax import nnx
 
 from jaxtrain import optim
-from jaxtrain.train import NonFiniteLossError, TrainState, evaluate, fit, make_eval_step, make_train_step, predict
+from jaxtrain.train import (
+    Curves,
+    NonFiniteLossError,
+    TrainState,
+    evaluate,
+    fit,
+    make_eval_step,
+    make_train_step,
+    predict,
+)
 from jaxtrain.train.totals import Totals
 
 
@@ -100,7 +112,8 @@ def test_non_finite_loss_stops_the_run_and_names_the_step(bad, start_epoch, step
     x[37] = bad
     state = TrainState(**{**vars(line()), "step": jnp.int32(20 * start_epoch)})
     message = (
-        r"the loss is (nan|inf) at step \d+, in epoch \d \(both counted from 0\), with lr 0.05\. .* labels outside"
+        r"the loss is (nan|inf) at step \d+, in epoch \d \(both counted from 0\), with lr 0.05\. No parameter is "
+        r"finite any more\. .* labels outside"
     )
     with pytest.raises(NonFiniteLossError, match=message) as caught:
         fit(
@@ -119,6 +132,20 @@ def test_non_finite_loss_stops_the_run_and_names_the_step(bad, start_epoch, step
     assert not np.isfinite(caught.value.loss)
     assert not np.isfinite(float(caught.value.state.params["w"]))
     assert int(caught.value.state.step) > caught.value.step
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ("", "All parameters are still finite. Lower"),
+        ("b", "Parameters that are not finite by now: b/w, in all 1 of 5. Lower"),
+        ("edbc", "Parameters that are not finite by now: b/w, c/w, d/w, in all 4 of 5. Lower"),
+    ],
+)
+def test_parameters_that_are_not_finite_are_named(bad, message):
+    params = {name: {"w": jnp.array([1.0, jnp.nan if name in bad else 2.0])} for name in "abcde"}
+    state = dataclasses.replace(line(), params=params)
+    assert message in str(NonFiniteLossError(3, 0, math.nan, state))
 
 
 def test_step_is_counted_over_epochs():
@@ -163,7 +190,9 @@ def test_evaluate_over_ragged_batches():
         ({"start_epoch": 2, "epochs": 2}, ValueError, "fit: start_epoch must be from 0 to 1, got 2"),
         ({"steps_per_dispatch": 0}, ValueError, "fit: steps_per_dispatch must be at least 1, got 0"),
         ({"validation": DATA, "validation_batch_size": 0}, ValueError, "fit: validation_batch_size must be at least 1"),
-        ({"listeners": [print]}, TypeError, "fit: listeners must be jaxtrain.train.Listener objects, got <built-in"),
+        ({"listeners": [1]}, TypeError, "fit: listeners must be jaxtrain.train.Listener objects or functions, got 1"),
+        ({"listeners": [Curves]}, TypeError, r"functions, got the class Curves; make one: Curves\(\.\.\.\)"),
+        ({"listeners": print}, TypeError, r"must be a list of jaxtrain.train.Listener objects, got <built-in .* alone"),
         ({"validation": (X, X[:3])}, ValueError, "fit: validation: expected arrays with the same number of rows"),
         ({"state": {}}, TypeError, "fit: state must be a TrainState, see TrainState.create, got {}"),
         ({"progress": "bar"}, TypeError, "fit: progress must be True or False, got 'bar'; pass your own"),

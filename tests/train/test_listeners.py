@@ -258,3 +258,15 @@ def test_many_steps_are_told_at_once(net):
     assert len(calm.together) < 6
     assert calm.together == alarmed.together
     assert (calm.alone, alarmed.alone) == ([], steps)
+
+
+def test_a_function_hears_of_each_epoch(net):
+    heard = []
+
+    def enough(entries):
+        if entries["epoch"] == 1:
+            raise StopRun
+
+    settings = {"epochs": 3, "batch_size": 20, "progress": False}
+    _, history = fit(net.state, net.loss_fn, net.batch, listeners=[heard.append, enough], **settings)
+    assert heard == [{name: column[epoch] for name, column in history.items()} for epoch in range(2)]

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxtrain.train._leaves import differences, names_of
+
 FORMAT = 1
 """The number of the layout of a checkpoint."""
 
@@ -96,17 +98,11 @@ def check_epoch(path: Path, saved: int | None, steps: int | None) -> None:
 
 def check_shapes(path: Path, saved: Any, template: Any) -> None:
     """Raise unless a checkpoint has the arrays of the run; name the first that differ."""
-    there, here = _shapes(saved), _shapes(template)
-    differences = [
-        f"{name}: {there.get(name, 'nothing')} in the checkpoint, {here.get(name, 'nothing')} in the run"
-        for name in sorted(there.keys() | here.keys())
-        if there.get(name) != here.get(name)
-    ]
-    if differences:
-        more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
+    found = differences(_shapes(saved), _shapes(template), "the checkpoint", "the run")
+    if found:
         raise MisfitError(
-            f"Checkpoints: the checkpoint {path} does not fit this run: {'; '.join(differences[:3])}{more}. Use the "
-            "network and the optimizer that it was written with, or another folder"
+            f"Checkpoints: the checkpoint {path} does not fit this run: {found}. Use the network and the optimizer "
+            "that it was written with, or another folder"
         )
 
 
@@ -117,7 +113,4 @@ def _shapes(tree: Any) -> dict[str, str]:
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return str(tuple((jax.random.key_data(leaf) if is_key else leaf).shape))
 
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): shape(leaf)
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+    return {name: shape(leaf) for name, leaf in names_of(tree).items()}

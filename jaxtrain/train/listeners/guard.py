@@ -3,6 +3,11 @@
 import math
 from collections.abc import Mapping
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from jaxtrain.train._leaves import names_of
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.state import TrainState
@@ -25,14 +30,34 @@ class NonFiniteLossError(FloatingPointError):
         rates = ", ".join(f"{name} {rate:.4g}" for name, rate in learning_rates(state).items())
         super().__init__(
             f"{what} step {step}, in epoch {epoch} (both counted from 0){rates and f', with {rates}'}. "
-            "Lower the learning rate, chain jaxtrain.optim.clip_grad_norm before the optimizer, look for NaN in the "
-            "data and for labels outside the range of the classes, or let jax.config.update('jax_debug_nans', True) "
-            "find the operation"
+            f"{_found(state)}. Lower the learning rate, chain jaxtrain.optim.clip_grad_norm before the optimizer, look "
+            "for NaN in the data and for labels outside the range of the classes, or let "
+            "jax.config.update('jax_debug_nans', True) find the operation"
         )
         self.step = step
         self.epoch = epoch
         self.loss = loss
         self.state = state
+
+
+def not_finite(state: TrainState) -> list[str]:
+    """The paths of the parameters with a number that is not finite; waits for the state."""
+    return [name for name, finite in names_of(jax.device_get(_are_finite(state.params))).items() if not finite]
+
+
+@jax.jit
+def _are_finite(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.isfinite(leaf).all(), tree)
+
+
+def _found(state: TrainState) -> str:
+    """A sentence on which parameters are not finite after the last step that was started."""
+    broken, count = not_finite(state), len(jax.tree.leaves(state.params))
+    if not broken:
+        return "All parameters are still finite"
+    if len(broken) == count:
+        return "No parameter is finite any more"
+    return f"Parameters that are not finite by now: {', '.join(broken[:3])}, in all {len(broken)} of {count}"
 
 
 class NonFiniteGuard(Listener):
