@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train._leaves import committed, copied
+from jaxtrain.train.again import again_if_asked
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, feed, kept, mapped, scanned
 from jaxtrain.train.epochs import in_epochs
@@ -23,6 +24,7 @@ from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 from jaxtrain.train.totals import Partial, Totals
 
 
+@again_if_asked
 def fit(
     state: TrainState,
     loss_fn: LossFn,

@@ -1,5 +1,6 @@
 """A run that can be killed at any moment and goes on where it was."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,16 +8,23 @@ from typing import Any, Literal
 
 import jax
 
-from jaxtrain._ground.checks import check_flag, check_integer
+from jaxtrain._ground.checks import check_flag, check_integer, check_number
 from jaxtrain.train._leaves import copied
 from jaxtrain.train.interrupt import TERMINATED
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.listeners.checkpoint_files import FORMAT, FolderLock, check_epoch
 from jaxtrain.train.listeners.checkpoint_store import Store
+from jaxtrain.train.listeners.guard import not_finite
+from jaxtrain.train.listeners.plateau import ReduceLROnPlateau
 from jaxtrain.train.listeners.protocol import Listener, Run, StopRun
 from jaxtrain.train.metrics import Average
+from jaxtrain.train.rates import scale_learning_rates
 from jaxtrain.train.state import TrainState
 from jaxtrain.train.totals import Partial
+
+_log = logging.getLogger("jaxtrain")
+_ATTEMPTS = 3
+"""How often a run goes back to the same checkpoint."""
 
 
 class Checkpoints(Listener):
@@ -38,12 +46,17 @@ class Checkpoints(Listener):
             by since the last checkpoint, and after SIGTERM. Such a checkpoint knows the position in the data and the
             metrics so far; the last two are in the folder `within`. Default None: only after epochs.
         asynchronous: write while the next epoch runs. Default True.
+        back_off: when the loss is NaN or infinite, go back to the last checkpoint, or to the beginning if there is
+            none, and go on with the learning rate times this factor, between 0 and 1. The run ends after three such
+            attempts without a new checkpoint. The optimizer must keep its rate where it can be set, see
+            `set_learning_rate`. Default None: the run ends at once.
 
     Raises:
         ImportError: if Orbax is not installed.
         KeyError: if the run does not log `keep_best`.
         ValueError: if the checkpoint in the folder is damaged or does not fit the run: another network, optimizer or
-            listeners; or if another run uses the folder.
+            listeners; if another run uses the folder; or if `back_off` finds no rate that can be set, or a
+            `ReduceLROnPlateau` that would set it again.
 
     Example:
         >>> import tempfile
@@ -78,6 +91,7 @@ class Checkpoints(Listener):
         every: int = 1,
         every_steps: int | None = None,
         asynchronous: bool = True,
+        back_off: float | None = None,
     ) -> None:
         self._policies = _policies()
         self._folder = Path(folder).absolute()
@@ -89,12 +103,17 @@ class Checkpoints(Listener):
         self._every_steps = every_steps
         check_flag("Checkpoints", "asynchronous", asynchronous)
         self._asynchronous = asynchronous
+        if back_off is not None:
+            check_number("Checkpoints", "back_off", back_off, 0.0, 1.0, open_low=True, open_high=True)
+        self._back_off = back_off
+        self._attempts = 0
 
     def started(self, run: Run) -> None:
         self._run = run
         self._lock = FolderLock(self._folder)
         try:
             self._open(run)
+            self._slow_down(run)
         except BaseException:
             self._lock.release()
             raise
@@ -118,6 +137,25 @@ class Checkpoints(Listener):
         if done is not None:
             self._resume(self._epochs, done, self._epochs.about(done, listeners)["history"], done, Partial())
 
+    def _slow_down(self, run: Run) -> None:
+        """Begin with a smaller rate after attempts that failed."""
+        if self._back_off is None:
+            return
+        if any(isinstance(listener, ReduceLROnPlateau) for listener in run.listeners):
+            raise ValueError(
+                "Checkpoints: expected no ReduceLROnPlateau together with back_off, got one, which would set the rate "
+                "again; use one of them"
+            )
+        run.state = scale_learning_rates("Checkpoints: back_off", run.state, self._back_off**self._attempts)
+
+    def tries_again(self, error: Exception) -> bool:
+        self._attempts += 1
+        if self._back_off is None or self._attempts > _ATTEMPTS:
+            self._attempts = 0
+            return False
+        _log.warning("Checkpoints: %s. Going back, attempt %d of %d", error, self._attempts, _ATTEMPTS)
+        return True
+
     def dispatched(self, state: TrainState) -> None:
         if self._within is None or self._every_steps is None:
             return
@@ -132,7 +170,7 @@ class Checkpoints(Listener):
             self._best.read(entries)
         is_last = self._run.stopping or epoch + 1 == self._run.epochs.stop
         if (epoch + 1) % self._every == 0 or is_last:
-            self._epochs.save(epoch + 1, self._arrays(state), self._about(), entries)
+            self._save(self._epochs, epoch + 1, state, self._about(), entries)
             self._saved = 0
         else:
             self._saved -= self._run.totals.steps
@@ -157,8 +195,27 @@ class Checkpoints(Listener):
             return
         sums = {name: [average.total, average.count] for name, average in part.sums.items()}
         position = {"epoch": self._run.epoch, "steps": part.steps, "sums": sums, "steps_in_epoch": self._run.steps}
-        store.save(int(state.step), self._arrays(state), {**self._about(), **position})
+        self._save(store, int(state.step), state, {**self._about(), **position})
         self._saved = part.steps
+
+    def _save(
+        self,
+        store: Store,
+        number: int,
+        state: TrainState,
+        about: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """Save a state from which a run can go on."""
+        if broken := not_finite(state):
+            _log.error(
+                "Checkpoints: %s is not written, for %s not finite; older checkpoints stay",
+                store.path(number),
+                f"the parameter {broken[0]} is" if len(broken) == 1 else f"{broken[0]} and other parameters are",
+            )
+            return
+        store.save(number, self._arrays(state), about, metrics)
+        self._attempts = 0
 
     def _policy(self) -> Any:
         """Which checkpoints stay."""

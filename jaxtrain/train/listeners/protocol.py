@@ -113,3 +113,7 @@ class Listener:
         `error` is None if the run went well, a KeyboardInterrupt after Ctrl-C, or what ended the run. Return a state
         that `fit` should return, or None.
         """
+
+    def tries_again(self, error: Exception) -> bool:
+        """A loss that is not finite has ended the run. Return True if `fit` should begin again, told by `started`."""
+        return False
