@@ -18,6 +18,7 @@ from jaxtyping import Array, Int, Key
 from jaxtrain._ground.epochs import Told
 from jaxtrain.train.grad_scaler import GradScaler
 from jaxtrain.train.precision import Precision, cast_floats
+from jaxtrain.train.recomputation import recomputing
 
 Variables = dict[Any, Any]
 """A nested dict of arrays, whose keys are the names of the module's attributes."""
@@ -44,6 +45,7 @@ class Options:
     precision: Precision | None = None
     average: Averaging | None = None
     skip_non_finite: int = 0
+    remat: str | None = None
     steps_per_epoch: int | None = None
     """For schedules in the optimizer that ask for it. `fit` fills it in."""
 
@@ -136,8 +138,10 @@ class Blueprint:
     def computing(
         self, params: Variables, model_state: Variables, key: Key[Array, ""], step: Int[Array, ""], *, train: bool
     ) -> nnx.Module:
-        """`module` as a loss function gets it: in the precision of the run."""
+        """`module` as a loss function gets it: in the precision of the run, some of its modules computing twice."""
         model = self.module(params, model_state, key, step, train=train)
+        if train and self.options.remat is not None:
+            model = recomputing(model, self.options.remat)
         return self.options.precision.prepared(model) if self.options.precision else model
 
     def with_frozen_of(self, old: Variables, new: Variables) -> Variables:

@@ -18,6 +18,7 @@ from jaxtrain.train._leaves import copied, in_dtypes_of, own, select
 from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
 from jaxtrain.train.grad_scaler import GradScalerState, all_finite, scaled, unscaled
 from jaxtrain.train.precision import Precision
+from jaxtrain.train.recomputation import check_remat
 
 
 @jax.tree_util.register_dataclass
@@ -78,6 +79,7 @@ class TrainState:
         precision: Precision | None = None,
         average: Averaging | None = None,
         skip_non_finite: int = 0,
+        remat: str | None = None,
     ) -> Self:
         """Take a module and an optimizer apart into the state before the first step.
 
@@ -97,6 +99,8 @@ class TrainState:
             skip_non_finite: at least 0. A step whose gradients are not finite leaves parameters, statistics and
                 optimizer as they are, and `fit` ends the run after so many of them in a row. With a scaled loss
                 they are always skipped, 100 in a row by default. Default 0: no step is skipped.
+            remat: a regular expression for the paths of modules that compute their activations again in the backward
+                pass instead of keeping them; "^blocks/" matches `blocks/0`. Default None: all are kept.
 
         Returns:
             The state at step 0.
@@ -104,7 +108,7 @@ class TrainState:
         Raises:
             TypeError: if `model` is not an NNX module, `optimizer` not an Optax transformation, `key` neither a seed
                 nor a key, a variable of the module not an array, or a parameter not a float array.
-            ValueError: if `trainable` matches no parameter or is not a regular expression.
+            ValueError: if `trainable` matches no parameter, `remat` no module, or one is not a regular expression.
 
         Example:
             >>> import optax
@@ -118,10 +122,11 @@ class TrainState:
         """
         check_ingredients(model, optimizer)
         check_trainable("TrainState.create", model, trainable)
+        check_remat("TrainState.create", model, remat)
         check_integer("TrainState.create", "skip_non_finite", skip_non_finite, 0)
         if not isinstance(precision, Precision | None):
             raise TypeError(f"TrainState.create: precision must be a train.Precision, got {precision!r}")
-        options = Options(trainable, precision, average, skip_non_finite)
+        options = Options(trainable, precision, average, skip_non_finite, remat)
         blueprint, params, model_state = Blueprint.of(nnx.clone(model), optimizer, options)
         check_values(params, trained=True)
         check_values(model_state, trained=False)

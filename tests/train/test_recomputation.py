@@ -1,0 +1,73 @@
+"""What is computed again in the backward pass is what was computed before."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from jaxtrain import nn, optim
+from jaxtrain.train import Precision, TrainState
+from jaxtrain.train.recomputation import recomputing
+
+
+class Block(nnx.Module):
+    def __init__(self, rngs):
+        self.linear, self.norm = nn.Linear(8, 8, rngs=rngs), nn.BatchNorm(8)
+        self.drop = nn.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x, scale, *, doubled):
+        x = self.drop(jnp.tanh(self.norm(self.linear(x)) * scale))
+        return 2 * x if doubled else x  # Not for a traced flag.
+
+
+class Tower(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.blocks = nnx.List([Block(rngs) for _ in range(2)])
+        self.out = nn.Linear(8, 1, rngs=rngs)
+
+    def __call__(self, x):
+        for block in self.blocks:
+            x = block(x, jnp.ones((), x.dtype), doubled=True)
+        return self.out(x)
+
+
+PLAIN = (Tower, Block, nn.Linear, nn.BatchNorm, nn.Dropout)
+X = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+
+
+def test_gradients_and_statistics_are_the_same_and_less_is_kept():
+    ends, kept = [], []
+    for remat in (None, "^blocks/"):
+        state = TrainState.create(Tower(), optim.sgd(0.1), remat=remat, precision=Precision("bfloat16"))
+
+        def of(params, state=state):
+            model = state.blueprint.computing(params, state.model_state, state.key, state.step, train=True)
+            return (model(X) ** 2).mean(), state.blueprint.values(model)[1]
+
+        loss, pull, statistics = jax.vjp(of, state.params, has_aux=True)
+        kept.append(sum(leaf.nbytes for leaf in jax.tree.leaves(pull)))
+        ends.append((loss, statistics, pull(jnp.ones(()))))
+    jax.tree.map(np.testing.assert_array_equal, *ends)
+    assert kept[1] < kept[0] / 2
+    assert int(statistics["blocks"][1]["norm"]["num_batches_tracked"]) == 1
+
+
+def test_only_the_outermost_of_nested_modules_computes_twice():
+    model = recomputing(Tower(), "^blocks/[1]")
+    changed = [path for path, module in nnx.iter_modules(model) if type(module) not in (*PLAIN, nnx.List)]
+    assert changed == [("blocks", 1)]
+
+
+@pytest.mark.parametrize(
+    ("remat", "message"),
+    [
+        ("^head/", "expected remat to match a module, got '\\^head/'; there are blocks/0, blocks/0/drop, "),
+        ("(", r"TrainState.create: expected remat to be a regular expression, got '\('"),
+        (1, "TrainState.create: expected remat to be a regular expression, got 1"),
+    ],
+)
+def test_bad_patterns(remat, message):
+    with pytest.raises(ValueError, match=message):
+        TrainState.create(Tower(), optim.sgd(0.1), remat=remat)
