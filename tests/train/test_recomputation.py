@@ -6,35 +6,41 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxtrain import nn, optim
+from jaxtrain import optim
 from jaxtrain.train import Precision, TrainState
 from jaxtrain.train.recomputation import recomputing
 
 
+class Inner(nnx.Module):
+    def __init__(self):
+        self.w, self.calls = nnx.Param(jnp.full(8, 0.5)), nnx.Variable(jnp.int32(0))
+
+    def __call__(self, x):
+        self.calls[...] += 1
+        return jnp.tanh(jnp.tanh(x * self.w[...]))
+
+
 class Block(nnx.Module):
-    def __init__(self, rngs):
-        self.linear, self.norm = nn.Linear(8, 8, rngs=rngs), nn.BatchNorm(8)
-        self.drop = nn.Dropout(0.5, rngs=rngs)
+    def __init__(self):
+        self.inner = Inner()
 
     def __call__(self, x, scale, *, doubled):
-        x = self.drop(jnp.tanh(self.norm(self.linear(x)) * scale))
+        x = self.inner(x) * scale
         return 2 * x if doubled else x  # Not for a traced flag.
 
 
 class Tower(nnx.Module):
     def __init__(self):
-        rngs = nnx.Rngs(0)
-        self.blocks = nnx.List([Block(rngs) for _ in range(2)])
-        self.out = nn.Linear(8, 1, rngs=rngs)
+        self.blocks = nnx.List([Block() for _ in range(2)])
 
     def __call__(self, x):
         for block in self.blocks:
             x = block(x, jnp.ones((), x.dtype), doubled=True)
-        return self.out(x)
+        return x
 
 
-PLAIN = (Tower, Block, nn.Linear, nn.BatchNorm, nn.Dropout)
-X = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+PLAIN = (Tower, Block, Inner, nnx.List)
+X = np.random.default_rng(0).normal(size=8).astype(np.float32)
 
 
 def test_gradients_and_statistics_are_the_same_and_less_is_kept():
@@ -50,20 +56,20 @@ def test_gradients_and_statistics_are_the_same_and_less_is_kept():
         kept.append(sum(leaf.nbytes for leaf in jax.tree.leaves(pull)))
         ends.append((loss, statistics, pull(jnp.ones(()))))
     jax.tree.map(np.testing.assert_array_equal, *ends)
-    assert kept[1] < kept[0] / 2
-    assert int(statistics["blocks"][1]["norm"]["num_batches_tracked"]) == 1
+    assert kept[1] < kept[0]
+    assert int(statistics["blocks"][1]["inner"]["calls"]) == 1
 
 
 def test_only_the_outermost_of_nested_modules_computes_twice():
     model = recomputing(Tower(), "^blocks/[1]")
-    changed = [path for path, module in nnx.iter_modules(model) if type(module) not in (*PLAIN, nnx.List)]
+    changed = [path for path, module in nnx.iter_modules(model) if type(module) not in PLAIN]
     assert changed == [("blocks", 1)]
 
 
 @pytest.mark.parametrize(
     ("remat", "message"),
     [
-        ("^head/", "expected remat to match a module, got '\\^head/'; there are blocks/0, blocks/0/drop, "),
+        ("^head/", "expected remat to match a module, got '\\^head/'; there are blocks/0, blocks/0/inner, "),
         ("(", r"TrainState.create: expected remat to be a regular expression, got '\('"),
         (1, "TrainState.create: expected remat to be a regular expression, got 1"),
     ],
