@@ -12,8 +12,10 @@ from jaxtyping import Array, Key
 from jaxtrain.train.blueprint import Variables
 
 
-def check_ingredients(model: Any, optimizer: Any) -> None:
-    """Raise unless they are a module and an optimizer."""
+def check_ingredients(model: Any, optimizer: Any, average: Any) -> None:
+    """Raise unless they are a module, an optimizer, and an average or None."""
+    if average is not None:
+        check_average("TrainState.create", average)
     if not isinstance(model, nnx.Module):
         raise TypeError(f"TrainState.create: model must be an nnx.Module, got {model!r}")
     if isinstance(optimizer, optax.MultiSteps):
@@ -25,6 +27,15 @@ def check_ingredients(model: Any, optimizer: Any) -> None:
         raise TypeError(
             f"TrainState.create: optimizer must be an optax.GradientTransformation such as jaxtrain.optim.adam(), "
             f"got {optimizer!r}"
+        )
+
+
+def check_average(where: str, average: Any) -> None:
+    """Raise unless `average` averages parameters."""
+    if not (hasattr(average, "init") and hasattr(average, "update_parameters")):
+        raise TypeError(
+            f"{where}: average must be a jaxtrain.optim.averaged_model or a train.AveragedEvery, got {average!r}; pass "
+            "optim.averaged_model(optim.get_ema_avg_fn(0.999)) for an exponential average"
         )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain.train._ingredients import check_average
 from jaxtrain.train.blueprint import Averaging
 
 
@@ -43,6 +44,7 @@ class AveragedEvery:
         start: steps to leave out at first, at least 0. Default 0.
 
     Raises:
+        TypeError: if `average` does not average parameters, or a number is not an integer.
         ValueError: if a number is out of range.
 
     Example:
@@ -63,6 +65,7 @@ class AveragedEvery:
     start: int = 0
 
     def __post_init__(self) -> None:
+        check_average("AveragedEvery", self.average)
         check_integer("AveragedEvery", "every", self.every, 1)
         check_integer("AveragedEvery", "start", self.start, 0)
 

@@ -20,7 +20,7 @@ def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
 
     Raises:
         ValueError: if the loader is empty.
-        TypeError: if the model has a batch norm of Flax.
+        TypeError: if `model` is not a module, or has a batch norm of Flax.
 
     Example:
         >>> import jax.numpy as jnp
@@ -35,6 +35,11 @@ def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
     Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
     https://arxiv.org/abs/1803.05407
     """
+    if not isinstance(model, nnx.Module):
+        raise TypeError(
+            f"update_bn: model must be an nnx.Module, got {type(model).__name__}; call update_bn(batches, model), with "
+            "state.model() for a state, and state.with_model(model) afterwards"
+        )
     copy = nnx.clone(model)
     copy.train()
     if not _reset(copy):

@@ -76,6 +76,7 @@ class Batches:
 
     def order(self, epoch: int) -> np.ndarray:
         """The rows in the order in which one epoch visits them, whole batches or not."""
+        check_integer("Batches", "epoch", epoch, 0)
         if self.shuffle:
             return np.random.default_rng([self.seed, epoch]).permutation(self.rows)
         return np.arange(self.rows)

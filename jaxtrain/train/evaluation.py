@@ -1,9 +1,10 @@
 """Metrics and predictions over whole data sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -11,9 +12,10 @@ from jaxtyping import PyTree
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.dispatch import Feed, Single, kept, put
+from jaxtrain.train.metrics import Average
 from jaxtrain.train.placement import Placement, check_parts, check_placement, placed, placement_of
 from jaxtrain.train.sources import Source, Stream, are_arrays
-from jaxtrain.train.state import TrainState, check_state
+from jaxtrain.train.state import TrainState, check_callable, check_state
 from jaxtrain.train.step import EvalStep
 from jaxtrain.train.totals import Totals
 
@@ -48,17 +50,24 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
 
     PyTorch: the loop under `model.eval()` and `torch.no_grad()`.
     """
-    if not callable(eval_step) or not isinstance(state, TrainState):
+    if not callable(eval_step) or not isinstance(state, TrainState) or isinstance(data, TrainState):
         raise TypeError(
             f"evaluate: expected an evaluation step, a TrainState and data, got {type(eval_step).__name__}, "
             f"{type(state).__name__} and {type(data).__name__}; call evaluate(eval_step, state, data)"
         )
     check_state("evaluate", state)
     check_integer("evaluate", "batch_size", batch_size, 1)
+
+    def averaged(state: TrainState, batch: PyTree) -> Mapping[str, Average]:
+        metrics = eval_step(state, batch)
+        if not isinstance(metrics, Mapping):
+            raise TypeError(f"evaluate: expected a step from make_eval_step, got one that returns {type(metrics)}")
+        return metrics
+
     batches, placement = held_out("evaluate: data", data, batch_size), placement_of(eval_step)
     if isinstance(batches, Stream):
         check_parts("evaluate", state, placement, "pass make_eval_step(metrics_fn, placement=...)")
-    return metrics_of(Single(eval_step, batches, placement), state)
+    return metrics_of(Single(averaged, batches, placement), state)
 
 
 def predict(
@@ -84,8 +93,8 @@ def predict(
 
     Raises:
         TypeError: if `state` is not a `TrainState`, or something in `data` is not an array of numbers.
-        ValueError: if `data` has no rows or arrays that differ in their number of rows, `batch_size` is below 1, or
-            several processes have batches and no placement.
+        ValueError: if `data` has no rows or arrays that differ in their number of rows, `batch_size` is below 1, the
+            function returns another number of rows, or several processes have batches and no placement.
 
     Example:
         >>> import numpy as np
@@ -100,6 +109,7 @@ def predict(
     """
     check_state("predict", state)
     check_integer("predict", "batch_size", batch_size, 1)
+    check_callable("predict", "function", function)
     check_placement("predict", placement)
     batches = held_out("predict: data", data, batch_size)
     if isinstance(batches, Stream):
@@ -119,8 +129,12 @@ def _make_predict_step(
     def predict_step(state: TrainState, batch: PyTree) -> list[PyTree]:
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
         rows = function(model, batch)
-        if not all(map(np.ndim, jax.tree.leaves(rows))):
-            raise ValueError("predict: expected a function that returns a row for each example, got a single number")
+        sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(rows)}
+        if not sizes or not sizes <= {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)} - {()}:
+            raise ValueError(
+                f"predict: expected arrays with a row for each example, got the shapes {jax.tree.map(jnp.shape, rows)} "
+                f"for a batch of {jax.tree.map(jnp.shape, batch)}; for an average call evaluate"
+            )
         # In a list: a tuple would be a state and metrics.
         return [rows]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.checks import check_flag, check_integer
 from jaxtrain.train._leaves import committed, copied
 from jaxtrain.train.again import again_if_asked
 from jaxtrain.train.data import Batches, on_host
@@ -19,7 +19,7 @@ from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.placement import Placement, check_placement
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
-from jaxtrain.train.state import TrainState, check_state
+from jaxtrain.train.state import TrainState, check_callable, check_state
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
 from jaxtrain.train.totals import Partial, Totals
 
@@ -114,6 +114,11 @@ def fit(
         raise ValueError(
             "fit: expected validation data for metrics_fn, got None; pass it, or let loss_fn return metrics"
         )
+    if validation_batch_size is not None and validation is None:
+        raise ValueError("fit: expected validation data for validation_batch_size, got None; pass it")
+    check_callable("fit", "loss_fn", loss_fn)
+    check_flag("fit", "shuffle", shuffle)
+    check_flag("fit", "drop_last", drop_last)
     check_integer("fit", "epochs", epochs, 1)
     check_integer("fit", "start_epoch", start_epoch, 0, epochs - 1)
     if steps_per_dispatch is not None:

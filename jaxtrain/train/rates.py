@@ -11,7 +11,8 @@ from jax.tree_util import DictKey, GetAttrKey, KeyPath
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxtrain.train.state import TrainState
+from jaxtrain._ground.checks import check_scalar
+from jaxtrain.train.state import TrainState, check_state
 
 
 def learning_rates(state: TrainState) -> dict[str, float]:
@@ -37,6 +38,7 @@ def learning_rates(state: TrainState) -> dict[str, float]:
 
     PyTorch: `scheduler.get_last_lr()`.
     """
+    check_state("learning_rates", state)
     leaves, structure = jax.tree.flatten(state.opt_state)
     rates = jax.device_get({name: leaves[index] for name, index in _rates_in(structure).items()})
     return {name: float(rate) for name, rate in rates.items()}
@@ -47,13 +49,14 @@ def set_learning_rate(state: TrainState, lr: ArrayLike) -> TrainState:
 
     Args:
         state: a training state whose optimizer was made by `optax.inject_hyperparams`, at any depth.
-        lr: the rate, a number.
+        lr: the rate, a number of at least 0.
 
     Returns:
         The state with this rate, wherever `learning_rates` finds one that can be set. The other arrays are shared.
 
     Raises:
-        ValueError: if there is none: without `inject_hyperparams`, or if a schedule sets it at every step.
+        ValueError: if there is none: without `inject_hyperparams`, or if a schedule sets it at every step; or if `lr`
+            is not a number of at least 0.
 
     Example:
         >>> import optax
@@ -66,6 +69,8 @@ def set_learning_rate(state: TrainState, lr: ArrayLike) -> TrainState:
 
     PyTorch: `for group in optimizer.param_groups: group["lr"] = lr`.
     """
+    check_state("set_learning_rate", state)
+    check_scalar("set_learning_rate", "lr", lr, 0.0)
     return _with_rates("set_learning_rate", state, lambda leaf: jnp.array(lr, leaf.dtype))
 
 

@@ -65,6 +65,11 @@ class Stream:
         """The batches of one epoch, from the batch number `first` on; those before it are drawn and left out."""
         count = 0
         batches: Any = self._source(epoch) if callable(self._source) else self._source
+        if not hasattr(batches, "__iter__"):
+            raise TypeError(
+                f"{self._where}: expected a function that returns the batches of an epoch, got one that returns "
+                f"{batches!r}; yield them"
+            )
         for batch in batches:
             count += 1
             if count > first:

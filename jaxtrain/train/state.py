@@ -120,7 +120,7 @@ class TrainState:
 
         PyTorch: `model = Net(); optimizer = torch.optim.Adam(model.parameters())`.
         """
-        check_ingredients(model, optimizer)
+        check_ingredients(model, optimizer, average)
         check_trainable("TrainState.create", model, trainable)
         check_remat("TrainState.create", model, remat)
         check_integer("TrainState.create", "skip_non_finite", skip_non_finite, 0)
@@ -212,12 +212,14 @@ class TrainState:
         PyTorch: `loss.backward()`.
         """
 
+        check_callable("gradients", "loss_fn", loss_fn)
+
         def loss_of(params: Variables) -> tuple[Float[Array, ""], tuple[Float[Array, ""], Any, Variables]]:
             model = self.blueprint.computing(params, self.model_state, self.key, self.step, train=True)
             result: Any = loss_fn(model, *args)
             loss: Any
             loss, aux = result if type(result) is tuple and len(result) == 2 else (result, None)
-            check_loss("gradients", loss)
+            check_loss("gradients: loss_fn", loss)
             model_state = self.blueprint.with_frozen_of(self.model_state, self._others(model))
             return scaled(loss, self.scaler), (loss, aux, model_state)
 
@@ -323,7 +325,7 @@ class TrainState:
         PyTorch: none; modules change in place.
         """
         params, _ = self.blueprint.values(model)
-        if jax.tree.structure(params) != jax.tree.structure(self.params):
+        if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, self.params):
             raise ValueError(
                 f"with_model: expected a module with the parameters {jax.tree.map(jnp.shape, self.params)}, got "
                 f"{jax.tree.map(jnp.shape, params)}"
@@ -347,13 +349,17 @@ _OF_LOSS = 0x6C6F7373
 """Sets the key of a loss apart from those of the random streams, which are the first numbers."""
 
 
+def check_callable(where: str, name: str, function: Any) -> None:
+    """Raise unless `function` can be called."""
+    if not callable(function):
+        raise TypeError(f"{where}: {name} must be a function, got {function!r}")
+
+
 def check_loss(where: str, loss: Any) -> None:
-    """Raise unless `loss` can be minimized."""
+    """Raise unless `loss` can be minimized; `where` begins the error with the function that returned it."""
     if not isinstance(loss, jax.Array) or loss.shape or not jnp.issubdtype(loss.dtype, jnp.floating):
         shown = jax.typeof(loss).str_short() if isinstance(loss, jax.Array) else repr(loss)
-        raise TypeError(
-            f"{where}: loss_fn must return a float scalar array, got {shown}; reduce it, with reduction='mean'"
-        )
+        raise TypeError(f"{where} must return a float scalar array, got {shown}; reduce it, with reduction='mean'")
 
 
 def check_state(where: str, state: Any) -> None:

@@ -18,7 +18,7 @@ from jaxtrain.train.blueprint import Variables
 from jaxtrain.train.grad_scaler import all_finite
 from jaxtrain.train.metrics import Average, Metrics, as_average
 from jaxtrain.train.placement import Placement, check_placement, placed
-from jaxtrain.train.state import TrainState, check_loss
+from jaxtrain.train.state import TrainState, check_callable, check_loss, check_state
 
 Averages = dict[str, Average]
 LossFn = Callable[..., Any]
@@ -77,6 +77,9 @@ def make_train_step(
 
     PyTorch: `model.train(); optimizer.zero_grad(); loss = loss_fn(model(x), y); loss.backward(); optimizer.step()`.
     """
+    check_callable("make_train_step", "loss_fn", loss_fn)
+    if observe is not None:
+        check_callable("make_train_step", "observe", observe)
     check_integer("make_train_step", "accumulate", accumulate, 1)
     check_placement("make_train_step", placement)
     watch = ShapeWatch("train step", expected=2)
@@ -84,10 +87,11 @@ def make_train_step(
     place = () if placement is None else (placement.constrained,)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        check_state("train step", state)
         watch.see(batch)
 
         def objective(model: nnx.Module, part: PyTree, key: MakeKey) -> tuple[Float[Array, ""], Averages]:
-            return _loss_and_metrics(call(model, part, key), part)
+            return _loss_and_metrics("train step: loss_fn", call(model, part, key), part)
 
         with jax.named_scope("loss"):
             gradients, loss, metrics, seen = gradients_of(objective, state, batch, accumulate, *place)
@@ -135,17 +139,19 @@ def make_eval_step(metrics_fn: LossFn, *, placement: Placement | None = None) ->
 
     PyTorch: `model.eval()` and `with torch.no_grad():`.
     """
+    check_callable("make_eval_step", "metrics_fn", metrics_fn)
     check_placement("make_eval_step", placement)
     watch = ShapeWatch("evaluation step", expected=4)
     call = with_key(metrics_fn)
 
     def eval_step(state: TrainState, batch: PyTree) -> Metrics:
+        check_state("evaluation step", state)
         watch.see(batch)
         model = state.blueprint.computing(state.params, state.model_state, state.key, state.step, train=False)
         result = call(model, batch, state.step_key)
         if isinstance(result, Mapping):
             return Metrics.of({name: as_average(name, metric, batch) for name, metric in result.items()})
-        return Metrics.of(_loss_and_metrics(result, batch)[1])
+        return Metrics.of(_loss_and_metrics("evaluation step: metrics_fn", result, batch)[1])
 
     return jax.jit(placed(eval_step, placement))
 
@@ -175,23 +181,28 @@ def with_key(function: LossFn) -> Callable[[Any, Any, MakeKey], Any]:
     return lambda model, batch, key: function(model, batch)
 
 
-def _loss_and_metrics(result: Any, batch: PyTree) -> tuple[Float[Array, ""], Averages]:
+def _loss_and_metrics(where: str, result: Any, batch: PyTree) -> tuple[Float[Array, ""], Averages]:
     """The loss to minimize, and all metrics including the loss."""
     loss, metrics = result if type(result) is tuple and len(result) == 2 else (result, {})
     value: Any = loss.value if isinstance(loss, Average) else loss
-    if not isinstance(metrics, Mapping) or "loss" in metrics:
+    if not isinstance(metrics, Mapping) or not all(map(_is_free, metrics)):
         raise TypeError(
-            "loss_fn must return a loss, or a loss and a dict of metrics (without 'loss', which is always there), got "
-            f"metrics {metrics!r}"
+            f"{where} must return a loss, or a loss and a dict of metrics, whose names are strings other than 'loss', "
+            f"'skipped', 'epoch', 'lr' and 'val_...', which a run logs itself; got metrics {metrics!r}"
         )
-    check_loss("train step", value)
+    check_loss(where, value)
     metrics = {"loss": loss, **metrics}
     return value, {name: as_average(name, metric, batch) for name, metric in metrics.items()}
 
 
+def _is_free(name: Any) -> bool:
+    """Whether a metric may have this name."""
+    return isinstance(name, str) and name not in ("loss", "skipped", "epoch", "lr") and not name.startswith("val_")
+
+
 def _with_observed(metrics: Averages, observed: Any, batch: PyTree) -> Averages:
     """The metrics of `loss_fn` and those of `observe`."""
-    if not isinstance(observed, Mapping) or observed.keys() & metrics.keys():
+    if not isinstance(observed, Mapping) or not all(map(_is_free, observed)) or observed.keys() & metrics.keys():
         raise TypeError(
             f"observe must return a dict of metrics with other names than {', '.join(map(repr, metrics))}, got "
             f"{observed!r}"

@@ -102,3 +102,8 @@ def test_a_batch_norm_of_flax_is_refused_by_name():
     model = nnx.Sequential(nn.BatchNorm(3), nnx.Sequential(nnx.BatchNorm(3, rngs=nnx.Rngs(0))))
     with pytest.raises(TypeError, match=r"got BatchNorm of Flax at layers/1/layers/0; use jaxtrain.nn.BatchNorm"):
         update_bn(BATCHES, model)
+
+
+def test_what_is_not_a_module_is_refused():
+    with pytest.raises(TypeError, match=r"update_bn: model must be an nnx.Module, got list; call update_bn\("):
+        update_bn(nn.BatchNorm(3), BATCHES)

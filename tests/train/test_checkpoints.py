@@ -252,6 +252,13 @@ def test_two_runs_on_one_folder_are_refused(net, tmp_path):
     assert run(net, tmp_path / "a", Listener(), epochs=1)[1]["epoch"] == [0]
 
 
+def test_a_file_is_not_a_folder(net, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match=f"Checkpoints: expected a folder, got the file {tmp_path}/file; choose"):
+        run(net, tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_without_orbax(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint.checkpoint_managers", None)
     with pytest.raises(

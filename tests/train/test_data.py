@@ -87,3 +87,9 @@ def test_wrong_data(data, error, message):
 def test_wrong_numbers(arguments, error, message):
     with pytest.raises(error, match=message):
         Batches(np.zeros(5), **arguments)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_wrong_epochs(shuffle):
+    with pytest.raises(ValueError, match="Batches: epoch must be at least 0, got -1"):
+        Batches(np.zeros(5), 2, shuffle).order(-1)

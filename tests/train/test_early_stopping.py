@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -154,6 +155,28 @@ def test_a_rate_that_was_set_is_found_again(optimizer):
 def test_a_rate_that_cannot_be_set_is_refused(optimizer):
     with pytest.raises(ValueError, match="set_learning_rate: expected an optimizer that keeps its learning rate as a"):
         set_learning_rate(TrainState.create(Counter(), optimizer), 0.25)
+
+
+@pytest.mark.parametrize("lr", [-1.0, np.nan, np.ones(2)])
+def test_what_is_not_a_rate_is_refused(lr):
+    state = TrainState.create(Counter(), optax.inject_hyperparams(optim.sgd)(lr=0.5))
+    with pytest.raises(ValueError, match="set_learning_rate: lr must"):
+        set_learning_rate(state, lr)
+    for use in (lambda: set_learning_rate({}, 0.1), lambda: learning_rates({})):
+        with pytest.raises(TypeError, match="state must be a TrainState, see"):
+            use()
+
+
+def test_a_log_that_cannot_be_written_does_not_end_a_run(tmp_path, monkeypatch, caplog):
+    def full(path, text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    _, history = run([0.1, 0.2], CsvLog(tmp_path / "run.csv"))
+    assert history["epoch"] == [0, 1]
+    assert "run.csv could not be written ([Errno 28] No space left on device); the run goes on" in caplog.text
+    with pytest.raises(ValueError, match=f"JsonLinesLog: expected a file that can be written, got {tmp_path}"):
+        run([0.1], JsonLinesLog(tmp_path))
 
 
 def test_logs_are_the_history(tmp_path):

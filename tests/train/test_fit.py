@@ -197,12 +197,18 @@ def test_evaluate_over_ragged_batches():
         ({"state": {}}, TypeError, "fit: state must be a TrainState, see TrainState.create, got {}"),
         ({"progress": "bar"}, TypeError, "fit: progress must be True or False, got 'bar'; pass your own"),
         ({"metrics_fn": loss_fn}, ValueError, "fit: expected validation data for metrics_fn, got None"),
+        ({"metrics_fn": 3, "validation": DATA}, TypeError, "make_eval_step: metrics_fn must be a function, got 3"),
+        ({"validation_batch_size": 3}, ValueError, "fit: expected validation data for validation_batch_size, got None"),
+        ({"shuffle": "no"}, TypeError, "fit: shuffle must be True or False, got 'no'"),
+        ({"drop_last": 1}, TypeError, "fit: drop_last must be True or False, got 1"),
+        ({"loss_fn": None}, TypeError, "fit: loss_fn must be a function, got None"),
+        ({"observe": 1}, TypeError, "make_train_step: observe must be a function, got 1"),
     ],
 )
 def test_bad_input(changes, error, message):
-    arguments = {"state": line(), "data": DATA, "epochs": 1, "batch_size": 4, "progress": False, **changes}
+    arguments = {"state": line(), "loss_fn": loss_fn, "data": DATA, "epochs": 1, "batch_size": 4, "progress": False}
     with pytest.raises(error, match=message):
-        fit(loss_fn=loss_fn, **arguments)
+        fit(**(arguments | changes))
 
 
 def test_evaluate_refuses_bad_input():
@@ -214,6 +220,8 @@ def test_evaluate_refuses_bad_input():
         TypeError, match="evaluate: expected an evaluation step, a TrainState and data, got TrainState, "
     ):
         evaluate(line(), make_eval_step(loss_fn), DATA)
+    with pytest.raises(TypeError, match="evaluate: expected a step from make_eval_step, got one that returns <cl"):
+        evaluate(lambda state, batch: (state, {}), line(), DATA)
 
 
 def test_a_consumed_state_is_refused():
@@ -237,5 +245,17 @@ def test_predictions_are_the_rows_of_all_batches():
     np.testing.assert_array_equal(found[0], 3 * X)
     assert found[1].tolist() == list(range(10))
     assert predict(state, lambda model, x: model(x), lambda epoch: [X[:2], X[2:5]]).shape == (5,)
-    with pytest.raises(ValueError, match="predict: expected a function that returns a row for each example, got a sin"):
-        predict(state, lambda model, x: model(x).mean(), X)
+
+
+@pytest.mark.parametrize(
+    ("function", "data", "error", "message"),
+    [
+        (None, X, TypeError, "predict: function must be a function, got None"),
+        (lambda model, x: model(x).mean(), X, ValueError, r"with a row for each example, got the shapes \(\) for a b"),
+        (lambda model, x: (x, x[:1]), X, ValueError, r"got the shapes \(\(10,\), \(1,\)\) for a batch of \(10,\); for"),
+        (lambda model, x: x[0], [[1.0, 2.0]], ValueError, r"got the shapes \(\) for a batch of \[\(\), \(\)\]"),
+    ],
+)
+def test_predictions_have_a_row_for_each_example(function, data, error, message):
+    with pytest.raises(error, match=message):
+        predict(line(), function, data)

@@ -101,6 +101,12 @@ def test_wrong_halves():
         state.gradients(lambda model, x: model(x), X)
     with pytest.raises(ValueError, match="apply_gradients: expected gradients like the parameters,"):
         state.apply_gradients({"head": state.params["head"]})
+    with pytest.raises(TypeError, match="gradients: loss_fn must be a function, got None"):
+        state.gradients(None)
+    wider = two(optim.sgd(0.1)).model()
+    wider.head = nn.Linear(9, 1, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match=r"with_model: expected a module with the parameters .*\(4, 1\).*\(9, 1\)"):
+        state.with_model(wider)
 
 
 def test_frozen_parameters_are_not_trained_not_clipped_and_have_no_moments():

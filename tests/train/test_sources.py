@@ -102,6 +102,12 @@ def test_what_counts_as_arrays():
         (3, {}, TypeError, "expected arrays, an iterable of batches or a function that returns one, got int"),
         ([], {}, ValueError, "fit: data: expected at least one batch, got none in epoch 0"),
         ((np.zeros(3), np.zeros(3)), {}, ValueError, "expected batch_size with arrays in memory, got None"),
+        (
+            lambda epoch: None,
+            {},
+            TypeError,
+            "returns the batches of an epoch, got one that returns None",
+        ),
         ([["a"]], {}, TypeError, "expected arrays of numbers, got dtype <U1"),
         ([(np.zeros(3),)], {"drop_last": True}, ValueError, "expected drop_last=False with an iterable of batches"),
         (range(3), {"batch_size": 2}, TypeError, "got range; call numpy.asarray on it, or leave out batch_size"),

@@ -7,8 +7,8 @@ import optax
 import pytest
 from flax import nnx
 
-from jaxtrain import nn
-from jaxtrain.train import TrainState
+from jaxtrain import nn, optim
+from jaxtrain.train import AveragedEvery, TrainState
 
 
 def buffer(leaf):
@@ -155,6 +155,14 @@ def test_stacked_random_streams_get_a_key_each():
 def test_wrong_types(arguments, message):
     with pytest.raises(TypeError, match=message):
         TrainState.create(*arguments)
+
+
+@pytest.mark.parametrize("average", [0.9, optim.get_ema_avg_fn(0.9)])
+def test_what_is_not_an_average_is_refused(average):
+    with pytest.raises(TypeError, match=r"TrainState.create: average must be a jaxtrain.optim.averaged_model or"):
+        TrainState.create(nn.BatchNorm(2), optax.identity(), average=average)
+    with pytest.raises(TypeError, match=r"AveragedEvery: average must be a jaxtrain.optim.averaged_model or"):
+        AveragedEvery(average, every=2)
 
 
 def test_variables_that_cannot_be_trained():

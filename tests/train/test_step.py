@@ -277,7 +277,14 @@ def test_intermediate_values_are_dropped_and_new_variables_refused():
         (lambda x: x, r"loss_fn must return a float scalar array, got float32\[2\]; reduce it, with reduction='mean'"),
         (lambda x: 1, r"loss_fn must return a float scalar array, got"),
         (lambda x: (x.sum(), x), "loss_fn must return a loss, or a loss and a dict of metrics"),
-        (lambda x: (x.sum(), {"loss": x}), r"dict of metrics \(without 'loss'"),
+        (
+            lambda x: (x.sum(), {"loss": x}),
+            "dict of metrics, whose names are strings other than 'loss', 'skipped', ",
+        ),
+        (lambda x: (x.sum(), {"epoch": x}), "which a run logs itself; got metrics {'epoch'"),
+        (lambda x: (x.sum(), {"lr": x}), "which a run logs itself; got metrics {'lr'"),
+        (lambda x: (x.sum(), {"val_loss": x}), "which a run logs itself; got metrics {'val_loss'"),
+        (lambda x: (x.sum(), {1: x}), "names are strings other than .* got metrics {1"),
         (lambda x: None, "loss_fn must return a float scalar array, got None"),
     ],
 )
@@ -285,6 +292,20 @@ def test_wrong_results_of_loss_fn(result, message):
     state = TrainState.create(Scale(), optim.sgd())
     with pytest.raises(TypeError, match=message):
         make_train_step(lambda model, x: result(model(x)))(state, jnp.ones(2))
+
+
+def test_what_cannot_make_a_step_is_refused():
+    for make, message in (
+        (lambda: make_train_step(None), "make_train_step: loss_fn must be a function, got None"),
+        (lambda: make_eval_step(5), "make_eval_step: metrics_fn must be a function, got 5"),
+        (
+            lambda: make_train_step(len)({}, jnp.ones(2)),
+            "train step: state must be a TrainState, see",
+        ),
+        (lambda: make_eval_step(len)({}, jnp.ones(2)), "evaluation step: state must be a TrainState, see"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            make()
 
 
 def test_scalar_metric_of_an_odd_batch():

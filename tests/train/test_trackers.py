@@ -80,6 +80,11 @@ def test_the_epoch_that_is_profiled(epoch, net, tmp_path, monkeypatch):
 def test_bad_input(monkeypatch):
     with pytest.raises(ValueError, match="Profile: epoch must be at least 1, got 0"):
         Profile("folder", epoch=0)
+    with pytest.raises(ValueError, match=r"Curves: the ending of path must be one of 'eps', .*, got 'xyz'"):
+        Curves("run.xyz")
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"expected tensorboardX, which is not installed; pip install jaxtrain\[tens"):
         TensorBoardLog("folder")
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    with pytest.raises(ImportError, match="Curves: expected Matplotlib, which is not installed; pip"):
+        Curves("run.png")

@@ -27,6 +27,8 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._file: int | None = None
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"Checkpoints: expected a folder, got the file {folder}; choose another name")
         try:
             import fcntl
         except ImportError:  # Windows has other locks.
@@ -34,7 +36,7 @@ class FolderLock:
         if jax.process_index() > 0:  # The processes of one run share the folder.
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(folder.with_name(f"{folder.name}.lock"), os.O_CREAT | os.O_RDWR)
+        file = os.open(folder.with_name(f"{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o666)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

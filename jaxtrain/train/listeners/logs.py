@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.state import TrainState
+
+_log = logging.getLogger("jaxtrain")
 
 
 class CsvLog(Listener):
@@ -18,6 +21,9 @@ class CsvLog(Listener):
 
     Args:
         path: the file. Folders are made.
+
+    Raises:
+        ValueError: if there is a folder of that name, or its folder cannot be written to.
 
     Example:
         >>> import pathlib, tempfile
@@ -46,11 +52,17 @@ class CsvLog(Listener):
     def started(self, run: Run) -> None:
         self._run = run
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.is_dir() or not os.access(self._path.parent, os.W_OK):
+            raise ValueError(f"{type(self).__name__}: expected a file that can be written, got {self._path}")
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
         draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
-        draft.write_text(self.text({name: list(column) for name, column in self._run.history.items()}))
-        os.replace(draft, self._path)
+        try:
+            draft.write_text(self.text({name: list(column) for name, column in self._run.history.items()}))
+            os.replace(draft, self._path)
+        except OSError as error:  # The disk may be full: no reason to lose a run.
+            draft.unlink(missing_ok=True)
+            _log.error("%s: %s could not be written (%s); the run goes on", type(self).__name__, self._path, error)
 
     def text(self, columns: Mapping[str, list[float]]) -> str:
         """The content of the file."""

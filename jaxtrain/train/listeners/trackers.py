@@ -1,5 +1,6 @@
 """The history for TensorBoard and as a picture, and a profile of an epoch."""
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +8,11 @@ from typing import Any
 
 import jax
 
-from jaxtrain._ground.checks import check_flag, check_integer
+from jaxtrain._ground.checks import check_choice, check_flag, check_integer
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.state import TrainState
+
+_log = logging.getLogger("jaxtrain")
 
 
 class TensorBoardLog(Listener):
@@ -69,11 +72,20 @@ class Curves(Listener):
         path: the picture, "run.png" for instance. Folders are made.
         log_scale: draw losses and learning rates on logarithmic axes. Default True.
 
+    Raises:
+        ImportError: if Matplotlib is not installed.
+        ValueError: if Matplotlib writes no pictures with that ending.
+
     PyTorch: none; scripts plot.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, log_scale: bool = True) -> None:
+        try:
+            from matplotlib.backend_bases import FigureCanvasBase
+        except ImportError as error:
+            raise ImportError("Curves: expected Matplotlib, which is not installed; pip install matplotlib") from error
         self._path = Path(path).absolute()
+        check_choice("Curves", "the ending of path", self._path.suffix[1:], FigureCanvasBase.get_supported_filetypes())
         check_flag("Curves", "log_scale", log_scale)
         self._log_scale = log_scale
 
@@ -102,8 +114,11 @@ class Curves(Listener):
             if f"val_{name}" in history:
                 axes.legend(frameon=False)
         figure.axes[-1].set_xlabel("epoch")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(self._path, dpi=130)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(self._path, dpi=130)
+        except OSError as problem:  # No reason to lose a run.
+            _log.error("Curves: %s could not be written (%s)", self._path, problem)
 
 
 class Profile(Listener):
