@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 
 import jax
 import jax.numpy as jnp
@@ -69,6 +70,20 @@ def test_it_gives_up_and_begins_without_a_checkpoint_at_the_beginning(tmp_path):
 
     assert run(tmp_path, loss_fn=never, back_off=0.5) == (None, [(1.5, 0), (0.75, 0), (0.375, 0), (0.1875, 0)])
     assert run(tmp_path, loss_fn=never) == (None, [(1.5, 0)])
+
+
+def test_a_new_checkpoint_begins_to_count_again(tmp_path):
+    fails = [2, 4]
+
+    class Fails(Listener):
+        def epoch_ended(self, epoch, entries, state):
+            if epoch in fails:
+                fails.remove(epoch)
+                raise NonFiniteLossError(0, epoch, math.nan, state)
+
+    slope = optax.inject_hyperparams(optim.sgd)(lr=0.5)
+    _, begins = run(tmp_path, Fails(), optimizer=slope, back_off=0.5)
+    assert begins == [(0.5, 0), (0.25, 2), (0.125, 4)]
 
 
 def test_a_state_that_is_not_finite_is_not_saved(tmp_path, caplog):

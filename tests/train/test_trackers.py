@@ -2,10 +2,12 @@
 
 import struct
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxtrain.train import Curves, History, Profile, Run, StopRun, TensorBoardLog, fit
 
@@ -88,3 +90,17 @@ def test_bad_input(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     with pytest.raises(ImportError, match="Curves: expected Matplotlib, which is not installed; pip"):
         Curves("run.png")
+
+
+def test_axes_are_logarithmic_where_all_is_positive(monkeypatch, tmp_path):
+    scales = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *_, **__: scales.append([axes.get_yscale() for axes in figure.axes])
+    )
+    for least in (0.0, 0.5):
+        history = History()
+        history.append({"epoch": 0, "loss": 1.0, "accuracy": 0.5, "lr": 0.1, "val_loss": least, "val_f1": 0.3})
+        curves = Curves(tmp_path / "run.png")
+        curves.started(SimpleNamespace(history=history))
+        curves.ended(None, None)
+    assert scales == [["linear", "linear", "log", "linear"], ["log", "linear", "log", "linear"]]
