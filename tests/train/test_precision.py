@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtrain import losses, nn, optim
 from jaxtrain.train import (
     GradScaler,
+    GradScalerState,
     NonFiniteLossError,
     Precision,
     TrainState,
@@ -216,3 +217,8 @@ def test_skipped_steps_are_counted_and_bounded(steps_per_dispatch):
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_a_scale_does_not_grow_to_infinity():
+    largest = GradScalerState(jnp.float32(2.0**127), jnp.int32(0))
+    assert float(GradScaler(growth_interval=1).update(largest, True).scale) == 2.0**127
