@@ -46,6 +46,7 @@ class Ours(nnx.Module):
         return self.attention(x, mask=nnx.make_causal_mask(x[..., 0]) if self.causal else None)
 
 
+@pytest.mark.long
 def test_attention_that_runs_in_float32_raises_no_alarm_and_hides_no_mask():
     torch.manual_seed(0)
     theirs = Theirs()

@@ -97,6 +97,7 @@ def test_bad_arguments_of_a_diff_are_refused(change, error, message):
         diff.compare(given.pop("module"), given.pop("model"), given.pop("batch"), **given)
 
 
+@pytest.mark.long
 def test_models_without_parameters_are_compared():
     right = diff.compare(torch.nn.Sequential(torch.nn.ReLU()), nnx.Sequential(nnx.relu), BATCH)
     assert right.same

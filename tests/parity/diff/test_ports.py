@@ -143,6 +143,7 @@ def test_the_port_is_right_or_its_mistakes_are_named(make):
     assert "tanh approximation" in says[1]
 
 
+@pytest.mark.long
 def test_statistics_of_linen_and_of_equinox_are_compared():
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     state = {name: jnp.asarray(value.numpy()) for name, value in theirs.state_dict().items()}
@@ -216,6 +217,7 @@ class Twice(torch.nn.Module):
         return self.norm(self.body(torch.tanh(self.body(x))))
 
 
+@pytest.mark.long
 def test_layers_inside_of_jit_are_seen():
     theirs = Twice()
     for epsilon, names in ((1e-5, []), (1e-3, ["norm"])):
