@@ -151,7 +151,8 @@ def forgetful_give(state: Any, like: Any, names: list[str]) -> Any:
 def rounded_give(state: Any, like: Any, names: list[str]) -> Any:
     """The weights have seen half precision."""
     weights, saved = give(state, like, names)
-    return {name: value.astype(np.float16).astype(value.dtype) for name, value in weights.items()}, saved
+    with np.errstate(over="ignore"):
+        return {name: value.astype(np.float16).astype(value.dtype) for name, value in weights.items()}, saved
 
 
 def early_give(state: Any, like: Any, names: list[str]) -> Any:
