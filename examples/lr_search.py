@@ -4,8 +4,9 @@
     python examples/lr_search.py --cpu-devices 2      the runs are spread over two devices of the CPU
 
 Trains the same runs with `tune.sweep`, with the same idea written by hand, and one by one in PyTorch, in alternating
-rounds. Prints the table of rates and the measured times, writes the picture, and exits non-zero if the best rate stays
-below 96 % on the validation digits or if the hand-written program finds other accuracies.
+rounds, and validates them after every epoch. Prints the table of rates and the measured times, writes the picture, and
+exits non-zero if the best rate stays below 96 % on the validation digits or if the hand-written program finds other
+accuracies.
 """
 
 import argparse
@@ -86,10 +87,13 @@ def _by_hand(
             updates, opt_state = optimizer.update(gradients, opt_state)
             return (optax.apply_updates(params, updates), others, opt_state), None
 
-        (trained, statistics, _), _ = jax.lax.scan(step, (params, others, optimizer.init(params)), batches)
-        model = nnx.merge(graph, trained, statistics, copy=True)
-        model.eval()
-        return (model(validation[0]).argmax(axis=-1) == validation[1]).mean()
+        def epoch(carry, batches):
+            carry, _ = jax.lax.scan(step, carry, batches)
+            model = nnx.merge(graph, carry[0], carry[1], copy=True)
+            model.eval()
+            return carry, (model(validation[0]).argmax(axis=-1) == validation[1]).mean()
+
+        return jax.lax.scan(epoch, (params, others, optimizer.init(params)), batches)[1]
 
     # The runs are spread over all devices, as `sweep` does.
     mesh = Mesh(np.array(jax.devices()), "runs")
@@ -100,31 +104,40 @@ def by_hand(rates: np.ndarray, data: Data, validation: Data) -> np.ndarray:
     """The same program without jaxtrain's `tune` and `train`."""
     batches = Batches(data, BATCH, shuffle=True, drop_last=True)
     steps = [batch for epoch in range(EPOCHS) for batch in batches.epoch(epoch)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
-    return np.asarray(_by_hand(jnp.asarray(rates, jnp.float32), stacked, validation))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves).reshape(EPOCHS, -1, *leaves[0].shape), *steps)
+    return np.asarray(_by_hand(jnp.asarray(rates, jnp.float32), stacked, validation))[:, -1]
 
 
 def one_by_one(rates: np.ndarray, data: Data, validation: Data) -> np.ndarray:
     """The same runs in PyTorch."""
     batches = Batches(data, BATCH, shuffle=True, drop_last=True)
-    steps = [batch for epoch in range(EPOCHS) for batch in batches.epoch(epoch)]
-    tensors = [(torch.tensor(images), torch.tensor(labels, dtype=torch.long)) for images, labels in steps]
-    return np.array([_torch_accuracy(rate, tensors, tuple(map(torch.tensor, validation))) for rate in rates])
+    epochs = [
+        [(torch.tensor(images), torch.tensor(labels, dtype=torch.long)) for images, labels in batches.epoch(epoch)]
+        for epoch in range(EPOCHS)
+    ]
+    return np.array([_torch_accuracies(rate, epochs, tuple(map(torch.tensor, validation)))[-1] for rate in rates])
 
 
-def _torch_accuracy(lr: float, batches: list[tuple[torch.Tensor, ...]], validation: tuple[torch.Tensor, ...]) -> float:
+def _torch_accuracies(
+    lr: float, epochs: list[list[tuple[torch.Tensor, ...]]], validation: tuple[torch.Tensor, ...]
+) -> list[float]:
+    """The accuracy on the validation digits after each epoch."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(
         torch.nn.Linear(64, WIDTH), torch.nn.BatchNorm1d(WIDTH), torch.nn.ReLU(), torch.nn.Linear(WIDTH, 10)
     )
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=MOMENTUM)
-    for images, labels in batches:
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-    model.eval()
-    with torch.no_grad():
-        return (model(validation[0]).argmax(dim=1) == validation[1]).float().mean().item()
+    accuracies = []
+    for batches in epochs:
+        model.train()
+        for images, labels in batches:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            accuracies.append((model(validation[0]).argmax(dim=1) == validation[1]).float().mean().item())
+    return accuracies
 
 
 def plot(rates: np.ndarray, accuracies: dict[str, np.ndarray], path: Path) -> None:
