@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
@@ -24,6 +25,8 @@ ALL, EACH = PartitionSpec(), PartitionSpec(AXIS)
 
 Numbers = Mapping[str, Array]
 """The hyper-parameters of one run, or of all runs along a leading axis."""
+Orders = Sequence[ArrayLike]
+"""Rows of the data in the order in which they are visited."""
 
 
 class Members:
@@ -56,8 +59,7 @@ class Members:
         self._on_cpu = self.devices[0].platform == "cpu"
         self._mesh = Mesh(np.array(devices), AXIS)
         self.start = self._program(self._started, EACH)
-        self.train = self._program(self._trained, EACH, EACH, ALL, ALL, donate_argnums=1)
-        self.evaluate = self._program(self._evaluated, EACH, EACH, ALL, ALL)
+        self.run = self._program(self._run, EACH, EACH, ALL, ALL, ALL, ALL, donate_argnums=1)
 
     def _program(self, one: Callable[..., Any], *specs: PartitionSpec, **options: Any) -> Callable[..., Any]:
         """Compile a function of one run for all runs, a part of them on each device."""
@@ -74,6 +76,24 @@ class Members:
         state = start(self.where, self._recipe, values).state
         self.last_step = last_step(state, self.steps)
         return _bare(state)
+
+    def _run(
+        self, values: Numbers, bare: TrainState, data: PyTree, orders: Orders, held_out: PyTree, held_out_orders: Orders
+    ) -> tuple[TrainState, tuple[list[Metrics], list[Metrics]]]:
+        """Train and evaluate, one epoch after the other; the metrics have an axis of epochs before that of steps.
+
+        `orders` has the rows of each step of each epoch, by the size of the batches, `held_out_orders` those of each
+        evaluation.
+        """
+
+        def epoch(bare: TrainState, orders: Orders) -> tuple[TrainState, tuple[list[Metrics], list[Metrics]]]:
+            trained = []
+            for order in orders:
+                bare, metrics = self._trained(values, bare, data, order)
+                trained.append(metrics)
+            return bare, (trained, [self._evaluated(values, bare, held_out, order) for order in held_out_orders])
+
+        return jax.lax.scan(epoch, bare, orders)
 
     def _trained(self, values: Numbers, bare: TrainState, data: PyTree, order: Array) -> tuple[TrainState, Metrics]:
         """Train on the rows that each line of `order` lists."""
@@ -123,7 +143,7 @@ def chunks(batches: Batches, epoch: int) -> list[np.ndarray]:
 
 
 def averages(parts: Sequence[Metrics]) -> dict[str, np.ndarray]:
-    """The averages of each run over the steps of several programs, (members,): sums in float64."""
+    """The averages of each run over the steps of each epoch, (members, epochs): sums in float64."""
     on_host = jax.device_get(parts)
     # The dict that a compiled step returns has its keys sorted; a table should begin with the loss.
     names = sorted(on_host[0], key=lambda name: name != "loss")
@@ -132,13 +152,13 @@ def averages(parts: Sequence[Metrics]) -> dict[str, np.ndarray]:
 
 def _average(name: str, parts: Sequence[Average]) -> np.ndarray:
     for shape in (np.shape(parts[0].total), np.shape(parts[0].count)):
-        if len(shape) != 2:
+        if len(shape) != 3:
             raise ValueError(
-                f"metric {name}: expected an Average of two numbers, got one of shape {shape[2:]}; log each number "
+                f"metric {name}: expected an Average of two numbers, got one of shape {shape[3:]}; log each number "
                 "under a name"
             )
-    total = sum(np.sum(part.total, axis=1, dtype=np.float64) for part in parts)
-    count = sum(np.sum(part.count, axis=1, dtype=np.float64) for part in parts)
+    total = sum(np.sum(part.total, axis=2, dtype=np.float64) for part in parts)
+    count = sum(np.sum(part.count, axis=2, dtype=np.float64) for part in parts)
     with np.errstate(invalid="ignore"):
         return np.asarray(total / count)
 

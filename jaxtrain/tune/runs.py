@@ -1,8 +1,7 @@
 """The runs of a sweep, from the first epoch to the last."""
 
 import dataclasses
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -63,28 +62,33 @@ class Runs:
         self._groups = [_Group(part, members.start(part)) for part in numbers]
 
     def fit(
-        self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, all_go_on: bool = False
+        self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, together: int = 1
     ) -> dict[str, np.ndarray]:
         """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before.
 
-        Where `all_go_on` promises that `kept` stops no run, the devices compute an epoch while the one before is read.
+        The epochs are computed `together` at a time, a divisor of their number, in one program; `kept` may stop runs
+        after the last of these only.
         """
         check_ends(self._members.where, self._members.last_step, len(batches), epochs)
         data = self._members.placed(batches.data, each=False)
         held_out = None if validation is None else self._members.placed(validation.data, each=False)
+        held_out_orders = [] if validation is None else chunks(validation, 0)
         history: dict[str, np.ndarray] = {}
-        unread: deque[tuple[int, list[list[Metrics]], list[list[Metrics]]]] = deque()
-        for epoch in range(epochs):
-            trained = self._trained(data, chunks(batches, epoch))
-            evaluated = [] if validation is None else self._evaluated(held_out, chunks(validation, 0))
-            unread.append((epoch, trained, evaluated))
-            self.epochs[self.remaining] += 1
-            while len(unread) > (1 if all_go_on and epoch + 1 < epochs else 0):
-                ended, *metrics = unread.popleft()
-                entries = self._entries(*metrics)
-                for name, numbers in entries.items():
-                    history.setdefault(name, np.full((self._count, epochs), np.nan))[self.remaining, ended] = numbers
-                self._keep(kept(ended, entries))
+        for first in range(0, epochs, together):
+            block = range(first, first + together)
+            orders = [np.stack(parts) for parts in zip(*(chunks(batches, epoch) for epoch in block), strict=True)]
+            metrics = [self._advanced(group, data, orders, held_out, held_out_orders) for group in self._groups]
+            self.epochs[self.remaining] += together
+            entries = self._entries(metrics)
+            for name, numbers in entries.items():
+                history.setdefault(name, np.full((self._count, epochs), np.nan))[np.ix_(self.remaining, block)] = (
+                    numbers
+                )
+            going_on = [
+                kept(epoch, {name: numbers[:, position] for name, numbers in entries.items()})
+                for position, epoch in enumerate(block)
+            ]
+            self._keep(going_on[-1])
             if not len(self.remaining):
                 break
         return history
@@ -112,22 +116,16 @@ class Runs:
         chosen = self.remaining[positions]
         return self._members.placed({name: weak(array[chosen]) for name, array in self._values.items()}, each=True)
 
-    def _trained(self, data: PyTree, orders: Sequence[np.ndarray]) -> list[list[Metrics]]:
-        return [[self._advanced(group, data, order) for order in orders] for group in self._groups]
-
-    def _advanced(self, group: _Group, data: PyTree, order: np.ndarray) -> Metrics:
-        group.state, metrics = self._members.train(group.numbers, group.state, data, order)
+    def _advanced(self, group: _Group, *data: PyTree) -> tuple[list[Metrics], list[Metrics]]:
+        group.state, metrics = self._members.run(group.numbers, group.state, *data)
         return metrics
 
-    def _evaluated(self, data: PyTree, orders: Sequence[np.ndarray]) -> list[list[Metrics]]:
-        evaluate = self._members.evaluate
-        return [[evaluate(group.numbers, group.state, data, order) for order in orders] for group in self._groups]
-
-    def _entries(self, trained: list[list[Metrics]], evaluated: list[list[Metrics]]) -> dict[str, np.ndarray]:
-        """The averages of the remaining runs over the steps of an epoch."""
-        found = [averages(parts) for parts in trained]
-        for group, parts in zip(found, evaluated, strict=False):  # there may be no evaluation
-            group |= {f"val_{name}": numbers for name, numbers in averages(parts).items()}
+    def _entries(self, metrics: list[tuple[list[Metrics], list[Metrics]]]) -> dict[str, np.ndarray]:
+        """The averages of the remaining runs over the steps of each epoch: (runs, epochs)."""
+        found = []
+        for trained, evaluated in metrics:
+            validated = averages(evaluated) if evaluated else {}
+            found.append(averages(trained) | {f"val_{name}": numbers for name, numbers in validated.items()})
         count = len(self.remaining)
         return {name: np.concatenate([group[name] for group in found])[:count] for name in found[0]}
 

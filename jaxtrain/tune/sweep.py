@@ -1,5 +1,6 @@
 """Hundreds of runs as one compiled program."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from jaxtrain.tune.outcome import Outcome
 from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Runs, costs
 from jaxtrain.tune.values import check_values
+
+MOST_TOGETHER = 16
+"""The most epochs in one program."""
 
 
 def sweep(
@@ -109,12 +113,17 @@ def sweep(
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("sweep", validation, batch_size)
     runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices), len(batches)), numbers, at_once)
-    history = runs.fit(batches, held_out, epochs, kept, all_go_on=halve_every is None)
+    history = runs.fit(batches, held_out, epochs, kept, together=_together(math.gcd(epochs, halve_every or 0)))
 
     last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
     order = np.lexsort((costs(watched, last), -runs.epochs))
 
     return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
+
+
+def _together(epochs: int) -> int:
+    """How many epochs to compute in one program: a divisor of their number, and few, so that Ctrl-C is heard."""
+    return max(divisor for divisor in range(1, MOST_TOGETHER + 1) if epochs % divisor == 0)
 
 
 def held_out_rows(where: str, validation: PyTree | None, batch_size: int) -> Batches | None:

@@ -200,9 +200,9 @@ def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data, monkeypat
 
 
 def test_the_averages_of_an_epoch_are_summed_in_float64() -> None:
-    steps = np.array([[2.0**24, 1.0]], np.float32)
+    steps = np.array([[[2.0**24, 1.0], [2.0, 4.0]]], np.float32)
     parts = [{"loss": train.Average(steps, np.ones_like(steps))}]
-    assert averages(parts)["loss"].tolist() == [(2**24 + 1) / 2]  # pyright: ignore[reportArgumentType] - arrays
+    assert averages(parts)["loss"].tolist() == [[(2**24 + 1) / 2, 3.0]]  # pyright: ignore[reportArgumentType] - arrays
 
 
 def test_a_grid_has_every_combination() -> None:
