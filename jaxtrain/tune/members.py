@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 from jaxtrain.train.data import Batches
@@ -25,7 +24,7 @@ ALL, EACH = PartitionSpec(), PartitionSpec(AXIS)
 
 Numbers = Mapping[str, Array]
 """The hyper-parameters of one run, or of all runs along a leading axis."""
-Orders = Sequence[ArrayLike]
+Orders = Sequence[Array]
 """Rows of the data in the order in which they are visited."""
 
 

@@ -81,9 +81,8 @@ class Runs:
             self.epochs[self.remaining] += together
             entries = self._entries(metrics)
             for name, numbers in entries.items():
-                history.setdefault(name, np.full((self._count, epochs), np.nan))[np.ix_(self.remaining, block)] = (
-                    numbers
-                )
+                whole = history.setdefault(name, np.full((self._count, epochs), np.nan))
+                whole[self.remaining, block.start : block.stop] = numbers
             going_on = [
                 kept(epoch, {name: numbers[:, position] for name, numbers in entries.items()})
                 for position, epoch in enumerate(block)
