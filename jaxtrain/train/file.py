@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 from numpy.lib.format import read_array, write_array
 
 from jaxtrain.train._leaves import differences, names_of
+from jaxtrain.train._whole_file import replaced
 
 Tree = TypeVar("Tree")
 _ABOUT, _FORMAT = "jaxtrain.json", 1
@@ -31,7 +32,7 @@ def save(path: str | os.PathLike[str], tree: PyTree) -> None:
 
     Raises:
         TypeError: if a leaf is not an array or a number.
-        ValueError: if there are no leaves, or an array is spread over several machines.
+        ValueError: if the tree has no leaves, or an array is spread over several machines.
 
     Example:
         >>> import pathlib, tempfile
@@ -56,19 +57,14 @@ def save(path: str | os.PathLike[str], tree: PyTree) -> None:
     about = {"format": _FORMAT, "arrays": {name: _described(leaf) for name, leaf in leaves.items()}}
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                archive.writestr(_ABOUT, json.dumps(about))
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        write_array(member, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with replaced(path) as draft, draft.open("wb") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(_ABOUT, json.dumps(about))
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    write_array(member, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load(path: str | os.PathLike[str], like: Tree) -> Tree:
@@ -82,7 +78,7 @@ def load(path: str | os.PathLike[str], like: Tree) -> Tree:
         A tree like it, with the file's numbers, on the same devices.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file is damaged, is not one of `save`, or holds other arrays; the first that differ are
             named.
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from jaxtrain.train._whole_file import replaced
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.state import TrainState
 
@@ -56,12 +57,11 @@ class CsvLog(Listener):
             raise ValueError(f"{type(self).__name__}: expected a file that can be written, got {self._path}")
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.tmp")
+        columns = {name: list(column) for name, column in self._run.history.items()}
         try:
-            draft.write_text(self.text({name: list(column) for name, column in self._run.history.items()}))
-            os.replace(draft, self._path)
+            with replaced(self._path) as draft:
+                draft.write_text(self.text(columns))
         except OSError as error:  # The disk may be full: no reason to lose a run.
-            draft.unlink(missing_ok=True)
             _log.error("%s: %s could not be written (%s); the run goes on", type(self).__name__, self._path, error)
 
     def text(self, columns: Mapping[str, list[float]]) -> str:
