@@ -71,7 +71,7 @@ def test_a_record_knows_the_tests_of_a_line(folder, monkeypatch, tmp_path):
     line = 1 + next(n for n, text in enumerate(source) if 'check_number("clip_grad_value"' in text)
     near, others = run.tests_of(CLIPPING, (line, line))
     [found] = near + others
-    assert found.endswith("test_clipping.py::TestIt::test_value")
+    assert found == "tests/optim/test_clipping.py::TestIt::test_value"
     assert [found] == [*run.seconds]
     assert run.tests_of(CLIPPING, (1, 1)) == ([], [])
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("recorded twice"))
