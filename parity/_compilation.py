@@ -6,6 +6,9 @@ from typing import Any
 
 import jax
 
+KEPT = 64
+"""How many programs a kind of cases keeps: those of one case and its planted defects serve all seeds."""
+
 
 def compiler_options(dtype: str) -> dict[str, Any]:
     """Little optimization for the formula verdict, in float64, where rounding does not matter: it takes a fifth of the

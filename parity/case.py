@@ -56,6 +56,7 @@ class Case(ABC):
             is so far over that they could not bring it there.
         formula_only: quantities without a precision verdict.
         torch_since: the PyTorch that the reference needs, if not every one that this package runs with has it.
+        inputs_in: the fields that hold what a seed draws.
         products: how much of float32 factors the device uses in matrix products and convolutions, by JAX's name; a CPU
             uses all of it.
     """
@@ -74,6 +75,7 @@ class Case(ABC):
     products: str = "highest"
 
     draws: ClassVar[tuple[int, ...]] = (4, 16, 64)
+    inputs_in: ClassVar[tuple[str, ...]] = ()
     formula_only: ClassVar[Collection[Quantity]] = ()
 
     def __post_init__(self) -> None:
@@ -104,6 +106,10 @@ class Case(ABC):
     @abstractmethod
     def redrawn(self, number: int) -> Self:
         """The case with other inputs of the same kind."""
+
+    def with_inputs_of(self, other: Self) -> Self:
+        """The case with what another seed drew for it; its functions stay, and so do their compiled programs."""
+        return replace(self, **{name: getattr(other, name) for name in self.inputs_in})
 
     @cached_property
     def truth(self) -> Trace:

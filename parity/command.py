@@ -24,10 +24,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--seeds",
         type=at_least_one,
         metavar="N",
-        help="run all with the seeds 0 to N-1, each with one thread and several, with AVX2 and all instruction sets",
+        help="run all with the seeds 0 to N-1, with 1, 2 and 8 threads, and with the instructions of AVX2 only",
     )
     parser.add_argument(
-        "--minutes", type=at_least_one, metavar="N", help="with --seeds: begin no further run after N minutes"
+        "--here", action="store_true", help="with --seeds: with the threads and instructions of this process"
     )
     add_json(parser)
     add_markdown(parser, "the tables of components and of deviations")
@@ -36,9 +36,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(options: Namespace) -> int:
     """Print the table of cases; 1 if any fails."""
     if options.seeds:
-        return seeds.main(options)
-    if options.minutes:
-        raise ArgumentError(None, "--minutes: expected --seeds with it, got none; NAME restricts a single run")
+        return seeds.here(options) if options.here else seeds.main(options)
+    if options.here:
+        raise ArgumentError(None, "--here: expected --seeds with it, got none; a single run is always here")
     draws.use(draws.Drawing(options.seed, options.draws))
     cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
     missing = [f"{case.name} ({case.torch_since})" for case in cases if not case.is_here]

@@ -1,7 +1,9 @@
 """The random numbers of the cases: where they come from, and further draws of the same inputs."""
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
@@ -35,6 +37,16 @@ def use(drawing: Drawing) -> None:
     if drawing.seed != _Process.drawing.seed and any(name.startswith("parity.cases.") for name in sys.modules):
         raise RuntimeError("use: expected no tables of cases yet, got some imported; call it first in the process")
     _Process.drawing = drawing
+
+
+@contextmanager
+def seed(number: int) -> Iterator[None]:
+    """What is drawn within is drawn with this seed."""
+    before, _Process.drawing = _Process.drawing, replace(_Process.drawing, seed=number)
+    try:
+        yield
+    finally:
+        _Process.drawing = before
 
 
 def in_use() -> Drawing:

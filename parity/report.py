@@ -126,24 +126,25 @@ def limits(case: Case) -> str:
 
 def as_json(results: Sequence[Result]) -> str:
     """Every figure, one entry for each case; null where a verdict was not reached or an error is infinite."""
-    entries: list[dict[str, Any]] = [
-        {
-            "component": result.case.component,
-            "configuration": result.case.configuration,
-            "passed": result.passed,
-            "formula_error": _finite(result.measurement.formula),
-            "precision": result.case.precision,
-            "error": _finite(result.measurement.ours),
-            "torch_error": _finite(result.measurement.torch),
-            "defects": list(result.case.defects),
-            "missed": list(result.missed),
-            "reason": result.case.reason,
-            "failure": result.failure,
-            "error_by_default": _finite(result.by_default.ours) if result.by_default else None,
-        }
-        for result in results
-    ]
-    return json.dumps(entries, indent=2) + "\n"
+    return json.dumps([entry(result) for result in results], indent=2) + "\n"
+
+
+def entry(result: Result) -> dict[str, Any]:
+    """The figures of one case."""
+    return {
+        "component": result.case.component,
+        "configuration": result.case.configuration,
+        "passed": result.passed,
+        "formula_error": _finite(result.measurement.formula),
+        "precision": result.case.precision,
+        "error": _finite(result.measurement.ours),
+        "torch_error": _finite(result.measurement.torch),
+        "defects": list(result.case.defects),
+        "missed": list(result.missed),
+        "reason": result.case.reason,
+        "failure": result.failure,
+        "error_by_default": _finite(result.by_default.ours) if result.by_default else None,
+    }
 
 
 def _finite(number: float) -> float | None:

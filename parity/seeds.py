@@ -1,7 +1,7 @@
 """`python -m parity run --seeds N`: every case with other inputs, numbers of threads and instruction sets.
 
-A verdict that depends on any of these is chance. Each combination is a process of its own: threads and instructions are
-settled when a process starts.
+A verdict that depends on any of these is chance. Threads and instructions are settled when a process starts, so each
+combination is a process of its own. It runs a case with all seeds before the next one: a case is compiled once.
 """
 
 import json
@@ -9,150 +9,136 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from argparse import ArgumentError, Namespace
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-INSTRUCTIONS: dict[str, dict[str, str]] = {
-    "all instructions": {},
-    "AVX2": {
-        "XLA_FLAGS": "--xla_cpu_max_isa=AVX2",
-        "ATEN_CPU_CAPABILITY": "avx2",
-        "DNNL_MAX_CPU_ISA": "AVX2",
-    },
-}
-"""Environments by the instructions to which they limit XLA and PyTorch."""
+from parity import draws, report
+from parity.case import Case
+from parity.cases import cases_of_seed
+from parity.options import named
+from parity.runner import attempt
+
+AVX2 = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2"}
+"""An environment in which XLA and PyTorch use no newer instructions."""
+
+Entries = Sequence[Mapping[str, Any]]
+"""One for each case and seed: what `report.entry` writes, and the seed."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One run of all cases.
+class Limits:
+    """What a process may use.
 
     Attributes:
-        seed: a number added to every seed.
-        cores: to how many cores the process is limited, and so its threads.
-        instructions: a key of `INSTRUCTIONS`.
+        threads: of XLA and of PyTorch, on as many cores or on all if there are fewer.
+        avx2: whether it uses AVX2 and no newer instructions.
     """
 
-    seed: int
-    cores: int
-    instructions: str
-
-    @property
-    def limits(self) -> str:
-        """All but the seed."""
-        return f"{self.cores} {'core' if self.cores == 1 else 'cores'}, {self.instructions}"
+    threads: int
+    avx2: bool = False
 
     def __str__(self) -> str:
-        return f"seed {self.seed}, {self.limits}"
+        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return f"{threads}, {'AVX2' if self.avx2 else 'all instructions'}"
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment with the limits."""
+        limits = AVX2 if self.avx2 else {}
+        flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), limits.get("XLA_FLAGS")]))
+        threads = str(self.threads)
+        return {**os.environ, **limits, "XLA_FLAGS": flags, "OMP_NUM_THREADS": threads, "NPROC": threads}
 
 
-Found = Mapping[Setting, list[dict[str, Any]]]
-"""An entry for each case, as `report.as_json` writes them, by the setting."""
+LIMITS = (Limits(1), Limits(2), Limits(8), Limits(2, avx2=True))
 
 
-def settings(number: int) -> list[Setting]:
-    """Those of some seeds, seed by seed, so that a run that ends early has been through all limits."""
-    cores = sorted({1, len(os.sched_getaffinity(0))})
-    return [Setting(*chosen) for chosen in product(range(number), cores, INSTRUCTIONS)]
+def here(options: Namespace) -> int:
+    """Run every case with each seed in this process; 1 if any failed."""
+    draws.use(draws.Drawing(number=options.draws))
+    by_seed = [{case.name: case for case in cases_of_seed(seed)} for seed in range(options.seeds)]
+    cases = named(by_seed[0].values(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    entries = [
+        entry for case in cases if case.is_here for entry in _with_seeds(case, [drawn[case.name] for drawn in by_seed])
+    ]
+    if options.json:
+        options.json.write_text(json.dumps(entries, indent=2) + "\n")
+    print(*failures(entries), figures(entries), sep="\n")
+    return 1 if any(not entry["passed"] for entry in entries) else 0
 
 
 def main(options: Namespace) -> int:
-    """Print what fails in each setting, and how often each case failed; 1 if any did."""
-    if not hasattr(os, "sched_getaffinity"):
+    """Do this in a process for each of `LIMITS`, and print what failed in which; 1 if any did."""
+    if not hasattr(os, "sched_setaffinity"):
         raise ArgumentError(None, "--seeds: expected a system that can limit a process to some cores, such as Linux")
-    if options.seed or options.markdown:
-        raise ArgumentError(None, "--seeds: expected neither --seed nor --markdown with it; leave them out")
-    chosen, started = settings(options.seeds), time.monotonic()
-    failures, found = Counter[str](), dict[Setting, list[dict[str, Any]]]()
-    for setting, entries in _runs(chosen, options):
-        found[setting] = entries
-        print(f"{setting}: {figures(entries)}", flush=True)
-        for entry in entries:
-            if not entry["passed"]:
-                name = f"{entry['component']}[{entry['configuration']}]"
-                failures[name] += 1
-                print(f"  {name}: {entry['failure']}", flush=True)
-        if options.minutes and time.monotonic() - started > 60 * options.minutes:
-            break
-    print(table(found), summary(failures, found), sep="\n")
-    minutes = (time.monotonic() - started) / 60
-    print(f"{len(found)} of {len(chosen)} settings in {minutes:.1f} minutes; all take {_all(minutes, found, chosen)}.")
+    found = {}
+    for limits, entries in _runs(options):
+        found[limits] = entries
+        print(f"{limits}: {figures(entries)}", *failures(entries), sep="\n", flush=True)
+    print(table({limits: found[limits] for limits in LIMITS}, options.seeds))
     if options.json:
-        options.json.write_text(json.dumps({str(setting): each for setting, each in found.items()}, indent=2) + "\n")
-    return 1 if failures else 0
+        options.json.write_text(json.dumps({str(limits): each for limits, each in found.items()}, indent=2) + "\n")
+    return 1 if any(not entry["passed"] for entries in found.values() for entry in entries) else 0
 
 
-def figures(entries: list[dict[str, Any]]) -> str:
-    """One run in one line."""
+def figures(entries: Entries) -> str:
+    """All runs in one line."""
     failed, missed = sum(not entry["passed"] for entry in entries), sum(len(entry["missed"]) for entry in entries)
     defects = sum(len(entry["defects"]) for entry in entries)
     return f"{failed} of {len(entries)} cases failed, {missed} of {defects} planted defects missed"
 
 
-def table(found: Found) -> str:
+def failures(entries: Entries) -> list[str]:
+    """What failed, a line for each case, with the seeds and what the first of them found."""
+    failed: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        if not entry["passed"]:
+            failed.setdefault(f"{entry['component']}[{entry['configuration']}]", []).append(entry)
+    return [
+        f"  {name}, seeds {', '.join(str(entry['seed']) for entry in each)}: {each[0]['failure']}"
+        for name, each in failed.items()
+    ]
+
+
+def table(found: Mapping[Limits, Entries], seeds: int) -> str:
     """The runs by their limits, in Markdown."""
     lines = ["| limits | seeds | cases failed | planted defects missed |", "|---|---|---|---|"]
-    for limits in dict.fromkeys(setting.limits for setting in found):
-        runs = [entries for setting, entries in found.items() if setting.limits == limits]
-        entries = [entry for run in runs for entry in run]
-        failed, missed = sum(not entry["passed"] for entry in entries), sum(len(entry["missed"]) for entry in entries)
-        defects = sum(len(entry["defects"]) for entry in entries)
-        lines.append(f"| {limits} | {len(runs)} | {failed} of {len(entries)} | {missed} of {defects} |")
+    for limits, entries in found.items():
+        cases, defects = figures(entries).split(" cases failed, ")
+        lines.append(f"| {limits} | {seeds} | {cases} | {defects.removesuffix(' planted defects missed')} |")
     return "\n".join(lines)
 
 
-def summary(failures: Counter[str], found: Found) -> str:
-    """All runs together."""
-    everything = [entry for entries in found.values() for entry in entries]
-    lines = [f"{len(found)} settings: {figures(everything)}"]
-    return "\n".join(lines + [f"  {name}: failed in {number}" for name, number in failures.most_common()])
+def _with_seeds(case: Case, drawn: Sequence[Case]) -> Iterator[dict[str, Any]]:
+    """An entry for each seed, given what each drew for the case."""
+    for seed, other in enumerate(drawn):
+        with draws.seed(seed):
+            yield {"seed": seed} | report.entry(attempt(case.with_inputs_of(other)))
 
 
-def _all(minutes: float, found: Found, chosen: list[Setting]) -> str:
-    """How long all settings take, from those that were run."""
-    return f"about {minutes * len(chosen) / len(found):.0f}" if len(found) < len(chosen) else "as long"
+def _runs(options: Namespace) -> Iterator[tuple[Limits, Entries]]:
+    """Each of `LIMITS` with its entries."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.processes) as pool:
+        files = [Path(folder) / f"{number}.json" for number, _ in enumerate(LIMITS)]
+        yield from zip(LIMITS, pool.map(partial(_run, options), LIMITS, files), strict=True)
 
 
-def _runs(chosen: list[Setting], options: Namespace) -> Iterator[tuple[Setting, list[dict[str, Any]]]]:
-    """Each setting with an entry for each case, as `report.as_json` writes them."""
-    with tempfile.TemporaryDirectory() as folder:
-        for setting in chosen:
-            file = Path(folder) / "found.json"
-            file.unlink(missing_ok=True)
-            done = subprocess.run(
-                _command(setting, options, file),
-                env=_environment(setting, Path(folder)),
-                preexec_fn=lambda cores=setting.cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores]),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if not file.exists():
-                raise RuntimeError(f"{setting}: expected a run of the cases, got\n{done.stderr}")
-            yield setting, json.loads(file.read_text())
-
-
-def _command(setting: Setting, options: Namespace, file: Path) -> list[str]:
+def _run(options: Namespace, limits: Limits, file: Path) -> Entries:
+    """What a process with these limits finds."""
     draws = ["--draws", str(options.draws)] if options.draws else []
-    command = [sys.executable, "-m", "parity", "run", *options.names, "--seed", str(setting.seed), *draws]
-    return [*command, "--processes", str(options.processes), "--json", str(file)]
-
-
-def _environment(setting: Setting, folder: Path) -> dict[str, str]:
-    """This process's environment with the setting, and programs that are compiled once for all seeds."""
-    limits = INSTRUCTIONS[setting.instructions]
-    flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), limits.get("XLA_FLAGS")]))
-    return {
-        **os.environ,
-        **limits,
-        "XLA_FLAGS": flags,
-        "OMP_NUM_THREADS": str(setting.cores),
-        "JAX_COMPILATION_CACHE_DIR": str(folder / f"{setting.cores}, {setting.instructions}"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    command = [sys.executable, "-m", "parity", "run", *options.names, *draws]
+    done = subprocess.run(
+        [*command, "--seeds", str(options.seeds), "--here", "--json", str(file)],
+        env=limits.environment(),
+        preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: limits.threads]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not file.exists():
+        raise RuntimeError(f"{limits}: expected a run of the cases, got\n{done.stderr}")
+    return json.loads(file.read_text())

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxtrain._ground.axes import along_axis, entries
@@ -28,12 +29,14 @@ class CrossEntropies(NamedTuple):
     """What `reduce` needs.
 
     Attributes:
-        losses: the loss of each position.
-        weights: its weight in the mean; None where all weigh the same.
+        losses: the loss of each position, in one or two parts.
+        factors: of the parts, if there are two.
+        weights: the weight of each position in the mean; None where all weigh the same.
         dtype: the dtype of the result.
     """
 
-    losses: Array
+    losses: tuple[Array, ...]
+    factors: tuple[ArrayLike, ...] | None
     weights: Array | None
     dtype: np.dtype
 
@@ -93,7 +96,7 @@ def _of_classes(
     if is_zero(label_smoothing):
         # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
-        return CrossEntropies(labels.losses(own), labels.weight, dtype)
+        return CrossEntropies((labels.losses(own),), None, labels.weight, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
     is_label = jnp.expand_dims(labels.safe, axis) == along_axis(
         jnp.arange(input.shape[axis], dtype=labels.safe.dtype), axis, input.ndim
@@ -101,9 +104,16 @@ def _of_classes(
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
-    smooth = jnp.where(labels.is_ignored, 0, -jnp.mean(weighted, axis))
-    losses = (1 - label_smoothing) * labels.losses(own) + label_smoothing * smooth
-    return CrossEntropies(losses, labels.weight, dtype)
+    smooth = jnp.where(labels.is_ignored, 0, -jnp.sum(weighted, axis))
+    factors = factors_of_parts(target, label_smoothing, input.shape[axis])
+    return CrossEntropies((labels.losses(own), smooth), factors, labels.weight, dtype)
+
+
+def factors_of_parts(target: Array, label_smoothing: ArrayLike, classes: int) -> tuple[ArrayLike, ArrayLike] | None:
+    """By what the loss of the label and the sum of those of all classes are multiplied; None if there is one part."""
+    if jnp.issubdtype(target.dtype, jnp.floating) or is_zero(label_smoothing):
+        return None
+    return 1 - label_smoothing, label_smoothing / classes
 
 
 def _of_probabilities(
@@ -122,7 +132,7 @@ def _of_probabilities(
         target = target * along_axis(weight, axis, input.ndim)
     largest, log_normalizer = _normalizer(input, axis)
     losses = -jnp.sum(product_or_zero(target, input - largest - log_normalizer), axis)
-    return CrossEntropies(losses, None, dtype)
+    return CrossEntropies((losses,), None, None, dtype)
 
 
 def labels_of(where: str, input: Array, target: Array, weight: Array | None, ignore_index: int, axis: int) -> Labels:

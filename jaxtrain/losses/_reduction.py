@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain._ground.float64 import as_float64, in_float64
@@ -25,35 +26,50 @@ def check_reduction(where: str, reduction: str) -> None:
 
 
 def reduce(
-    losses: Array, reduction: str, dtype: np.dtype, *, total: Array | int | None = None, share: int = 1
+    losses: Array | tuple[Array, ...],
+    reduction: str,
+    dtype: np.dtype,
+    *,
+    factors: tuple[ArrayLike, ...] | None = None,
+    total: Array | int | None = None,
+    share: int = 1,
 ) -> Array:
     """Reduce `losses` and round the result to `dtype`, once.
 
     Sums are as accurate as in float64, so that the mean of a million elements has the precision of one.
 
     Args:
-        losses: the loss of each element.
+        losses: the loss of each element, or parts of it, which are added.
         reduction: `"mean"`, `"sum"` or `"none"`.
         dtype: the dtype of the result.
+        factors: of the parts, if there are several. They multiply in float64, for the same reason as `share`.
         total: the divisor of `"mean"`: a number, or weights, which are summed. Default the number of losses. Where it
             is 0, the mean is NaN.
         share: a further divisor of each loss, such as the number of classes. It divides in float64 as well, because
             the compiler multiplies with the rounded inverse of a constant, an error that no averaging removes.
     """
+    parts = losses if isinstance(losses, tuple) else (losses,)
+
     if reduction == "none":
-        return (losses / share).astype(dtype)
+        return (_added(parts, factors) / share).astype(dtype)
 
     def reduced() -> Array:
-        summed = float64_sum(losses) / share
+        sums = [float64_sum(part) for part in parts]
+        summed = _added(sums, factors and [as_float64(factor) for factor in factors]) / share
         if reduction == "sum":
             return summed
         divisor = (
-            float64_sum(total) if isinstance(total, Array) else as_float64(losses.size if total is None else total)
+            float64_sum(total) if isinstance(total, Array) else as_float64(parts[0].size if total is None else total)
         )
         # The sum need not be 0 where the divisor is: a smoothed loss of positions that all weigh 0.
         return jnp.where(divisor == 0, jnp.nan, summed / divisor)
 
     return in_float64(reduced, dtype=dtype)
+
+
+def _added(values: Sequence[Array], factors: Sequence[ArrayLike] | None) -> Array:
+    """The sum of the values, each times its factor."""
+    return functools.reduce(operator.add, map(operator.mul, factors, values) if factors else values)
 
 
 def reduce_elementwise(

@@ -67,7 +67,7 @@ def cross_entropy(
     where = "cross_entropy"
     check_reduction(where, reduction)
     each = cross_entropies(where, input, target, weight, ignore_index, label_smoothing, axis)
-    return reduce(each.losses, reduction, each.dtype, total=each.weights)
+    return reduce(each.losses, reduction, each.dtype, factors=each.factors, total=each.weights)
 
 
 @jax.named_scope("nll_loss")

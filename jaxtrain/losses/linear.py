@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Num
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import as_floats, promoted
-from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of_parts
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _SMALLEST_CHUNK = 64
@@ -86,11 +86,11 @@ def linear_cross_entropy(
 
     def at_once(
         input: Array, target: Array, kernel: Array, bias: Array, weight: Array | None
-    ) -> tuple[Array, Array | None]:
+    ) -> tuple[tuple[Array, ...], Array | None]:
         logits = jnp.tensordot(input, kernel, (-1, -1))
         logits = logits + jnp.expand_dims(bias, range(logits.ndim - bias.ndim))
-        losses, weights, _ = cross_entropies(where, logits, target, weight, *options, axis=0 if input.ndim == 1 else 1)
-        return losses, weights
+        each = cross_entropies(where, logits, target, weight, *options, axis=0 if input.ndim == 1 else 1)
+        return each.losses, each.weights
 
     if linear_weight.ndim > 2 or input.ndim == 1:
         losses, weights = at_once(input, target, linear_weight, bias, weight)
@@ -98,13 +98,14 @@ def linear_cross_entropy(
         _check_target(where, target, input.shape[0], len(linear_weight))
         chunk_size = _chunk_size(where, chunk_size, input.size, len(linear_weight))
         losses, weights = left_to_xla(_in_chunks(at_once, chunk_size), input, target, linear_weight, bias, weight)
-    return reduce(losses, reduction, dtype, total=weights)
+    factors = factors_of_parts(target, label_smoothing, len(linear_weight))
+    return reduce(losses, reduction, dtype, factors=factors, total=weights)
 
 
-def _in_chunks(function: Callable[..., tuple[Array, Array | None]], chunk_size: int) -> Callable[..., tuple]:
+def _in_chunks(function: Callable[..., tuple], chunk_size: int) -> Callable[..., tuple]:
     """`function(input, target, ...)` for `chunk_size` rows at a time, and once more for their gradients."""
 
-    def in_chunks(input: Array, target: Array, *rest: Array | None) -> tuple[Array, Array | None]:
+    def in_chunks(input: Array, target: Array, *rest: Array | None) -> tuple:
         rows = input.shape[0]
         chunks, size = -(-rows // chunk_size), chunk_size
         if isinstance(rows, int):  # In a program for batches of any size it is not.

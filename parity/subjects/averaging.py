@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, update_bn
 
 from jaxtrain import nn
 from jaxtrain.optim import averaging
-from parity._compilation import compiler_options
+from parity._compilation import KEPT, compiler_options
 from parity.case import Case
 from parity.draws import generator
 from parity.subjects._arrays import to_jax, to_numpy
@@ -93,9 +93,9 @@ class AveragingCase(Case):
         }
 
 
-@lru_cache(maxsize=2)
+@lru_cache(KEPT)
 def _averages(ours: Callable[[], averaging.AveragedModel], dtype: str) -> Callable[[dict], dict]:
-    """A compiled program from a model's variables at each step to their averages; the same one for every draw."""
+    """A program from a model's variables at each step to their averages; the same one for every draw and seed."""
     average = ours()
 
     def split(values):

@@ -50,6 +50,7 @@ class ClosureCase(Case):
 
     COUNTS: ClassVar = ("n_iter", "func_evals")
     draws: ClassVar[tuple[int, ...]] = (1, 4, 16)
+    inputs_in: ClassVar[tuple[str, ...]] = ("start", "problems")
     formula_only: ClassVar[Collection[Quantity]] = tuple(Quantity(f"state {name}") for name in COUNTS)
 
     def redrawn(self, number: int) -> Self:

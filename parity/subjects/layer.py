@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import torch
 from flax import nnx
 
 from parity import draws
-from parity._compilation import compiler_options
+from parity._compilation import KEPT, compiler_options
 from parity.case import Case
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.trace import Quantity, Trace
@@ -71,6 +71,8 @@ class LayerCase(Case):
     from_torch: Callable[[np.ndarray], np.ndarray] = same_layout
     seed: int = 0
     centre: float = 1.0
+
+    inputs_in: ClassVar[tuple[str, ...]] = ("inputs",)
 
     def redrawn(self, number: int) -> Self:
         inputs = [draws.redrawn(array, number, self.precision) for array in self.inputs]
@@ -174,9 +176,9 @@ class _Layer(NamedTuple):
     evaluate: Callable[..., jax.Array]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(KEPT)
 def _compiled(ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> _Layer:
-    """The layer that `ours` makes; the same one for every draw."""
+    """The layer that `ours` makes; the same one for every draw and seed."""
     graph, parameters, rest = nnx.split(ours(nnx.Rngs(0)), nnx.Param, ...)
 
     @partial(jax.jit, compiler_options=compiler_options(dtype))

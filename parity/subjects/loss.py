@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from parity import draws
-from parity._compilation import compiler_options
+from parity._compilation import KEPT, compiler_options
 from parity.case import Case
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.trace import Quantity, Trace
@@ -39,6 +39,8 @@ class LossCase(Case):
     inputs: Sequence[Inputs]
     wrt: tuple[int, ...] = (0,)
     reductions: tuple[str, ...] = ()
+
+    inputs_in: ClassVar[tuple[str, ...]] = ("inputs",)
 
     def redrawn(self, number: int) -> Self:
         inputs = [
@@ -103,11 +105,11 @@ def values_and_gradients(calls: Mapping[str, Callable[..., jax.Array]], wrt: tup
     return results
 
 
-@lru_cache(maxsize=2)
+@lru_cache(KEPT)
 def _compiled(
     function: Callable[..., jax.Array], wrt: tuple[int, ...], reductions: tuple[str, ...], dtype: str
 ) -> Callable[..., Results]:
-    """A program that is the same one for every draw."""
+    """A program that is the same one for every draw and seed."""
     calls = by_reduction(function, reductions)
     return jax.jit(partial(values_and_gradients, calls, wrt), compiler_options=compiler_options(dtype))
 

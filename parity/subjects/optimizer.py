@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, KeysView, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +90,8 @@ class OptimizerCase(Case):
     after_step: Callable[[list[torch.Tensor]], Any] | None = None
     leaves: Mapping[str, Leaf] = field(default_factory=live_leaves)
     states: bool = True
+
+    inputs_in: ClassVar[tuple[str, ...]] = ("leaves",)
 
     def redrawn(self, number: int) -> Self:
         return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})

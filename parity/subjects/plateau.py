@@ -34,6 +34,7 @@ class PlateauCase(Case):
     lr: float = 0.1
 
     draws: ClassVar[tuple[int, ...]] = (1,)
+    inputs_in: ClassVar[tuple[str, ...]] = ("metrics",)
 
     def redrawn(self, number: int) -> Self:
         """The case itself: how it decides depends on every digit of the metrics."""

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -64,6 +64,8 @@ class TakeoverCase(Case):
     module: Callable[[str], nnx.Module]
     leaves: Mapping[str, Leaf]
     begins: Framework
+
+    inputs_in: ClassVar[tuple[str, ...]] = ("leaves",)
 
     def redrawn(self, number: int) -> Self:
         return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})

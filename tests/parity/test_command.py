@@ -20,6 +20,7 @@ from parity.cases.optim import sgd as table
 from parity.cases.optim._table import special_case
 from parity.markdown import begin_marker, end_marker, write_markdown
 from parity.runner import run_all
+from parity.subjects import loss
 
 
 def test_names_files_and_exit_status(tmp_path, capsys, monkeypatch):
@@ -137,6 +138,7 @@ def entries(*failed, missed=()):
     """What a run of two cases writes."""
     return [
         {
+            "seed": 0,
             "component": "optim.sgd",
             "configuration": name,
             "passed": name not in failed and name not in missed,
@@ -149,57 +151,71 @@ def entries(*failed, missed=()):
 
 
 @pytest.mark.parametrize(
-    ("found", "status", "line"),
+    ("found", "status", "row"),
     [
-        (entries(), 0, "0 of 8 cases failed, 0 of 16 planted defects missed"),
-        (entries("second"), 1, "4 of 8 cases failed, 0 of 16 planted defects missed\n  optim.sgd[second]: failed in 4"),
-        (entries(missed=["first"]), 1, "4 of 8 cases failed, 4 of 16 planted defects missed\n  optim.sgd[first]"),
+        (entries(), 0, "| 2 | 0 of 2 | 0 of 4 |"),
+        (entries("second"), 1, "| 2 | 1 of 2 | 0 of 4 |"),
+        (entries(missed=["first"]), 1, "| 2 | 1 of 2 | 1 of 4 |"),
     ],
 )
-def test_a_table_of_seeds_counts_what_fails_in_any(found, status, line, monkeypatch, capsys, tmp_path):
+def test_a_table_of_seeds_counts_what_fails_within_any_limits(found, status, row, monkeypatch, capsys, tmp_path):
     runs = []
 
     def run(command, env, **_):
-        runs.append((command[command.index("--seed") + 1], env["XLA_FLAGS"].endswith("AVX2"), env["OMP_NUM_THREADS"]))
         Path(command[command.index("--json") + 1]).write_text(json.dumps(found))
+        assert command[command.index("run") + 1 : command.index("--json")] == ["optim.sgd", "--seeds", "2", "--here"]
+        runs.append((env["NPROC"], env["OMP_NUM_THREADS"], env["XLA_FLAGS"].endswith("AVX2")))
 
     monkeypatch.setattr(seeds.subprocess, "run", run)
-    monkeypatch.setattr(seeds.os, "sched_getaffinity", lambda process: {4, 5})
-    assert main(["run", "--seeds", "1", "optim.sgd", "--json", str(tmp_path / "found.json")]) == status
-    assert runs == [("0", avx2, threads) for threads in "12" for avx2 in (False, True)]
-    assert f"4 settings: {line}" in capsys.readouterr().out
-    assert list(json.loads((tmp_path / "found.json").read_text())) == [
-        f"seed 0, {threads}, {instructions}"
-        for threads in ("1 core", "2 cores")
-        for instructions in ("all instructions", "AVX2")
+    assert main(["run", "--seeds", "2", "optim.sgd", "--json", str(tmp_path / "found.json")]) == status
+    assert runs == [("1", "1", False), ("2", "2", False), ("8", "8", False), ("2", "2", True)]
+    limits = [
+        "1 thread, all instructions",
+        "2 threads, all instructions",
+        "8 threads, all instructions",
+        "2 threads, AVX2",
+    ]
+    assert capsys.readouterr().out.endswith("\n".join(f"| {each} {row}" for each in limits) + "\n")
+    assert [*json.loads((tmp_path / "found.json").read_text())] == limits
+
+
+def test_what_fails_is_listed_by_its_seeds(monkeypatch, capsys):
+    failing = [entry | {"seed": seed, "failure": f"found by {seed}"} for seed in (3, 5) for entry in entries("first")]
+    monkeypatch.setattr(seeds, "_run", lambda *_: failing)
+    assert main(["run", "--seeds", "6"]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == [
+        "1 thread, all instructions: 2 of 4 cases failed, 0 of 8 planted defects missed",
+        "  optim.sgd[first], seeds 3, 5: found by 3",
     ]
 
 
-def test_seeds_end_after_some_minutes_and_say_how_long_all_take(monkeypatch, capsys):
-    clock = iter(range(0, 10_000, 60))  # Each look at it is a minute later than the last.
-    monkeypatch.setattr(seeds.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(seeds.os, "sched_getaffinity", lambda process: {4, 5})
+def test_every_seed_draws_other_inputs_for_the_same_programs(monkeypatch, tmp_path):
+    traced = []
+    usual = loss.values_and_gradients
+    monkeypatch.setattr(loss, "values_and_gradients", lambda *args: traced.append(args) or usual(*args))
+    file, numbers = tmp_path / "found.json", []
+    for seeds_wanted in ("1", "3"):
+        traced.clear()
+        arguments = ["losses.l1_loss[weighted]", "--seeds", seeds_wanted, "--here", "--json", str(file)]
+        assert main(["run", *arguments]) == 0
+        numbers.append(len(traced))
+    found = json.loads(file.read_text())
+    assert [entry["seed"] for entry in found] == [0, 1, 2]
+    assert len({entry["error"] for entry in found}) == 3
+    assert numbers[0] == numbers[1] > 0
 
-    def run(command, **_):
-        Path(command[command.index("--json") + 1]).write_text(json.dumps(entries(missed=["first"])))
 
-    monkeypatch.setattr(seeds.subprocess, "run", run)
-    assert main(["run", "--seeds", "20", "--minutes", "4", "optim.sgd"]) == 1
-    printed = capsys.readouterr().out
-    assert "| 1 core, all instructions | 2 | 2 of 4 | 2 of 8 |\n| 1 core, AVX2 | 1 | 1 of 2 | 1 of 4 |" in printed
-    assert "5 of 80 settings in 6.0 minutes; all take about 96." in printed
-
-
-def test_minutes_are_for_seeds_only(capsys):
+def test_here_is_for_seeds_only(capsys):
     with pytest.raises(SystemExit):
-        main(["run", "--minutes", "4"])
-    assert "--minutes: expected --seeds with it, got none" in capsys.readouterr().err
+        main(["run", "--here"])
+    assert "--here: expected --seeds with it, got none" in capsys.readouterr().err
 
 
 def test_a_run_that_ends_early_is_not_a_run_without_failures(monkeypatch):
     done = subprocess.CompletedProcess([], 1, stderr="Killed")
     monkeypatch.setattr(seeds.subprocess, "run", lambda *_, **__: done)
-    with pytest.raises(RuntimeError, match="1 core, all instructions: expected a run of the cases, got\nKilled"):
+    with pytest.raises(RuntimeError, match="1 thread, all instructions: expected a run of the cases, got\nKilled"):
         main(["run", "--seeds", "1"])
 
 
