@@ -1,5 +1,6 @@
 """Standardize an array by its mean and variance, as all norms except RMSNorm do."""
 
+import math
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -37,11 +38,12 @@ class Standardized(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """The mean and variance of an array, and the array less its mean."""
+    """The mean and variance of an array, the array less its mean, and 1 / √(variance + eps)."""
 
     centred: jax.Array
     mean: jax.Array
     variance: jax.Array
+    inverse: jax.Array
 
 
 def standardize(
@@ -59,8 +61,8 @@ def standardize(
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _standardize(x: jax.Array, scale: jax.Array, bias: jax.Array, over: Over, eps: float) -> Standardized:
-    centred, mean, variance = _moments(x, over)
-    return Standardized(centred * (scale / jnp.sqrt(variance + eps)) + bias, mean, variance)
+    centred, mean, variance, inverse = _moments(x, over, eps)
+    return Standardized(centred * (scale * inverse) + bias, mean, variance)
 
 
 @_standardize.defjvp
@@ -74,17 +76,18 @@ def _standardize_jvp(
     multiplied: products would round the large part that g and its mean have in common.
     """
     (x, scale, bias), (x_tangent, scale_tangent, bias_tangent) = primals, tangents
-    centred, mean, variance = _moments(x, over)
-    deviation = jnp.sqrt(variance + eps)
-    normalized = centred * (1 / deviation)
-    output = centred * (scale / deviation) + bias
+    centred, mean, variance, inverse = _moments(x, over, eps)
+    normalized = centred * inverse
+    output = centred * (scale * inverse) + bias
 
     if over.groups is None and all(scale.ndim == 0 or scale.shape[axis] == 1 for axis in over.axes):
-        moved = x_tangent * (scale / deviation)
-        shift, along = _average((moved, normalized * moved), over)
-        tangent = moved + spread(bias_tangent - shift, x) + normalized * spread(scale_tangent - along, x)
+        moved = x_tangent * (scale * inverse)
+        shift, along = (-_total(values, over) for values in (moved, normalized * moved))
+        count = _count(x, over)
+        tangent = moved + spread(bias_tangent, x) + spread(shift, x, share=count)
+        tangent += normalized * (spread(scale_tangent, x) + spread(along, x, share=count))
     else:
-        moved = x_tangent / deviation
+        moved = x_tangent * inverse
         shift, along = _average((moved, normalized * moved), over)
         tangent = (moved - shift - normalized * along) * scale
         tangent += normalized * spread(scale_tangent, x) + spread(bias_tangent, x)
@@ -92,29 +95,31 @@ def _standardize_jvp(
     return Standardized(output, mean, variance), Standardized(tangent, mean_tangent, variance_tangent)
 
 
-def _moments(x: jax.Array, over: Over) -> Moments:
+def _moments(x: jax.Array, over: Over, eps: float) -> Moments:
     """Mean and variance: of float32 over positions in float64, as in PyTorch; of one row or one column in its dtype."""
     is_short = over.axes in ((0,), (x.ndim - 1,))
-    return _moments_in_two_passes(x, over) if is_short or x.dtype == jnp.float64 else _moments_in_float64(x, over)
+    in_two_passes = is_short or x.dtype == jnp.float64
+    return _moments_in_two_passes(x, over, eps) if in_two_passes else _moments_in_float64(x, over, eps)
 
 
-def _moments_in_float64(x: jax.Array, over: Over) -> Moments:
+def _moments_in_float64(x: jax.Array, over: Over, eps: float) -> Moments:
     """In one pass over the array: E[x²] - E[x]² of float32 has digits to spare in float64.
 
     The mean is rounded to float32, by 3e-5 at mean 1000, so what it lacks is subtracted, too.
     """
 
-    def statistics() -> tuple[jax.Array, jax.Array, jax.Array]:
+    def statistics() -> tuple[jax.Array, ...]:
         wide = as_float64(x)
         mean, mean_square = _average((wide, jnp.square(wide)), over)
         rounded = as_float64(lax.convert_element_type(mean, x.dtype))
-        return rounded, mean - rounded, jnp.maximum(mean_square - jnp.square(mean), 0)
+        variance = jnp.maximum(mean_square - jnp.square(mean), 0)
+        return rounded, mean - rounded, variance, 1 / jnp.sqrt(variance + as_float64(eps))
 
-    mean, rest, variance = in_float64(statistics, dtype=x.dtype)
-    return Moments((x - mean) - rest, mean, variance)
+    mean, rest, variance, inverse = in_float64(statistics, dtype=x.dtype)
+    return Moments((x - mean) - rest, mean, variance, inverse)
 
 
-def _moments_in_two_passes(x: jax.Array, over: Over) -> Moments:
+def _moments_in_two_passes(x: jax.Array, over: Over, eps: float) -> Moments:
     """Mean and variance in two passes, as exact as in three.
 
     The first mean is rounded: by 3e-5 at mean 1000, which the second pass finds in the differences. The second pass
@@ -128,10 +133,23 @@ def _moments_in_two_passes(x: jax.Array, over: Over) -> Moments:
     # Where the deviation is larger, rounding shifts many differences the same way, by more than the correction repairs.
     is_far = jnp.square(rounded_mean) > variance
     mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
+    inverse = 1 / jnp.sqrt(variance + eps)
     if x.ndim - 1 in over.axes:
-        return Moments(shifted - correction, mean, variance)
+        return Moments(shifted - correction, mean, variance, inverse)
     # From `x` again: XLA would keep `shifted` in memory until here. Not so for rows, above, which it reads only once.
-    return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance)
+    return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance, inverse)
+
+
+def _total(values: jax.Array, over: Over) -> jax.Array:
+    """The sum, with the reduced axes kept at size one."""
+    total = jnp.sum(values, over.axes, keepdims=True)
+    return total if over.axis_name is None else lax.psum(total, over.axis_name)
+
+
+def _count(values: jax.Array, over: Over) -> int:
+    """How many values a sum of `_total` has."""
+    count = math.prod(values.shape[axis] for axis in over.axes)
+    return count if over.axis_name is None else count * lax.axis_size(over.axis_name)
 
 
 def _average(values: Arrays, over: Over) -> Arrays:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -117,7 +118,20 @@ def lp_pool(
     share = _elements(windows, x.ndim, with_padding=True) / math.prod(window.size for window in windows)
     total = _window_sums(x**norm_type, windows) / jnp.asarray(share, x.dtype)
     is_zero = total == 0
-    return jnp.where(is_zero, 0, jnp.where(is_zero, 1, total) ** (1 / norm_type)).astype(input.dtype)
+    return jnp.where(is_zero, 0, _root(jnp.where(is_zero, 1, total), norm_type)).astype(input.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _root(x: jax.Array, degree: float) -> jax.Array:
+    return x ** (1 / degree)
+
+
+@_root.defjvp
+def _root_jvp(degree: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """From the root itself: the other power of x would bring a second rounded exponent."""
+    (x,), (tangent,) = primals, tangents
+    root = _root(x, degree)
+    return root, tangent * (root / (degree * x))
 
 
 def _elements(windows: Sequence[Window], ndim: int, with_padding: bool) -> np.ndarray:
