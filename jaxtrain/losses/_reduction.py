@@ -14,6 +14,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.division import divided
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.sums import float64_sum
 
@@ -42,16 +43,16 @@ def reduce(
         losses: the loss of each element, or parts of it, which are added.
         reduction: `"mean"`, `"sum"` or `"none"`.
         dtype: the dtype of the result.
-        factors: of the parts, if there are several. They multiply in float64, for the same reason as `share`.
+        factors: of the parts, if there are several.
         total: the divisor of `"mean"`: a number, or weights, which are summed. Default the number of losses. Where it
             is 0, the mean is NaN.
-        share: a further divisor of each loss, such as the number of classes. It divides in float64 as well, because
-            the compiler multiplies with the rounded inverse of a constant, an error that no averaging removes.
+        share: a further divisor of each loss, such as the number of classes.
     """
     parts = losses if isinstance(losses, tuple) else (losses,)
 
     if reduction == "none":
-        return (_added(parts, factors) / share).astype(dtype)
+        added = _added(parts, factors)
+        return (added if share == 1 else divided(added, share)).astype(dtype)
 
     def reduced() -> Array:
         sums = [float64_sum(part) for part in parts]
@@ -80,8 +81,7 @@ def reduce_elementwise(
     The gradient of a plain mean multiplies the slope of each element by the rounded 1/N, whose error all share.
 
     Args:
-        loss: an elementwise function of arrays of one dtype; None among them stays None. Where the first array is NaN,
-            so are all slopes.
+        loss: an elementwise function of arrays of one dtype; None among them stays None.
         arrays: its arguments.
         reduction: `"mean"`, `"sum"` or `"none"`.
         dtype: the dtype of the result.
@@ -99,9 +99,6 @@ def _mean_jvp(
 ) -> tuple[Array, Array]:
     first, *_ = primals
     count = lax.convert_element_type(first.size, first.dtype)
-    # The compiler turns a division by one number into a product with its rounded inverse. It does not know that this is
-    # one number: where the first argument is NaN, so is what it divides.
-    divisor = jnp.where(jnp.isnan(first), first, count)
 
     def term(position: int) -> Array:
         primal, tangent = primals[position], tangents[position]
@@ -111,7 +108,7 @@ def _mean_jvp(
 
         slope = jax.jvp(of_one, [primal], [jnp.ones_like(primal)])[1]
         # Few weights for many elements: what is divided at last is the sum of their slopes.
-        return slope / divisor * tangent if primal.shape == first.shape else slope * (tangent / count)
+        return divided(slope, first.size) * tangent if primal.shape == first.shape else slope * (tangent / count)
 
     moving = [at for at, dot in enumerate(tangents) if dot is not None and not isinstance(dot, SymbolicZero)]
     return _mean(loss, dtype, *primals), reduce(functools.reduce(operator.add, map(term, moving)), "sum", dtype)

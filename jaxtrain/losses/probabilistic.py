@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
 from jaxtrain._ground.checks import check_choice, check_flag
+from jaxtrain._ground.spread import spread
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce, reduce_elementwise
 
@@ -204,19 +205,23 @@ def gaussian_nll_loss(
         check_number(where, "var", var, low=0)
         var = jnp.full_like(input, var)
     dtype, (input, target, variance) = promoted(input, target, as_floats(where, "var", var))
-    target = _broadcast(where, target, input.shape)
-    variance = _fitting(where, variance, input.shape)
+    target = spread(_with_axes(where, target, input.shape), input)
+    variance = spread(_fitting(where, variance, input.shape), input)
     losses = _gaussian_nll(input - target, variance, jnp.asarray(eps, dtype=input.dtype))
     if full:
         losses = losses + 0.5 * math.log(2 * math.pi)
     return reduce(losses, reduction, dtype)
 
 
-def _broadcast(where: str, target: Array, shape: tuple[int, ...]) -> Array:
+def _with_axes(where: str, target: Array, shape: tuple[int, ...]) -> Array:
+    """`target` with the axes of length 1 in front that it lacks."""
     try:
-        return jnp.broadcast_to(target, shape)
+        fits = jnp.broadcast_shapes(target.shape, shape) == shape
     except ValueError:
-        raise ValueError(f"{where}: target must broadcast to the shape of input {shape}, got {target.shape}") from None
+        fits = False
+    if not fits:
+        raise ValueError(f"{where}: target must broadcast to the shape of input {shape}, got {target.shape}")
+    return jnp.expand_dims(target, range(len(shape) - target.ndim))
 
 
 def _fitting(where: str, var: Array, shape: tuple[int, ...]) -> Array:

@@ -12,8 +12,8 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.spread import spread
 from jaxtrain.nn import initializers
-from jaxtrain.nn._spread import spread
 
 
 def as_floating(where: str, input: ArrayLike, name: str = "input") -> jax.Array:

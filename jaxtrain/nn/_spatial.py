@@ -7,8 +7,8 @@ import numpy as np
 from jax import lax
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.spread import is_small
 from jaxtrain.nn._arrays import channel_axis, check_channels
-from jaxtrain.nn._spread import is_small
 
 
 def per_axis(where: str, name: str, given: int | Sequence[int], count: int, low: int) -> tuple[int, ...]:

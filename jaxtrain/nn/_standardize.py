@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain.nn._spread import spread
+from jaxtrain._ground.spread import spread
 
 AxisName = str | tuple[str, ...] | None
 Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])

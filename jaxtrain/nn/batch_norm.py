@@ -14,9 +14,9 @@ from jaxtrain._ground.axes import along_axis, other_axes
 from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.spread import spread
 from jaxtrain.nn._arrays import as_floating, canonical_axis, check_flags, check_size, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
-from jaxtrain.nn._spread import spread
 from jaxtrain.nn._standardize import Over, standardize
 
 

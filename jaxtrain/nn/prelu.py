@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer, check_number
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.spread import spread
 from jaxtrain.nn._arrays import as_floating, canonical_axis, check_dtypes
 from jaxtrain.nn._named import named
-from jaxtrain.nn._spread import spread
 
 
 def prelu(input: Float[Array, "*shape"], weight: Float[Array, "channels"], *, axis: int = -1) -> Float[Array, "*shape"]:
