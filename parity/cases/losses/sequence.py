@@ -5,13 +5,12 @@ Both sides get logits: with respect to log-probabilities PyTorch's gradient cont
 
 from functools import partial
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import torch.nn.functional as F
 
-from jaxtrain import losses
+from jaxtrain import losses, nn
 from parity.cases.losses._table import EACH, case, normal
 from parity.draws import generator
 
@@ -30,7 +29,7 @@ def torch_ctc(logits, *arrays, **options):
 
 
 def ctc(logits, *arrays, **options):
-    return losses.ctc_loss(jax.nn.log_softmax(logits), *arrays, **options)
+    return losses.ctc_loss(nn.log_softmax(logits), *arrays, **options)
 
 
 def optax_ctc(logits, targets, input_lengths, target_lengths):
