@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxtrain.nn._arrays import add_bias
 from jaxtrain.nn._products import affine
 from jaxtrain.nn._tanh import tanh
 
@@ -33,7 +34,7 @@ class Weights(NamedTuple):
 
 
 Step = Callable[[jax.Array, State, Weights], State]
-"""From the gates' share of the input, the state and the parameters to the next state."""
+"""From what `of_input` gives, the state and the parameters to the next state."""
 
 ACTIVATIONS = {"tanh": tanh, "relu": jax.nn.relu}
 
@@ -43,14 +44,14 @@ def rnn_step(nonlinearity: str) -> Step:
     activation = ACTIVATIONS[nonlinearity]
 
     def step(inputs: jax.Array, state: State, weights: Weights) -> State:
-        return (activation(inputs + _of_hidden(state, weights)),)
+        return (activation(inputs + jnp.matmul(state[0], weights.kernel_hh)),)
 
     return step
 
 
 def lstm_step(inputs: jax.Array, state: State, weights: Weights) -> State:
     """The step of an LSTM; the gates are input, forget, cell and output, in this order."""
-    i, f, g, o = jnp.split(inputs + _of_hidden(state, weights), 4, axis=-1)
+    i, f, g, o = jnp.split(inputs + jnp.matmul(state[0], weights.kernel_hh), 4, axis=-1)
     cell = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * tanh(g)
     hidden = jax.nn.sigmoid(o) * tanh(cell)
     return hidden if weights.kernel_hr is None else jnp.matmul(hidden, weights.kernel_hr), cell
@@ -59,19 +60,20 @@ def lstm_step(inputs: jax.Array, state: State, weights: Weights) -> State:
 def gru_step(inputs: jax.Array, state: State, weights: Weights) -> State:
     """The step of a GRU; the gates are reset, update and new, in this order."""
     input_r, input_z, input_n = jnp.split(inputs, 3, axis=-1)
-    hidden_r, hidden_z, hidden_n = jnp.split(_of_hidden(state, weights), 3, axis=-1)
+    hidden_r, hidden_z, hidden_n = jnp.split(jnp.matmul(state[0], weights.kernel_hh), 3, axis=-1)
     r, z = jax.nn.sigmoid(input_r + hidden_r), jax.nn.sigmoid(input_z + hidden_z)
-    new = tanh(input_n + r * hidden_n)
+    bias_n = None if weights.bias_hh is None else weights.bias_hh[2 * r.shape[-1] :]
+    new = tanh(input_n + r * add_bias(hidden_n, bias_n, -1))
     return (new + z * (state[0] - new),)
 
 
-def of_input(input: jax.Array, weights: Weights) -> jax.Array:
-    """The gates' share of the input, for all positions in one product."""
-    return affine(jnp.matmul, input, weights.kernel_ih, weights.bias_ih)
-
-
-def _of_hidden(state: State, weights: Weights) -> jax.Array:
-    return affine(jnp.matmul, state[0], weights.kernel_hh, weights.bias_hh)
+def of_input(input: jax.Array, weights: Weights, step: Step) -> jax.Array:
+    """What the gates get beside the product with the hidden state, for all positions at once."""
+    output, bias = affine(jnp.matmul, input, weights.kernel_ih, weights.bias_ih), weights.bias_hh
+    if bias is not None and step is gru_step:
+        # The reset gate multiplies the new gate's bias, too, so the step adds that.
+        bias = jnp.where(jnp.arange(bias.size) < bias.size // 3 * 2, bias, 0)
+    return add_bias(output, bias, -1)
 
 
 def repeated(
@@ -99,5 +101,5 @@ def repeated(
         kept = tuple(jnp.where(inside, after, before) for after, before in zip(new, state, strict=True))
         return kept, jnp.where(inside, new[0], 0)
 
-    state, output = lax.scan(move, state, (of_input(input, weights), is_inside), reverse=backwards)
+    state, output = lax.scan(move, state, (of_input(input, weights, step), is_inside), reverse=backwards)
     return output, state

@@ -72,7 +72,7 @@ class _Cell(nnx.Module):
         wide = at_least_float32(input.dtype)
         arrays: list[Any] = [None if array is None else array.astype(wide) for array in promoted]
         weights = Weights(*arrays[states:])
-        new = step(of_input(input.astype(wide), weights), tuple(arrays[:states]), weights)
+        new = step(of_input(input.astype(wide), weights, step), tuple(arrays[:states]), weights)
         return tuple(array.astype(input.dtype) for array in new)
 
 
