@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Integer
 
 from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain._ground.dtypes import at_least_float32
+from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.spread import is_small
 from jaxtrain.nn._named import named
 from jaxtrain.nn.embedding import Embedding, embedding
 
@@ -83,13 +85,24 @@ def embedding_bag(
         bag = jnp.where(flat == padding_idx % len(weight), count, bag)
     if mode == "max":
         return _largest(rows, bag, count).astype(weight.dtype)
-    if factors is not None:
-        rows *= factors.reshape(-1, 1).astype(rows.dtype)
-    total = jax.ops.segment_sum(rows, bag, count)
+    if factors is None:
+        total = jax.ops.segment_sum(rows, bag, count)
+    else:
+        total = _weighted_sums(rows, factors.reshape(-1, 1).astype(rows.dtype), bag, count)
     if mode == "mean":
         sizes = jax.ops.segment_sum(jnp.ones(len(flat), rows.dtype), bag, count)
         total /= jnp.maximum(sizes, 1)[:, None]
     return total.astype(weight.dtype)
+
+
+def _weighted_sums(rows: jax.Array, factors: jax.Array, bag: jax.Array, count: int) -> jax.Array:
+    """The weighted sum of each bag, of few rows in float64: XLA rounds a product before it adds it."""
+
+    def sums() -> jax.Array:
+        products = as_float64(rows) * as_float64(factors) if is_small(rows) else rows * factors
+        return jax.ops.segment_sum(products, bag, count)
+
+    return in_float64(sums, dtype=rows.dtype)
 
 
 class EmbeddingBag(Embedding):
