@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import jax
 import numpy as np
 
-from parity.speed.runs import picture, report
+from parity.speed.runs import canonical, picture, plain, report
 from parity.speed.runs.contestants import CONTESTANTS, HAND, PRODUCTS
 from parity.speed.runs.fresh import peak
 from parity.speed.runs.measure import Fresh, Race, Result
@@ -32,6 +33,32 @@ def test_the_table_has_start_up_and_memory_where_they_were_measured():
     assert products[2:] == ["none: ValueError: no", *[""] * 6]
     assert [found.ratio(result) for result in found.results[:2]] == [1.0, 2.0]
     assert (found.results[0].contestant.key, found.results[2].contestant.key) == (HAND, PRODUCTS)
+
+
+def test_a_way_for_one_kind_of_network_trains_no_other():
+    names = {"jax-epoch-canonical": ["train.cnn"], "fit": [task.name for task in TASKS]}
+    for key, expected in names.items():
+        contestant = next(contestant for contestant in CONTESTANTS if contestant.key == key)
+        assert [task.name for task in TASKS if contestant.trains(task)] == expected
+
+
+def test_gradients_in_the_canonical_layout_are_those_of_the_plain_convolution():
+    draws = np.random.default_rng(0)
+
+    @jax.jit
+    def gradients(kernels, x):
+        def of(convolve, stride):
+            return lambda kernel, x: (convolve(kernel, x, stride) ** 2).sum()
+
+        return [
+            [jax.grad(of(convolve, stride), (0, 1))(kernels[size], x) for size, stride in ((3, 1), (3, 2), (1, 2))]
+            for convolve in (canonical.convolve, plain.plain_convolution)
+        ]
+
+    kernels = {size: draws.standard_normal((size, size, 2, 3), np.float32) for size in (1, 3)}
+    ours, theirs = gradients(kernels, draws.standard_normal((5, 6, 6, 2), np.float32))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_the_peak_of_a_process_is_not_that_of_the_process_that_started_it():

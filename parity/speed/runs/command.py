@@ -60,7 +60,16 @@ def run(tasks: list[Task], options: Namespace, tell: Callable[[str], None]) -> t
             continue
         fresh = options.fresh is not None and (not options.fresh or any(name in task.name for name in options.fresh))
         rounds, seconds = (1, 0.0) if options.quick else (options.rounds, options.seconds)
-        races.append(race(task, contestants, rounds=rounds, seconds=seconds, fresh=fresh, tell=tell))
+        races.append(
+            race(
+                task,
+                [one for one in contestants if one.trains(task)],
+                rounds=rounds,
+                seconds=seconds,
+                fresh=fresh,
+                tell=tell,
+            )
+        )
         jax.clear_caches()
     device = jax.devices()[0]
     where = device.device_kind if gpu else f"{processor()}, {os.cpu_count()} cores"
