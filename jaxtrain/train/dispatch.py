@@ -50,18 +50,24 @@ class Feed(Protocol):
 
 
 class Single:
-    """One dispatch for every batch. Data come from the host."""
+    """One dispatch for every batch. Data come from the host, but the only batch of every epoch is sent once."""
 
     def __init__(self, step: Step, batches: Batches | Stream, placement: Placement | None = None) -> None:
         self._step = step
         self._batches = batches
         self._put = put(batches, placement)
+        self._sent: list[PyTree] | None = None
+        if isinstance(batches, Batches) and len(batches) == 1 and not batches.shuffle:
+            self._sent = [self._put(batch) if placement else jax.device_put(batch) for batch in batches.epoch()]
 
     @property
     def steps(self) -> int | None:
         return steps_in_epoch(self._batches)
 
     def epoch(self, epoch: int, done: int = 0, following: int | None = None) -> Iterator[Dispatch]:
+        if self._sent is not None:
+            yield from ((partial(_call, self._step, batch), None) for batch in self._sent[done:])
+            return
         for batch in self._batches.epoch(epoch, done):
             yield partial(_call, self._step, self._put(batch)), None
 

@@ -67,7 +67,7 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
     batches, placement = held_out("evaluate: data", data, batch_size), placement_of(eval_step)
     if isinstance(batches, Stream):
         check_parts("evaluate", state, placement, "pass make_eval_step(metrics_fn, placement=...)")
-    return metrics_of(Single(averaged, batches, placement), state)
+    return metrics_of(Single(averaged, batches, placement), state)[0]
 
 
 def predict(
@@ -150,14 +150,19 @@ def held_out(where: str, data: Source, batch_size: int) -> Batches | Stream:
     return Batches(arrays, min(batch_size, rows))
 
 
-def metrics_of(feed: Feed, state: TrainState, meanwhile: Callable[[], Any] = lambda: None) -> dict[str, float]:
-    """The averages over one pass through a feed of evaluation steps; `meanwhile()` is called when it is under way."""
-    totals = Totals()
+def metrics_of(
+    feed: Feed, state: TrainState, meanwhile: Callable[[], Any] = lambda: None
+) -> tuple[dict[str, float], Any]:
+    """The averages over one pass through a feed of evaluation steps, and what `meanwhile` returned.
+
+    `meanwhile()` is called when the first step is under way.
+    """
+    totals, result = Totals(), None
     for number, (dispatch, steps) in enumerate(feed.epoch(0)):
         totals.add(dispatch(state), steps)
         if number == 0:
-            meanwhile()
-    return totals.finish()
+            result = meanwhile()
+    return totals.finish(), result
 
 
 def evaluated(state: TrainState) -> TrainState:

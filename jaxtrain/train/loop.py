@@ -138,6 +138,10 @@ def fit(
     if isinstance(listeners, Listener) or not isinstance(listeners, Iterable):
         raise TypeError(f"fit: listeners must be a list of jaxtrain.train.Listener objects, got {listeners!r} alone")
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
+
+    def trained() -> dict[str, float]:
+        return {**run.totals.finish(), **learning_rates(run.state)}
+
     with (
         InterruptBetweenSteps() as interrupt,
         Listening(run, [run.history, NonFiniteGuard(), *listeners, *progress_listeners(progress)]) as told,
@@ -152,9 +156,11 @@ def fit(
                 totals.add(metrics, steps)
                 told.dispatched()
                 interrupt.check()
-            averages = {} if evaluation is None else metrics_of(evaluation, evaluated(run.state), totals.finish)
-            entries = {"epoch": epoch, **totals.finish(), **learning_rates(run.state)}
-            entries |= {f"val_{name}": average for name, average in averages.items()}
+            if evaluation is None:
+                averages, entries = {}, trained()
+            else:  # What the steps left is read while the device evaluates.
+                averages, entries = metrics_of(evaluation, evaluated(run.state), trained)
+            entries = {"epoch": epoch, **entries, **{f"val_{name}": average for name, average in averages.items()}}
             run.steps = training.steps
             step += totals.steps
             told.epoch_ended(entries)

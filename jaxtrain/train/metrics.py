@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import jax
@@ -119,41 +119,41 @@ def _leading_sizes(batch: PyTree) -> list[int]:
     return sorted({jnp.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if jnp.ndim(leaf)})
 
 
-Place = tuple[str, int | None]
-"""Where a number is: the array, and the index in its last axis; None for a whole array."""
+Place = tuple[int, int | None]
+"""Where a number is: which array, and the index in its last axis; None for a whole array."""
+Places = tuple[tuple[str, Place, Place], ...]
+"""Each metric's name, and where its total and its count are."""
 
 
-@jax.tree_util.register_pytree_node_class
 class Metrics(Mapping[str, Average]):
     """The averages of a step by name, with all numbers of a dtype in one array: each array is a transfer to the host.
 
     The arrays are the leaves: a scan stacks them, and averages of equal names can be added by `jax.tree.map`.
     """
 
-    def __init__(self, arrays: dict[str, Array], places: tuple[tuple[str, Place, Place], ...]) -> None:
-        self._arrays = arrays
+    __slots__ = ("_arrays", "_places")
+
+    def __init__(self, places: Places, arrays: Sequence[Array]) -> None:
         self._places = places
+        self._arrays = arrays
 
     @classmethod
     def of(cls, averages: Mapping[str, Average]) -> Self:
         """Pack averages, inside a program. Totals that are not scalars keep arrays of their own."""
-        arrays: dict[str, Any] = {}
+        groups: dict[str, list[Array]] = {}
 
         def place(name: str, number: Any) -> Place:
             number = jnp.asarray(number)
-            if number.ndim:
-                arrays[name] = number
-                return name, None
-            numbers = arrays.setdefault(number.dtype.name, [])
-            numbers.append(number)
-            return number.dtype.name, len(numbers) - 1
+            key = name if number.ndim else number.dtype.name
+            group = groups.setdefault(key, [])
+            group.append(number)
+            return list(groups).index(key), None if number.ndim else len(group) - 1
 
         places = tuple(
             (name, place(f"total of {name}", average.total), place(f"count of {name}", average.count))
             for name, average in sorted(averages.items())
         )
-        packed = {name: jnp.stack(array) if isinstance(array, list) else array for name, array in arrays.items()}
-        return cls(packed, places)
+        return cls(places, tuple(group[0] if group[0].ndim else jnp.stack(group) for group in groups.values()))
 
     def __getitem__(self, name: str) -> Average:
         for known, *places in self._places:
@@ -173,11 +173,6 @@ class Metrics(Mapping[str, Average]):
     def __repr__(self) -> str:
         return f"Metrics({dict(self)})"
 
-    def tree_flatten(self) -> tuple[tuple[dict[str, Array]], tuple[tuple[str, Place, Place], ...]]:
-        """The arrays, and what is where in them."""
-        return (self._arrays,), self._places
 
-    @classmethod
-    def tree_unflatten(cls, places: tuple[tuple[str, Place, Place], ...], children: tuple[dict[str, Array]]) -> Self:
-        """The inverse of `tree_flatten`."""
-        return cls(*children, places)
+# A step makes and unmakes them: a dict of arrays, or another function in between, would cost microseconds.
+jax.tree_util.register_pytree_node(Metrics, lambda metrics: (metrics._arrays, metrics._places), Metrics)

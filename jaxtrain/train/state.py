@@ -15,13 +15,14 @@ from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.epochs import ANY, told
 from jaxtrain.train._ingredients import as_key, check_ingredients, check_values
 from jaxtrain.train._leaves import copied, in_dtypes_of, own, select
+from jaxtrain.train._node import node
 from jaxtrain.train.blueprint import Averaging, Blueprint, Options, Variables, check_trainable
 from jaxtrain.train.grad_scaler import GradScalerState, all_finite, scaled, unscaled
 from jaxtrain.train.precision import Precision
 from jaxtrain.train.recomputation import check_remat
 
 
-@jax.tree_util.register_dataclass
+@node(static="blueprint")
 @dataclasses.dataclass(frozen=True)
 class TrainState:
     """Everything that a training run carries from one step to the next, as one pytree.
@@ -66,7 +67,7 @@ class TrainState:
     key: Key[Array, ""]
     average: Any
     scaler: GradScalerState | None
-    blueprint: Blueprint = dataclasses.field(metadata={"static": True}, repr=False)
+    blueprint: Blueprint = dataclasses.field(repr=False)
 
     @classmethod
     def create(

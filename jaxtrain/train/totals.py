@@ -91,7 +91,7 @@ class Totals:
 
     def _read(self, count: int) -> None:
         chunk, self._waiting = self._waiting[:count], self._waiting[count:]
-        for steps, metrics in jax.device_get(chunk):
+        for steps, metrics in jax.device_get(chunk) if chunk else ():
             columns = {name: _columns(name, average, steps) for name, average in metrics.items()}
             for name, (totals, counts) in columns.items():
                 # Python's own numbers: sums in float64, whatever the dtype of the summands.

@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 from jaxtrain import losses, nn, optim, schedules
-from jaxtrain.train import ReduceLROnPlateau, TrainState, fit
+from jaxtrain.train import Batches, ReduceLROnPlateau, TrainState, fit
+from jaxtrain.train.dispatch import Single
 
 
 def run(net, size, state=None, **changes):
@@ -96,6 +97,19 @@ class Convolved(nnx.Module):
 
 def images(rows):
     return np.ones((rows, 6, 6, 1), np.float32), np.zeros(rows, np.int32)
+
+
+def test_the_only_batch_of_every_epoch_is_sent_once():
+    def sent(**options):
+        single = Single(lambda state, batch: batch, Batches(np.arange(4), 4, **options))
+        assert list(single.epoch(0, done=1)) == []
+        return [dispatch(None) for epoch in (0, 1) for dispatch, _ in single.epoch(epoch)]
+
+    first, again = sent()
+    assert first is again
+    assert isinstance(first, jax.Array)
+    first, again = sent(shuffle=True)
+    assert first.tolist() != again.tolist()
 
 
 def classify(model, batch):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from parity.speed.runs import plain
+from parity.speed.runs import canonical, plain
 from parity.speed.runs.task import Task
 
 Carry = Any
@@ -21,9 +21,9 @@ class Update:
         optimizer: Optax's.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, convolve: plain.Convolve | None = None) -> None:
         self.optimizer = plain.optimizer(task)
-        self._init, self._apply = plain.network(task.network)
+        self._init, self._apply = plain.network(task.network, convolve)
 
     def start(self) -> Carry:
         """Parameters, statistics, the optimizer's state, a key and the number of the step."""
@@ -70,9 +70,9 @@ def steps(task: Task) -> Callable[[int], None]:
     return run
 
 
-def scanned(task: Task) -> Callable[[int], None]:
+def scanned(task: Task, *, canonical_gradients: bool = False) -> Callable[[int], None]:
     """A program an epoch, which gathers the batches in a new order and validates at the end."""
-    update = Update(task)
+    update = Update(task, canonical.convolve if canonical_gradients else None)
     data, held_out = jax.device_put(task.data())
     carry = jax.jit(update.start)()
     parts = jax.tree.map(lambda rows: rows.reshape(-1, task.batch_size, *rows.shape[1:]), held_out)

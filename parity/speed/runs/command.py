@@ -4,13 +4,14 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from parity.speed.place import note_on, processor
 from parity.speed.report import Section
-from parity.speed.runs import report
+from parity.speed.runs import picture, report
 from parity.speed.runs.contestants import CONTESTANTS, HAND
 from parity.speed.runs.measure import race
 from parity.speed.runs.task import TASKS, Task
@@ -33,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="start each contestant of these runs in a process of its own too, for start-up and memory; none: of all",
     )
+    group.add_argument("--picture", type=Path, metavar="FILE", help="draw the steps a second to FILE; needs matplotlib")
 
 
 def selected(names: list[str]) -> list[Task]:
@@ -58,10 +60,21 @@ def run(tasks: list[Task], options: Namespace, tell: Callable[[str], None]) -> t
             continue
         fresh = options.fresh is not None and (not options.fresh or any(name in task.name for name in options.fresh))
         rounds, seconds = (1, 0.0) if options.quick else (options.rounds, options.seconds)
-        races.append(race(task, contestants, rounds=rounds, seconds=seconds, fresh=fresh, tell=tell))
+        races.append(
+            race(
+                task,
+                [one for one in contestants if one.trains(task)],
+                rounds=rounds,
+                seconds=seconds,
+                fresh=fresh,
+                tell=tell,
+            )
+        )
         jax.clear_caches()
     device = jax.devices()[0]
     where = device.device_kind if gpu else f"{processor()}, {os.cpu_count()} cores"
     note = note_on(where, "torch")
     table = report.section(races, "speed-runs-gpu" if gpu else "speed-runs", note)
+    if options.picture and races:
+        picture.draw(races, note, options.picture)
     return table, {"measured": note, "runs": report.entries(races)}

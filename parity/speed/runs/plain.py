@@ -18,13 +18,17 @@ Without a key, `apply` evaluates.
 """
 
 
-def network(description: Mlp | Cnn | Gpt) -> Network:
-    """The functions of a network."""
+Convolve = Callable[[jax.Array, jax.Array, int], jax.Array]
+"""A function of a kernel, images and a stride."""
+
+
+def network(description: Mlp | Cnn | Gpt, convolve: Convolve | None = None) -> Network:
+    """The functions of a network; `convolve` takes the place of the plain convolution."""
     match description:
         case Mlp():
             return _mlp(description)
         case Cnn():
-            return _cnn(description)
+            return _cnn(description, convolve or plain_convolution)
         case Gpt():
             return _gpt(description)
 
@@ -70,7 +74,7 @@ def _mlp(description: Mlp) -> Network:
     return init, apply
 
 
-def _cnn(description: Cnn) -> Network:
+def _cnn(description: Cnn, convolve: Convolve) -> Network:
     def init(key: jax.Array) -> tuple[Tree, Tree]:
         keys = iter(jax.random.split(key, 3 * len(description.blocks) + 2))
         params: Tree = {"stem": _kernel(next(keys), 3, 3, description.widths[0])}
@@ -93,14 +97,14 @@ def _cnn(description: Cnn) -> Network:
 
     def apply(params: Tree, statistics: Tree, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, Tree]:
         train, new = key is not None, {}
-        x, new["norm"] = _batch_norm(params["norm"], statistics["norm"], _conv(params["stem"], x, 1), train)
+        x, new["norm"] = _batch_norm(params["norm"], statistics["norm"], convolve(params["stem"], x, 1), train)
         x = jax.nn.relu(x)
         for index, (_, _, stride) in enumerate(description.blocks):
             name = f"block{index}"
             own, seen = params[name], statistics[name]
-            y, norm1 = _batch_norm(own["norm1"], seen["norm1"], _conv(own["conv1"], x, stride), train)
-            y, norm2 = _batch_norm(own["norm2"], seen["norm2"], _conv(own["conv2"], jax.nn.relu(y), 1), train)
-            x = jax.nn.relu(y + (_conv(own["shortcut"], x, stride) if "shortcut" in own else x))
+            y, norm1 = _batch_norm(own["norm1"], seen["norm1"], convolve(own["conv1"], x, stride), train)
+            y, norm2 = _batch_norm(own["norm2"], seen["norm2"], convolve(own["conv2"], jax.nn.relu(y), 1), train)
+            x = jax.nn.relu(y + (convolve(own["shortcut"], x, stride) if "shortcut" in own else x))
             new[name] = {"norm1": norm1, "norm2": norm2}
         return _apply_linear(params["out"], x.mean((1, 2))), new
 
@@ -156,7 +160,8 @@ def _kernel(key: jax.Array, size: int, inside: int, out: int) -> jax.Array:
     return jax.random.normal(key, (size, size, inside, out)) / jnp.sqrt(size * size * inside)
 
 
-def _conv(kernel: jax.Array, x: jax.Array, stride: int) -> jax.Array:
+def plain_convolution(kernel: jax.Array, x: jax.Array, stride: int) -> jax.Array:
+    """The convolution of a batch of square images, padded so that a stride of 1 keeps their size."""
     margin = kernel.shape[0] // 2
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), [(margin, margin)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
