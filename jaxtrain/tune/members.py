@@ -57,7 +57,7 @@ class Members:
         self.last_step: float | None = None
         self._on_cpu = self.devices[0].platform == "cpu"
         self._mesh = Mesh(np.array(devices), AXIS)
-        self.start = self._program(self._started, EACH)
+        self.start = self._program(self._started, EACH, EACH)
         self.run = self._program(self._run, EACH, EACH, ALL, ALL, ALL, ALL, donate_argnums=1)
 
     def _program(self, one: Callable[..., Any], *specs: PartitionSpec, **options: Any) -> Callable[..., Any]:
@@ -71,7 +71,8 @@ class Members:
         """Arrays on the devices: a part of the leading axis on `each`, or everything on all."""
         return jax.device_put(tree, NamedSharding(self._mesh, EACH if each else ALL))
 
-    def _started(self, values: Numbers) -> TrainState:
+    def _started(self, run: Array, values: Numbers) -> TrainState:
+        """The state before the first step. `run` only counts the runs: there may be no values."""
         state = start(self.where, self._recipe, values).state
         self.last_step = last_step(state, self.steps)
         return _bare(state)

@@ -46,20 +46,20 @@ class Runs:
 
     Args:
         members: the programs.
-        values: the hyper-parameters.
+        values: the traced hyper-parameters; a search over choices alone has none.
+        count: the number of runs.
         at_once: the most runs in a program, None for all.
     """
 
-    def __init__(self, members: Members, values: Values, at_once: int | None) -> None:
+    def __init__(self, members: Members, values: Values, count: int, at_once: int | None) -> None:
         self._members = members
         self._values = values
-        self._count = len(next(iter(values.values())))
-        groups = 1 if at_once is None else -(-self._count // at_once)
-        self._size = -(-self._count // groups)
-        self.remaining = np.arange(self._count)
-        self.epochs = np.zeros(self._count, int)
-        numbers = [self._numbers(rows) for rows in self._cut()]
-        self._groups = [_Group(part, members.start(part)) for part in numbers]
+        self._count = count
+        groups = 1 if at_once is None else -(-count // at_once)
+        self._size = -(-count // groups)
+        self.remaining = np.arange(count)
+        self.epochs = np.zeros(count, int)
+        self._groups = [self._started(rows) for rows in self._cut()]
 
     def fit(
         self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, together: int = 1
@@ -110,6 +110,10 @@ class Runs:
         size = self._size + -self._size % len(self._members.devices)
         groups = -(-count // size)
         return np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
+
+    def _started(self, positions: np.ndarray) -> _Group:
+        numbers = self._numbers(positions)
+        return _Group(numbers, self._members.start(self._members.placed(positions, each=True), numbers))
 
     def _numbers(self, positions: np.ndarray) -> Numbers:
         chosen = self.remaining[positions]

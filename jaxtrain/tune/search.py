@@ -203,9 +203,8 @@ class _Programs:
         can_be_kept = isinstance(self._recipe, Hashable)
         recipe = (_with_fixed if can_be_kept else _with_fixed.__wrapped__)(self._recipe, fixed)
         values = {name: np.array([trial.params[name] for trial in trials]) for name in self._traced}
-        # A search over choices alone has nothing to trace, and still has one run for each trial.
-        values["_position"] = np.arange(len(trials))
-        return Runs(members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps), values, None)
+        programs = members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps)
+        return Runs(programs, values, len(trials), at_once=None)
 
     def _fixed(self, trial: Any) -> tuple[tuple[str, Any], ...]:
         return tuple((name, value) for name, value in trial.params.items() if name not in self._traced)
@@ -215,7 +214,7 @@ class _Programs:
 def _with_fixed(recipe: Recipe, fixed: tuple[tuple[str, Any], ...]) -> Recipe:
     """The recipe with its integers and choices filled in; the same function again for equal ones."""
 
-    def filled(_position: Any, **traced: Any) -> Any:
+    def filled(**traced: Any) -> Any:
         return recipe(**traced, **dict(fixed))
 
     return filled

@@ -14,7 +14,7 @@ from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
-from jaxtrain.tune.outcome import Outcome
+from jaxtrain.tune.outcome import Outcome, last_entries
 from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Runs, costs
 from jaxtrain.tune.values import check_values
@@ -112,12 +112,11 @@ def sweep(
     check_arrays("sweep: data", data)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("sweep", validation, batch_size)
-    runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices), len(batches)), numbers, at_once)
+    programs = members("sweep", recipe, metrics_fn, _devices(devices), len(batches))
+    runs = Runs(programs, numbers, len(next(iter(numbers.values()))), at_once)
     history = runs.fit(batches, held_out, epochs, kept, together=_together(math.gcd(epochs, halve_every or 0)))
 
-    last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
-    order = np.lexsort((costs(watched, last), -runs.epochs))
-
+    order = np.lexsort((costs(watched, last_entries(history, runs.epochs)), -runs.epochs))
     return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
 
 
