@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxtrain.train._leaves import differences, names_of
+from jaxtrain._ground.paths import leaves_by_path
+from jaxtrain.train._leaves import differences
 
 FORMAT = 1
 """The number of the layout of a checkpoint."""
@@ -115,4 +116,4 @@ def _shapes(tree: Any) -> dict[str, str]:
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return str(tuple((jax.random.key_data(leaf) if is_key else leaf).shape))
 
-    return {name: shape(leaf) for name, leaf in names_of(tree).items()}
+    return {name: shape(leaf) for name, leaf in leaves_by_path(tree).items()}
