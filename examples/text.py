@@ -3,8 +3,9 @@
     python examples/text.py                        train and write a sample
     python examples/text.py --run runs/text        keep checkpoints: killed, the same command goes on where it was
 
-AdamW with weight decay on matrices only, one cycle of the rate, clipped gradients, each batch in two parts. Exits non-zero
-if the loss on held-out text stays above 2.0 nats a byte (a guess among all bytes is 4.9). JAX chooses the device.
+AdamW with weight decay on matrices only, one cycle of the rate, clipped gradients, each batch in two parts. Exits
+non-zero if the loss on held-out text stays above 2.0 nats a byte (a guess among all bytes is 4.9). JAX chooses the
+device.
 """
 
 import argparse
