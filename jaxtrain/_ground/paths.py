@@ -9,7 +9,7 @@ from jax.tree_util import keystr
 from jaxtyping import PyTree
 
 
-def leaves_by_path(tree: PyTree, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
+def named_leaves(tree: PyTree, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
     """The leaves of a tree by their paths, `params/body/kernel` for instance."""
     leaves = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
     return {keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain._ground.paths import leaves_by_path
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry, packed
 from jaxtrain.interop._kinds import foreign
@@ -70,7 +70,7 @@ def _whole(
     if wrong := foreign(states(state.opt_state)[0], theirs.groups_of(theirs.numbers)):
         raise ValueError(f"{where}: {wrong}")
     known = by_path(own, theirs)
-    return theirs.numbers, [(known[path], leaf.shape) for path, leaf in leaves_by_path(state.params).items()]
+    return theirs.numbers, [(known[path], leaf.shape) for path, leaf in named_leaves(state.params).items()]
 
 
 def _from_torch(

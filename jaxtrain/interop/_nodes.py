@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxtrain._ground.paths import leaves_by_path
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry
 from jaxtrain.interop._kinds import foreign
@@ -71,7 +71,7 @@ def nodes_of(opt_state: Any) -> list[Any]:
 
 def leaves_of(tree: Any) -> dict[str, Any]:
     """The leaves of a tree of buffers by their paths; None where a parameter lacks the buffer."""
-    return {} if tree is None else leaves_by_path(tree, is_leaf=lambda node: node is None)
+    return {} if tree is None else named_leaves(tree, is_leaf=lambda node: node is None)
 
 
 def paths_of(node: Any) -> list[str]:

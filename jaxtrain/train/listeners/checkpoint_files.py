@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxtrain._ground.paths import leaves_by_path
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.train._leaves import differences
 
 FORMAT = 1
@@ -116,4 +116,4 @@ def _shapes(tree: Any) -> dict[str, str]:
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return str(tuple((jax.random.key_data(leaf) if is_key else leaf).shape))
 
-    return {name: shape(leaf) for name, leaf in leaves_by_path(tree).items()}
+    return {name: shape(leaf) for name, leaf in named_leaves(tree).items()}

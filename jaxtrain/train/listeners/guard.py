@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from jaxtrain._ground.paths import leaves_by_path
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.state import TrainState
@@ -42,7 +42,7 @@ class NonFiniteLossError(FloatingPointError):
 
 def not_finite(state: TrainState) -> list[str]:
     """The paths of the parameters with a number that is not finite; waits for the state."""
-    return [name for name, finite in leaves_by_path(jax.device_get(_are_finite(state.params))).items() if not finite]
+    return [name for name, finite in named_leaves(jax.device_get(_are_finite(state.params))).items() if not finite]
 
 
 @jax.jit
