@@ -1,4 +1,4 @@
-"""Which leaves of a tree are parameters, and their paths, such as `encoder/0/kernel`."""
+"""The paths of leaves, such as `encoder/0/kernel`, and which leaves are parameters."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What happens to all leaves of a state at once."""
+"""Functions of all leaves of a state: select, copy, commit, compare."""
 
 from collections.abc import Mapping
 from typing import TypeVar

@@ -32,7 +32,7 @@ class Members:
     """The runs of one recipe with different hyper-parameters, which advance together.
 
     Every program calls the recipe again, with the hyper-parameters traced: what the recipe builds around them, a loss
-    or an optimizer, exists only while a program is traced, and what it computes but nobody reads, XLA leaves out.
+    or an optimizer, exists only while a program is traced, and XLA leaves out what it computes in vain.
 
     Args:
         where: how errors begin.
@@ -124,7 +124,7 @@ class Members:
 
 
 def members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any], steps: int) -> Members:
-    """The programs of a recipe, compiled before if there are some: the second of two equal calls compiles nothing."""
+    """The programs of a recipe. Equal calls share them, so the second compiles nothing."""
     can_be_kept = isinstance(recipe, Hashable) and isinstance(metrics_fn, Hashable)
     return (_members if can_be_kept else _members.__wrapped__)(where, recipe, metrics_fn, tuple(devices), steps)
 

@@ -1,4 +1,4 @@
-"""What a sweep found."""
+"""The result of a sweep."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def diverged(self) -> list[int]:
-        """The numbers of the runs that diverged: an entry of theirs is NaN or infinite."""
+        """The numbers of the runs that diverged: one of their entries is NaN or infinite."""
         ran = np.arange(next(iter(self.history.values())).shape[1]) < self.epochs[:, None]
         lost = np.any([ran & ~np.isfinite(entries) for entries in self.history.values()], axis=(0, 2))
         return np.flatnonzero(lost).tolist()

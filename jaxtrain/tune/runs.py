@@ -23,7 +23,7 @@ Kept = Callable[[int, Entries], np.ndarray]
 
 
 def costs(watched: Watched, entries: Entries) -> np.ndarray:
-    """The metric of each run, turned so that the least is the best; infinite for a run that diverged.
+    """The metric of each run, negated if more is better, so that the least is the best; infinite where it diverged.
 
     The loss tells that, too: a network whose parameters are NaN still has an accuracy.
     """
@@ -33,7 +33,7 @@ def costs(watched: Watched, entries: Entries) -> np.ndarray:
 
 @dataclasses.dataclass
 class _Group:
-    """Runs that share a program; the last one may be there several times, so that the devices divide their number."""
+    """Runs that share a program. The last one may be repeated, so that each device gets equally many."""
 
     numbers: Numbers
     state: TrainState
@@ -64,7 +64,7 @@ class Runs:
     def fit(
         self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, together: int = 1
     ) -> dict[str, np.ndarray]:
-        """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before.
+        """Train all runs; return the entries of each run and epoch, (runs, epochs), NaN after a run was stopped.
 
         The epochs are computed `together` at a time, a divisor of their number, in one program; `kept` may stop runs
         after the last of these only.

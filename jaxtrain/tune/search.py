@@ -245,7 +245,7 @@ def _run(
 
 
 def _give_up(study: Any, trials: list[Any]) -> None:
-    """Mark trials that an error or Ctrl-C ended as failed: they would count as running for ever."""
+    """Mark trials that an error or Ctrl-C ended as failed: they would count as running forever."""
     states = import_optuna().trial.TrialState
     for trial in trials:
         if study.trials[trial.number].state == states.RUNNING:
@@ -274,7 +274,7 @@ def _check_sampler(sampler: Any) -> None:
 
 
 def _sampler(sampler: Any, seed: int, begun: int) -> Any:
-    """The sampler of a study that has so many trials: with the same seed it would draw the first ones once more."""
+    """The sampler of a study with `begun` trials: with the same seed it would draw those once more."""
     optuna = import_optuna()
     samplers = optuna.samplers
     if isinstance(sampler, samplers.BaseSampler):
@@ -290,7 +290,7 @@ def _sampler(sampler: Any, seed: int, begun: int) -> Any:
 
 
 def _check_goal(study: Any, goal: dict[str, Any]) -> None:
-    """Raise if the values of a study's trials are another metric, or that after another number of epochs."""
+    """Raise if a study's trials have another metric for their value, or another number of epochs."""
     known = study.user_attrs.get("jaxtrain", goal)
     for name, wanted in goal.items():
         if known[name] != wanted:
@@ -302,7 +302,7 @@ def _check_goal(study: Any, goal: dict[str, Any]) -> None:
 
 
 def _check_space(study: Any, space: Mapping[str, Any]) -> None:
-    """Raise if the trials of a study have hyper-parameters of these names and of another kind."""
+    """Raise if the trials of a study have hyper-parameters of the same names but of another kind."""
     for trial in study.trials:
         for name in trial.distributions.keys() & space.keys():
             try:

@@ -1,4 +1,4 @@
-"""The folder of a run's checkpoints: who uses it, and what is wrong with what is in it."""
+"""The folder of a run's checkpoints: its lock, and checks of what is in it."""
 
 import contextlib
 import os
@@ -61,7 +61,7 @@ class MisfitError(ValueError):
 
 @contextlib.contextmanager
 def reading(path: Path, older: Path | None) -> Iterator[None]:
-    """A context in which a checkpoint is read: an error names it, and the older one that may be better."""
+    """A context in which a checkpoint is read: an error names it, and the older one to go on from."""
     try:
         yield
     except MisfitError:

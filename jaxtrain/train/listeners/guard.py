@@ -1,4 +1,4 @@
-"""A run whose loss is NaN or infinite stops."""
+"""Stop a run whose loss is NaN or infinite."""
 
 import math
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ def _found(state: TrainState) -> str:
 
 
 class NonFiniteGuard(Listener):
-    """Stops a run whose loss is NaN or infinite by a `NonFiniteLossError`; `fit` always has one.
+    """Raises a `NonFiniteLossError` when the loss of a run is NaN or infinite; `fit` always has one.
 
     If the state skips steps without finite gradients, it stops the run after too many of them in a row.
 
