@@ -87,7 +87,7 @@ def _recorded(folder: str, keep: Path, processes: int) -> Path:
 
 
 def _digest(folder: str) -> str:
-    """What tells the package and the tests of a folder from those of another day."""
+    """A hash that changes with the package or the tests of a folder."""
     digest = sha256()
     for file in sorted([*ROOT.rglob("*.py"), *(TESTS / folder).rglob("*.py"), *TESTS.glob("*.py")]):
         digest.update(f"{file}\n".encode() + file.read_bytes())

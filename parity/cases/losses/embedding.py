@@ -177,7 +177,7 @@ TRIPLET = [
     ),
     case(
         "triplet_margin_with_distance_loss",
-        "a distance of one's own",
+        "your own distance",
         F.triplet_margin_with_distance_loss,
         TRIPLETS,
         {"the default distance": losses.triplet_margin_with_distance_loss},

@@ -91,7 +91,7 @@ class OutputsInterleaved(nn.Conv):
 
 
 class NotMirrored(nn.ConvTranspose):
-    """The kernel as it lies, as `jax.lax.conv_transpose` takes it."""
+    """The kernel without the reversal, as `jax.lax.conv_transpose` uses it."""
 
     def __call__(self, input):
         kernel = jnp.flip(self.kernel[...], range(len(self.kernel_size)))
