@@ -193,7 +193,7 @@ def check_layer(
 
 
 def _itself(transformation: optax.GradientTransformation) -> optax.GradientTransformation:
-    """In a `partial`, by which another check finds the program that is compiled already."""
+    """The transformation. Within a `partial` of it, a later check finds the program of an earlier one."""
     return transformation
 
 

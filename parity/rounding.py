@@ -1,4 +1,4 @@
-"""What rounding does to a trajectory of PyTorch's: the optimizer executed with a rounding more at each step.
+"""How rounding acts on a trajectory of PyTorch: the optimizer, executed with one more rounding at each step.
 
 Some hyper-parameters make a trajectory so sensitive that two right float64 implementations part. How far they may is
 what several such runs show.

@@ -43,7 +43,7 @@ def run_blocks(text, file, names):
         assert same, f"{file}:{above + 1} prints\n{printed.getvalue()}instead of\n{expected}"
 
 
-LONG = {"training", "tuning", "diff", "scaling"}
+LONG = {"training", "steps", "tuning", "diff", "scaling"}
 """Pages whose code takes seconds."""
 
 

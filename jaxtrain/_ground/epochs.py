@@ -1,7 +1,7 @@
 """What a run and the schedules in its optimizer tell each other: the steps in an epoch, and where a schedule ends.
 
 The optimizer between them is a pair of functions that know neither. So a run calls these functions within `told`, and
-the schedules that are evaluated there find the number of steps, and leave word of their end.
+the schedules that are evaluated there find the number of steps, and report their end.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which leaves of a tree are parameters, and their paths, such as `encoder/0/kernel`."""
+"""The paths of leaves, such as `encoder/0/kernel`, and which leaves are parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,12 @@ import jax
 from flax import nnx
 from jax.tree_util import keystr
 from jaxtyping import PyTree
+
+
+def named_leaves(tree: PyTree, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
+    """The leaves of a tree by their paths, `params/body/kernel` for instance."""
+    leaves = jax.tree.leaves_with_path(tree, is_leaf=is_leaf)
+    return {keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def map_with_path(function: Callable[[str, Any], Any], tree: PyTree) -> PyTree:

@@ -10,10 +10,10 @@ from jax.sharding import AxisType
 from jaxtrain._ground.float64 import as_float64
 
 _FEW = 4096
-"""An array of at most so many elements is summed in float64 alone."""
+"""Arrays of at most this many elements are summed in float64 alone."""
 
 _MANY = 65_536
-"""An array of at least so many elements is summed in float32 alone: XLA does it well, and stages would cost time."""
+"""Arrays of at least this many elements are summed in float32 alone: XLA does it well, and stages would cost time."""
 
 
 def spread(vector: jax.Array, like: jax.Array, share: int = 1) -> jax.Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtrain._ground.float64 import as_float64
 
 _FEW = 4096
-"""An array of at most so many elements is summed in float64 alone."""
+"""Arrays of at most this many elements are summed in float64 alone."""
 
 _SHORT = 64
 """Rows of fewer elements are not worth a partial sum each."""

@@ -31,12 +31,12 @@ class Entry:
     variable: nnx.Variable
 
     def shape(self, ours: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of PyTorch's array, all parts of it together, from that of ours."""
+        """The shape of PyTorch's whole array, from the shape of ours."""
         shape = self.layout.to_torch(np.empty(ours)).shape
         return (shape[0] * self.layout.part[1], *shape[1:]) if self.layout.part else shape
 
     def from_torch(self, array: np.ndarray) -> np.ndarray:
-        """PyTorch's array, or its part of it, in our layout."""
+        """PyTorch's array, or this variable's part of it, in our layout."""
         if self.layout.part:
             index, count = self.layout.part
             array = np.split(array, count)[index]
@@ -58,7 +58,7 @@ def entries(where: str, module: nnx.Module, names: Mapping[str, str] | None, as_
 
 
 def by_name(found: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The variables of each name: one, or the parts of an array. A shared variable comes once a name."""
+    """The variables by PyTorch's name: one, or several that are parts of one array. A name has each variable once."""
     groups: dict[str, dict[int, Entry]] = {}
     for entry in found:
         groups.setdefault(entry.name, {}).setdefault(id(entry.variable), entry)
@@ -73,7 +73,7 @@ def module_of(where: str, state: TrainState) -> nnx.Module:
 
 
 def packed(where: str, name: str, group: list[Entry], arrays: list[np.ndarray]) -> np.ndarray:
-    """PyTorch's array under `name`, from our arrays: one, or its equal parts."""
+    """PyTorch's array under `name`, made of our arrays: one, or several that are equal parts of it."""
     stored = [entry.layout.to_torch(array) for entry, array in zip(group, arrays, strict=True)]
     parts = [entry.layout.part for entry in group]
     if parts == [None]:
@@ -117,7 +117,7 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _renamed(where: str, own: list[str], rules: Any) -> list[str]:
-    """PyTorch's names from ours, by rule after rule."""
+    """PyTorch's names from ours, with one rule after the other."""
     if not isinstance(rules, Mapping) or not all(isinstance(new, str) for new in rules.values()):
         raise TypeError(f"{where}: names must be a dict from regular expressions to text, got {rules!r}")
     for pattern, new in zip(patterns(where, "names", list(rules)), rules.values(), strict=True):

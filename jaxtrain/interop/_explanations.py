@@ -1,4 +1,4 @@
-"""What an error about weights says: what is missing or unexpected, the likely match, and the way out."""
+"""What an error about weights says: what is missing or unexpected, the likely match, and how to fix it."""
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher

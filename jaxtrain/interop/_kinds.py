@@ -1,4 +1,4 @@
-"""The classes of PyTorch's optimizers, and what tells them: the hyper-parameters in their groups."""
+"""Which of PyTorch's optimizers saved a state: its groups name the hyper-parameters of its class."""
 
 from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
@@ -23,7 +23,7 @@ MAKERS: dict[str, Callable[..., Any]] = {
     "SGD": optim.sgd,
     "SparseAdam": optim.sparse_adam,
 }
-"""By PyTorch's class. The states here have the same names, with `State` behind them; AdamW's is Adam's."""
+"""By PyTorch's class. The states here have the same names followed by `State`; AdamW has Adam's."""
 OURS_ONLY = ("dtype", "axis")
 """Arguments here that PyTorch does not have."""
 NAMES = {kind: signature(make).parameters.keys() - {*OURS_ONLY} for kind, make in MAKERS.items()}
@@ -43,7 +43,7 @@ def hyperparameters(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign(state: Any, groups: Iterable[Mapping[str, Any]]) -> str:
-    """Why all groups are those of other optimizers than the one with this state; empty if one may be its own.
+    """Why no group belongs to the optimizer that has this state; empty if one may.
 
     Groups from other versions of PyTorch, or with entries that a script added, tell nothing.
     """

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.interop._arrays import as_numpy
 from jaxtrain.interop._entries import Entry, packed
 from jaxtrain.interop._kinds import foreign
@@ -52,7 +53,7 @@ def load(where: str, state: TrainState, saved: Any, parameters: Any, own: list[E
 
 
 def state_dict(where: str, state: TrainState, like: Any, parameters: Any, own: list[Entry]) -> dict[str, Any]:
-    """The state in PyTorch's form, which is under the number of its first parameter."""
+    """The state in PyTorch's form, which keeps it under the number of the first parameter."""
     numbers, ours = _whole(where, state, like, parameters, own)
     node = states(state.opt_state)[0]
     begun = int(node.n_iter) > 0
@@ -69,9 +70,7 @@ def _whole(
     if wrong := foreign(states(state.opt_state)[0], theirs.groups_of(theirs.numbers)):
         raise ValueError(f"{where}: {wrong}")
     known = by_path(own, theirs)
-    leaves = jax.tree.leaves_with_path(state.params)
-    paths = [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf.shape) for path, leaf in leaves]
-    return theirs.numbers, [(known[path], shape) for path, shape in paths]
+    return theirs.numbers, [(known[path], leaf.shape) for path, leaf in named_leaves(state.params).items()]
 
 
 def _from_torch(
@@ -81,7 +80,7 @@ def _from_torch(
     ours: Sequence[tuple[Entry, tuple[int, ...]]],
     old: LBFGSState,
 ) -> LBFGSState:
-    """PyTorch's state here. `names` are in its order, `ours` with their shapes in the order of our leaves."""
+    """Our state from PyTorch's. `names` are in PyTorch's order; `ours`, with shapes, in the order of our leaves."""
     shapes = {entry.name: entry.shape(shape) for entry, shape in ours}
     if sorted(shapes) != sorted(names):
         raise ValueError(f"{where}: expected the parameters {sorted(shapes)}, got {sorted(names)}")

@@ -1,4 +1,4 @@
-"""The states of single optimizers inside the state of a chain or of groups, and how they are filled."""
+"""Find the states of single optimizers inside the state of a chain or of groups, and fill them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.interop import _buffers
 from jaxtrain.interop._entries import Entry
 from jaxtrain.interop._kinds import foreign
@@ -23,7 +24,7 @@ WITHOUT_STEP = ("SGDState", "MuonState")
 
 
 def replaced(tree: Any, count: int, fill: Callable[[Any], Any]) -> Any:
-    """The state with every state of this package filled, and every count of updates that Optax keeps set."""
+    """The tree with `fill` applied to each state of this package, and Optax's counts of updates set to `count`."""
 
     def new(node: Any) -> Any:
         if is_ours(node):
@@ -38,7 +39,7 @@ def replaced(tree: Any, count: int, fill: Callable[[Any], Any]) -> Any:
 
 
 def with_count(tree: Any, count: int) -> Any:
-    """The state with every count of updates that schedules see set, and everything else as it is."""
+    """The tree with every count that schedules see set to `count`, and everything else as it is."""
 
     def counted(node: Any) -> Any:
         return node._replace(count=jnp.asarray(count, jnp.int32))
@@ -70,8 +71,7 @@ def nodes_of(opt_state: Any) -> list[Any]:
 
 def leaves_of(tree: Any) -> dict[str, Any]:
     """The leaves of a tree of buffers by their paths; None where a parameter lacks the buffer."""
-    flat = jax.tree.leaves_with_path(tree, is_leaf=lambda node: node is None)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat if path}
+    return {} if tree is None else named_leaves(tree, is_leaf=lambda node: node is None)
 
 
 def paths_of(node: Any) -> list[str]:
@@ -116,7 +116,7 @@ def filled(node: Any, known: Mapping[str, Entry], saved: Saved, count: int, prob
 
 
 def states_of(where: str, nodes: Iterable[Any], known: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
-    """What PyTorch keeps of each parameter that has made a step, by name."""
+    """What PyTorch keeps for each parameter that has been updated, by name."""
     buffers: dict[str, dict[str, list[tuple[Entry, np.ndarray]]]] = {}
     numbers: dict[str, dict[str, Any]] = {}
     for node in nodes:
@@ -130,7 +130,7 @@ def states_of(where: str, nodes: Iterable[Any], known: Mapping[str, Entry]) -> d
 
 
 def _numbers_of(node: Any) -> dict[str, dict[str, Any]]:
-    """The step number, as PyTorch keeps it, and the other numbers of each parameter that has made a step, by path."""
+    """The step number, as PyTorch keeps it, and the other numbers of each parameter that has been updated, by path."""
     paths, kind = paths_of(node), type(node).__name__
     names = ("step", *scalar_names(type(node)))
     scalars = {name: np.broadcast_to(np.asarray(getattr(node, name)), len(paths)) for name in names}
@@ -146,7 +146,7 @@ def _numbers_of(node: Any) -> dict[str, dict[str, Any]]:
 
 
 def _has_all(name: str, own: Mapping[str, Any], expected: set[str], node: Any, count: int, problems: list[str]) -> bool:
-    """Whether PyTorch saved of a parameter what the optimizer here needs."""
+    """Whether PyTorch saved what the optimizer here needs for a parameter; what is missing is added to `problems`."""
     got = own.keys() - {"step"}
     if got != expected:
         problems.append(f"{name}: expected the buffers {sorted(expected)}, got {sorted(got)}: give the same options")

@@ -29,7 +29,7 @@ def prefix_of(names: Sequence[str], others: Collection[str]) -> str:
 
 
 def check_used(where: str, argument: str, compiled: Iterable[re.Pattern[str]], tried: Collection[str]) -> None:
-    """Raise if a regular expression matches none of the names, which is a typing error more often than not."""
+    """Raise if a regular expression matches none of the names, which is usually a typing error."""
     idle = [pattern.pattern for pattern in compiled if not any(any_matches([pattern], name) for name in tried)]
     if idle:
         shown = [*list(tried)[:5], *(["..."] if len(tried) > 5 else [])]

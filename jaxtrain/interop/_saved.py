@@ -1,4 +1,4 @@
-"""What PyTorch saved of an optimizer, by the names of its parameters."""
+"""The saved state of a PyTorch optimizer, by the names of its parameters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Saved:
 
 
 def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Entry]) -> Saved:
-    """Read an optimizer's state_dict, whose parameters only have numbers.
+    """Read an optimizer's state_dict, which only numbers its parameters.
 
     Args:
         where: the function, for messages.
@@ -81,7 +81,7 @@ def saved_by_name(where: str, saved: Any, parameters: Any, trained: Iterable[Ent
 
 
 def by_path(own: Iterable[Entry], saved: Saved) -> dict[str, Entry]:
-    """The parameters by path; a shared one under the name, of those it has, that PyTorch's optimizer knows."""
+    """The parameters by path. A shared one has several names; it comes with the one that PyTorch's optimizer knows."""
     own = list(own)
     theirs = {id(entry.variable): entry for entry in own if entry.name in saved.numbers}
     return {entry.path: theirs.get(id(entry.variable), entry) for entry in own}
@@ -132,7 +132,7 @@ def _groups(where: str, saved: Any) -> Sequence[Mapping[str, Any]]:
 
 
 def _check_step(where: str, name: str, own: Mapping[str, np.ndarray]) -> None:
-    """Raise unless the number of steps, if there is one, is a whole number that fits in here."""
+    """Raise unless the number of steps, if there is one, is a whole number that our state can hold."""
     step = own.get("step")
     if step is not None and not all(float(value).is_integer() and 0 <= value <= MOST for value in step.ravel()):
         raise ValueError(f"{where}: expected a whole number of steps from 0 to {MOST} at '{name}.step', got {step}")

@@ -1,4 +1,4 @@
-"""What a PyTorch scheduler is: its class and its attributes, from the object or from its `state_dict`."""
+"""Read the class and the attributes of a PyTorch scheduler, from the object or from its `state_dict`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

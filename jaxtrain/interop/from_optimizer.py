@@ -13,7 +13,7 @@ from jaxtrain.interop._kinds import MAKERS, OF_MOMENTUM_CYCLES, hyperparameters
 def optimizer_from_torch(
     optimizer: Any, groups: Sequence[str | None] | None = None, *, kind: str | None = None, **changes: Any
 ) -> optax.GradientTransformation:
-    """Build the optimizer that a PyTorch optimizer is, with the same hyper-parameters.
+    """Build the counterpart of a PyTorch optimizer, with the same hyper-parameters.
 
     Args:
         optimizer: an optimizer of `torch.optim`, or its `state_dict()`.

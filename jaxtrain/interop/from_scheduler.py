@@ -36,7 +36,7 @@ OF_PLATEAU = ("mode", "factor", "patience", "threshold", "threshold_mode", "cool
 
 
 def schedule_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None) -> Schedule:
-    """Build the schedule that a PyTorch scheduler is, from its first step on.
+    """Build the counterpart of a PyTorch scheduler, from its first step on.
 
     Args:
         scheduler: a scheduler of `torch.optim.lr_scheduler`, or `SWALR`, at any step, or its `state_dict()`. It counts
@@ -109,7 +109,7 @@ def momentum_from_torch(scheduler: Any, group: int = 0, *, optimizer: Any = None
 
 
 def plateau_from_torch(scheduler: Any, group: int = 0) -> Plateau:
-    """Build the rule that a `ReduceLROnPlateau` of PyTorch is, from its current rate on.
+    """Build the counterpart of a `ReduceLROnPlateau` of PyTorch, from its current rate on.
 
     Args:
         scheduler: the `ReduceLROnPlateau` at any epoch, or its `state_dict()`.
@@ -167,7 +167,7 @@ def schedule_of(saved: SavedScheduler, group: int) -> Schedule:
 
 
 def _check_rate(saved: SavedScheduler, schedule: Schedule, group: int) -> None:
-    """Raise if the optimizer's rate, as the scheduler last saw it, is another than the schedule's."""
+    """Raise if the optimizer's rate, as the scheduler last saw it, differs from the schedule's."""
     if "_last_lr" not in saved.values:
         return
     with jax.enable_x64(True):

@@ -38,7 +38,7 @@ def _kernel_of_matrix(weight: np.ndarray) -> np.ndarray:
 
 
 def _kernel_of_convolution(weight: np.ndarray) -> np.ndarray:
-    """From the two axes of channels first to the same two, swapped, last; transposed convolutions are alike."""
+    """Move the two axes of channels from the front to the end, swapped; the same for transposed convolutions."""
     return np.moveaxis(weight, (1, 0), (-2, -1))
 
 
@@ -58,7 +58,7 @@ def _matrix(name: str) -> Layout:
 
 MATRIX = {"kernel": _matrix("weight")}
 CONVOLUTION = {"kernel": Layout("weight", _kernel_of_convolution, _weight_of_convolution, moves="axes")}
-# Flax convolves with the kernel as it lies, PyTorch with its mirror image.
+# PyTorch's transposed convolution mirrors the kernel, Flax's does not.
 FLAX_TRANSPOSED = {
     "kernel": Layout(
         "weight",
@@ -77,7 +77,7 @@ FLAX_NORM = {"scale": Layout("weight"), "mean": Layout("running_mean"), "var": L
 
 
 def _by_part(module: nnx.Module) -> dict[str, Layout]:
-    """Each `kernel` in the name of a parameter of ours is a `weight`, transposed, in PyTorch's."""
+    """Where our name of a parameter has a `kernel`, PyTorch's has a `weight`, which is transposed."""
     names = [name for name, parameter in vars(module).items() if isinstance(parameter, nnx.Param) and "kernel" in name]
     return {name: _matrix(name.replace("kernel", "weight")) for name in names}
 

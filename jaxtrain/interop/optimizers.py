@@ -106,7 +106,7 @@ def optimizer_state_dict(
         state: the train state.
         like: the `state_dict()` of the optimizer in PyTorch that will go on, fresh or not. Its parameter groups, with
             their hyper-parameters, are returned as they are. A list of them for several optimizers.
-        parameters: PyTorch's names of its parameters in order, see `load_optimizer`.
+        parameters: PyTorch's names of its parameters in order, see `load_optimizer`. Default None: those in `like`.
         names: rules from our names to PyTorch's, see `load_state_dict`. Default None: no rules.
         as_is: names of arrays that keep our order of axes, see `load_state_dict`. Default (): none.
         **changes: hyper-parameters to set in the parameter groups, such as the current `lr` where a scheduler drives

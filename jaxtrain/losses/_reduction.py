@@ -1,4 +1,4 @@
-"""From the losses of all elements to the result."""
+"""Reduce the losses of all elements to the result: their mean, their sum, or all of them."""
 
 import functools
 import operator

@@ -1,4 +1,4 @@
-"""Losses that pull like together and push unlike apart."""
+"""Losses of pairs and triplets of vectors: like ones are drawn together, unlike ones pushed apart."""
 
 import math
 from collections.abc import Callable

@@ -37,7 +37,7 @@ def alpha_dropout(
         input: array of any shape, with mean 0 and variance 1, as after SELU.
         p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
         training: whether to drop elements; if not, the input is returned unchanged. Default False.
-        key: random key; needed in training.
+        key: random key; needed in training. Default None.
 
     Returns:
         Array of the input's shape and dtype.
@@ -85,7 +85,7 @@ def feature_alpha_dropout(
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
         training: whether to drop channels; if not, the input is returned unchanged. Default False.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        key: random key; needed in training.
+        key: random key; needed in training. Default None.
 
     Returns:
         Array of the input's shape and dtype.

@@ -235,7 +235,7 @@ def _with_groups_as_queries(array: jax.Array, groups: int) -> jax.Array:
 
 
 def _with_groups_as_heads(array: jax.Array, groups: int) -> jax.Array:
-    """The way back."""
+    """Inverse of `_with_groups_as_queries`."""
     if groups == 1:
         return array
     *batch, heads, queries, size = array.shape

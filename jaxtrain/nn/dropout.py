@@ -25,7 +25,7 @@ def dropout(
         input: array of any shape.
         p: probability of dropping an element, in [0, 1]; it may be traced. Default 0.5.
         training: whether to drop elements; if not, the input is returned unchanged. Default True.
-        key: random key; needed in training.
+        key: random key; needed in training. Default None.
 
     Returns:
         Array of the input's shape and dtype.

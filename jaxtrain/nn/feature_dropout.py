@@ -30,7 +30,7 @@ def feature_dropout(
         p: probability of dropping a channel, in [0, 1]; it may be traced. Default 0.5.
         training: whether to drop channels; if not, the input is returned unchanged. Default True.
         axis: axis of the channels. Default -1; 1 is PyTorch's layout.
-        key: random key; needed in training.
+        key: random key; needed in training. Default None.
 
     Returns:
         Array of the input's shape and dtype.

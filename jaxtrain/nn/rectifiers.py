@@ -179,7 +179,7 @@ def rrelu(
         lower: smallest slope. Default 1/8.
         upper: largest slope, at least `lower`. Default 1/3.
         training: whether to draw the slopes. Default False.
-        key: random key; needed in training.
+        key: random key; needed in training. Default None.
 
     Returns:
         Array of the input's shape and dtype.

@@ -1,4 +1,4 @@
-"""What every optimizer asks of parameters and gradients."""
+"""Checks of the parameters, the gradients and the state that an optimizer is given."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any

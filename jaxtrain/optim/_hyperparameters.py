@@ -52,7 +52,7 @@ def _check(optimizer: str, name: str, value: Any, interval: Interval) -> None:
 
 
 def check_rate(optimizer: str, lr: Any) -> None:
-    """Raise `TypeError` if parameters or a model come where PyTorch has them, in place of the learning rate."""
+    """Raise `TypeError` if parameters or a model come first, as in PyTorch, in place of the learning rate."""
     groups = isinstance(lr, list | tuple) and any(isinstance(element, Mapping) for element in lr)
     if groups or isinstance(lr, Iterator) or hasattr(lr, "parameters") or _is_tree_of_arrays(lr):
         raise TypeError(

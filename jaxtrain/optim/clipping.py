@@ -116,7 +116,7 @@ def _scaled(gradient: jax.Array, scale: jax.Array) -> jax.Array:
 
 
 def _values(name: str, gradients: optax.Updates) -> list[jax.Array]:
-    """All gradients, of those of single rows their values; raise unless they are floating point arrays."""
+    """All gradients, a `SparseRows` by its values; raise unless they are floating point arrays."""
     values = []
     for path, leaf in jax.tree.leaves_with_path(gradients, is_leaf=_is_rows):
         value = leaf.values if _is_rows(leaf) else leaf
@@ -131,7 +131,7 @@ def _values(name: str, gradients: optax.Updates) -> list[jax.Array]:
 
 
 def _mapped(function: Callable[[jax.Array], jax.Array], gradients: optax.Updates) -> optax.Updates:
-    """The gradients with `function` applied to each, of those of single rows to their values."""
+    """The gradients with `function` applied to each, of a `SparseRows` to its values."""
 
     def apply(leaf: Any) -> Any:
         return leaf._replace(values=function(leaf.values)) if _is_rows(leaf) else function(leaf)

@@ -160,7 +160,7 @@ def _penalty(
 
 
 def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax.Array]:
-    """The parameters that count: of a module its `nnx.Param`s, each once; no integers; only what `mask` marks."""
+    """The penalized parameters: of a module its `nnx.Param`s, each once; without integers; only what `mask` marks."""
     counts = is_parameter(params)
     parameters = jax.tree.map(lambda count, leaf: leaf if count else None, counts, params)
     if mask is None:

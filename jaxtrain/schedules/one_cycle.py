@@ -37,7 +37,7 @@ def one_cycle_lr(
     Args:
         max_lr: the rate at the top, at least 0.
         total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
-        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
+        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None. Default None.
         steps_per_epoch: the number of counts in an epoch, at least 1. Default None: `jaxtrain.train.fit` fills it in.
         pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
         anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.
@@ -97,7 +97,7 @@ def one_cycle_momentum(
         base_momentum: the momentum where the rate is highest, from 0 to 1. Default 0.85.
         max_momentum: the momentum at the beginning and at the end, from 0 to 1. Default 0.95.
         total_steps: the length of the cycle in counts, at least 1. Default None: `epochs * steps_per_epoch`.
-        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None.
+        epochs: the length of the cycle in epochs, at least 1; needed if `total_steps` is None. Default None.
         steps_per_epoch: the number of counts in an epoch, at least 1. Default None: `jaxtrain.train.fit` fills it in.
         pct_start: the fraction of the cycle in which the rate rises, a float from 0 to 1. Default 0.3.
         anneal_strategy: `"cos"` along a cosine, or `"linear"` along a straight line. Default `"cos"`.

@@ -26,6 +26,8 @@ class PlateauState(NamedTuple):
         num_bad_epochs: epochs since then, or since the last reduction.
         cooldown_counter: epochs until bad ones are counted again.
         num_reductions: how often the rate was reduced. The rate is computed from it, so it never drifts.
+
+    PyTorch: the attributes of `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
 
     lr: Float[Array, ""]
@@ -41,6 +43,8 @@ class Plateau(NamedTuple):
     Attributes:
         init: `init()` is the first state.
         update: `update(state, metrics)` is the state after an epoch with that metric.
+
+    PyTorch: `torch.optim.lr_scheduler.ReduceLROnPlateau`, an object that changes.
     """
 
     init: Callable[[], PlateauState]

@@ -1,7 +1,7 @@
-"""What happens to all leaves of a state at once."""
+"""Functions of all leaves of a state: select, copy, commit, compare."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -49,13 +49,6 @@ copied = jax.jit(own)
 def committed(tree: Tree) -> Tree:
     """The arrays, tied to the devices on which they are: JAX compiles a program again for arrays that are not."""
     return jax.device_put(tree, jax.tree.map(lambda leaf: leaf.sharding, tree))
-
-
-def names_of(tree: PyTree) -> dict[str, Any]:
-    """The leaves by their paths, `params/body/kernel` for instance."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree.leaves_with_path(tree)
-    }
 
 
 def differences(saved: Mapping[str, str], here: Mapping[str, str], file: str, run: str) -> str:

@@ -104,10 +104,9 @@ def trimmed(entries: Any) -> PartitionSpec:
 
 
 def of_moments(path: Path, shape: tuple[int, ...], params: Mapping[Path, tuple[Any, PartitionSpec]]) -> PartitionSpec:
-    """The spec of a leaf of an optimizer's state: that of the parameter with whose path its own path ends.
+    """The spec of a leaf of an optimizer's state: that of the parameter whose path is the end of the leaf's.
 
-    A stack of such arrays is whole along the dimensions in front. A leaf of another shape has an
-    empty spec.
+    A stack of such arrays is whole along the dimensions in front. A leaf of another shape has an empty spec.
     """
     for start in range(len(path)):
         if path[start:] in params:

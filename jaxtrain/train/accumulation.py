@@ -16,7 +16,7 @@ from jaxtrain.train.metrics import Average
 from jaxtrain.train.state import TrainState
 
 MakeKey = Callable[[], Key[Array, ""]]
-"""A function that derives the random key of a step, for those who want one."""
+"""A function that derives the random key of a step, if it is called."""
 Summands = TypeVar("Summands")
 Metrics = dict[str, Average]
 Objective = Callable[[nnx.Module, Any, Any], tuple[Float[Array, ""], Metrics]]

@@ -1,4 +1,4 @@
-"""A run that is tried again after a loss that is not finite."""
+"""Run `fit` again after a loss that is not finite, if a listener asks for it."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ def again_if_asked(fit: Callable[Arguments, Result]) -> Callable[Arguments, Resu
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         listeners = kwargs.get("listeners")
         if isinstance(listeners, Iterable) and not isinstance(listeners, Listener):
-            kwargs["listeners"] = listeners = list(listeners)  # What iterates once would give none the second time.
+            kwargs["listeners"] = listeners = list(listeners)  # An iterator would be empty the second time.
         while True:
             try:
                 return fit(*args, **kwargs)

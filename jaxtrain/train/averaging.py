@@ -40,7 +40,7 @@ class AveragedEvery:
 
     Args:
         average: the average, `jaxtrain.optim.averaged_model()` for instance.
-        every: include the parameters after every so many steps, at least 1: the steps in an epoch for SWA.
+        every: the steps from one inclusion of the parameters to the next, at least 1: the steps in an epoch for SWA.
         start: steps to leave out at first, at least 0. Default 0.
 
     Raises:

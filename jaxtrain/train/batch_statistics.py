@@ -62,7 +62,7 @@ def update_bn(loader: Iterable[Any], model: nnx.Module) -> None:
 
 
 def _reset(model: nnx.Module) -> bool:
-    """Let the batch norms of `model` begin an average over all batches; whether there are any that keep statistics."""
+    """Let the batch norms of `model` begin an average over all batches; return whether any of them keeps statistics."""
     found = False
     module: Any
     for path, module in nnx.iter_modules(model):

@@ -29,14 +29,14 @@ def in_epochs(state: TrainState, steps: int | None, epochs: int) -> TrainState:
 
 
 def counting_epochs(state: TrainState, steps: int) -> TrainState:
-    """The state whose schedules know that an epoch has so many steps."""
+    """The state whose schedules know that an epoch has `steps` steps."""
     if not state.blueprint.schedules.asked or _updates_less_often(state):
         return state
     return dataclasses.replace(state, blueprint=state.blueprint.with_steps_per_epoch(steps))
 
 
 def last_step(state: TrainState, steps: int) -> float | None:
-    """The last step for which all schedules have a value, where an epoch has so many steps; None if none ends."""
+    """The last step for which all schedules have a value, with `steps` steps in an epoch; None if none ends."""
     if _updates_less_often(state):
         return None
     with told(steps):
@@ -44,7 +44,7 @@ def last_step(state: TrainState, steps: int) -> float | None:
 
 
 def check_ends(where: str, last: float | None, steps: int, epochs: int, before: int = 0) -> None:
-    """Raise if a schedule ends before a run of so many epochs."""
+    """Raise if a schedule ends before a run of `epochs` epochs."""
     after = before + epochs * steps
     if last is not None and after - 1 > last:
         raise ValueError(

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import PyTree
 from numpy.lib.format import read_array, write_array
 
-from jaxtrain.train._leaves import differences, names_of
+from jaxtrain._ground.paths import named_leaves
+from jaxtrain.train._leaves import differences
 from jaxtrain.train._whole_file import replaced
 
 Tree = TypeVar("Tree")
@@ -50,7 +51,7 @@ def save(path: str | os.PathLike[str], tree: PyTree) -> None:
 
     PyTorch: `torch.save(state, path)`.
     """
-    leaves = names_of(tree)
+    leaves = named_leaves(tree)
     if not leaves:
         raise ValueError(f"save: expected a pytree with arrays, got {tree!r}")
     arrays = {name: _on_host(name, leaf) for name, leaf in leaves.items()}
@@ -108,7 +109,7 @@ def load(path: str | os.PathLike[str], like: Tree) -> Tree:
             f"load: expected a file in format {_FORMAT}, got {path} in format {about['format']!r}; read it with the "
             "version of jaxtrain that wrote it"
         )
-    templates = names_of(like)
+    templates = named_leaves(like)
     found = differences(there, {name: _described(leaf) for name, leaf in templates.items()}, "the file", "`like`")
     if found:
         raise ValueError(f"load: {path} does not fit: {found}; make `like` as what was saved was made")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM between two steps, not within one."""
+"""Let Ctrl-C and SIGTERM interrupt a run between two steps, not within one."""
 
 import signal
 import threading

@@ -1,27 +1,45 @@
 """Metrics as sums and counts, so that averages over batches of different sizes are right."""
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Array, PyTree
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+class Packed(NamedTuple):
+    """A number inside an array of a step's metrics.
+
+    Attributes:
+        array: the array, on the device.
+        index: where the number is in the last axis; None if it is the whole array.
+    """
+
+    array: Array
+    index: int | None
+
+    def cut(self) -> Array:
+        """The number alone."""
+        return self.array if self.index is None else self.array[..., self.index]
+
+    def read(self) -> np.ndarray:
+        """The number on the host, without a program that cuts it out; waits for the step that made it."""
+        array = np.asarray(self.array)
+        return array if self.index is None else array[..., self.index]
+
+
+@jax.tree_util.register_pytree_node_class
 class Average:
     """An undivided average: a sum, and the number of its summands.
 
     Averages of batches are added before they are divided: the mean of the batches' means would give the examples of a
     smaller last batch more weight than the others.
 
-    Attributes:
+    Args:
         total: the sum of the values.
         count: the number of values.
 
@@ -34,41 +52,61 @@ class Average:
     PyTorch: the `total += loss.item() * len(x); count += len(x)` of a careful training script.
     """
 
-    total: Array | float
-    count: Array | float
+    def __init__(self, total: Array | float | Packed, count: Array | float | Packed) -> None:
+        self._total = total
+        self._count = count
 
-    def __add__(self, other: Self) -> Self:
-        return type(self)(self.total + other.total, self.count + other.count)
+    @property
+    def total(self) -> Array | float:
+        """The sum of the values."""
+        return self._total.cut() if isinstance(self._total, Packed) else self._total
 
-    def __float__(self) -> float:
-        """`value` as a Python float; waits for the step that made it."""
-        packed = self.__dict__.get("_packed", ())
-        if not packed or any(index is None or array.ndim > 1 or isinstance(array, Tracer) for array, index in packed):
-            return float(self.value)
-        # Programs that cut two numbers out and divide them would take longer than reading everything.
-        total, count = (np.asarray(array)[index] for array, index in packed)
-        dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else np.float32
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return float(total.astype(dtype) / count.astype(dtype))
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """Cut `total` or `count` out of the arrays of a step's metrics, when first asked for."""
-            if name not in ("total", "count") or "_packed" not in self.__dict__:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            array, index = self._packed[name == "count"]
-            object.__setattr__(self, name, array if index is None else array[..., index])
-            return self.__dict__[name]
+    @property
+    def count(self) -> Array | float:
+        """The number of values."""
+        return self._count.cut() if isinstance(self._count, Packed) else self._count
 
     @property
     def value(self) -> Array | float:
         """`total / count`; NaN where nothing was counted."""
-        if isinstance(self.count, jax.Array):
-            total = jnp.asarray(self.total)
-            dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else jnp.float32
-            return total.astype(dtype) / self.count.astype(dtype)
-        return self.total / self.count if self.count else math.nan
+        total, count = self.total, self.count
+        if isinstance(count, jax.Array):
+            return _quotient(jnp.asarray(total), count)
+        return total / count if count else math.nan
+
+    def __float__(self) -> float:
+        """`value` as a Python float; waits for the step that made it."""
+        if isinstance(self._total, Packed) and isinstance(self._count, Packed):
+            # Programs that cut two numbers out and divide them would take longer than reading everything.
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return float(_quotient(self._total.read(), self._count.read()))
+        return float(self.value)
+
+    def __add__(self, other: "Average") -> "Average":
+        return Average(self.total + other.total, self.count + other.count)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Average):
+            return NotImplemented
+        return (self.total, self.count) == (other.total, other.count)
+
+    def __repr__(self) -> str:
+        return f"Average(total={self.total!r}, count={self.count!r})"
+
+    def tree_flatten(self) -> tuple[tuple[Array | float, Array | float], None]:
+        """The two numbers."""
+        return (self.total, self.count), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, children: tuple[Any, Any]) -> Self:
+        """The inverse of `tree_flatten`."""
+        return cls(*children)
+
+
+def _quotient(total: Any, count: Any) -> Any:
+    """The quotient of two arrays, of NumPy or of JAX, in the dtype of the total; float32 for integers."""
+    dtype = total.dtype if jnp.issubdtype(total.dtype, jnp.inexact) else jnp.float32
+    return total.astype(dtype) / count.astype(dtype)
 
 
 def as_average(name: str, metric: Any, batch: PyTree) -> Average:
@@ -120,7 +158,7 @@ def _leading_sizes(batch: PyTree) -> list[int]:
 
 
 Place = tuple[int, int | None]
-"""Where a number is: which array, and the index in its last axis; None for a whole array."""
+"""Where a number is: which array, and the index as in `Packed`."""
 Places = tuple[tuple[str, Place, Place], ...]
 """Each metric's name, and where its total and its count are."""
 
@@ -158,10 +196,7 @@ class Metrics(Mapping[str, Average]):
     def __getitem__(self, name: str) -> Average:
         for known, *places in self._places:
             if known == name:
-                average = object.__new__(Average)
-                packed = tuple((self._arrays[array], index) for array, index in places)
-                object.__setattr__(average, "_packed", packed)
-                return average
+                return Average(*(Packed(self._arrays[array], index) for array, index in places))
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:

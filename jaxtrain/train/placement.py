@@ -244,7 +244,7 @@ class Placement:
         return jax.tree.map(lambda leaf: _global(leaf, NamedSharding(self.mesh, PartitionSpec())), arrays)
 
     def check_rows(self, where: str, rows: int) -> None:
-        """Raise unless a batch of so many rows can be split."""
+        """Raise unless a batch of this many rows can be split."""
         if rows % self._data_parts:
             raise ValueError(
                 f"{where}: expected a multiple of {self._data_parts}, the devices along {' and '.join(self.data)!r}, "
@@ -344,7 +344,7 @@ def placement_of(step: Any) -> Placement | None:
 
 
 def check_parts(where: str, state: TrainState, placement: Placement | None, way_out: str) -> None:
-    """Raise if each process has a part of a batch and nobody says how the parts lie on the devices of all."""
+    """Raise if each process has a part of a batch and there is no placement to join the parts."""
     if placement is None and not state.step.is_fully_addressable:
         raise ValueError(
             f"{where}: expected a placement for batches of which each of {jax.process_count()} processes has a part, "

@@ -43,7 +43,7 @@ class Totals:
         """Begin an epoch, or go on with it.
 
         Args:
-            tell: `tell(step, metrics)` hears of steps as they are read: the first, and a list of values by metric.
+            tell: `tell(step, metrics)` is called for steps as they are read: the first, and a list of values by metric.
             first_step: the number of the epoch's first step.
             begun: the part of the epoch that is done.
         """

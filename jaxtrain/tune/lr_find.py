@@ -21,7 +21,7 @@ from jaxtrain.tune.recipe import Recipe, check_recipe, start
 _MEMORY = 0.9
 """Weight of the past in the smoothed loss."""
 _DIVERGED = 4
-"""The test is over when the smoothed loss is above its first value and so many times its least one."""
+"""The test is over when the smoothed loss is above its first value, and above its least one times this factor."""
 
 
 def lr_find(
@@ -103,7 +103,7 @@ def lr_find(
 
 @dataclasses.dataclass(frozen=True)
 class RangeTest:
-    """What a range test found.
+    """The result of a range test.
 
     Attributes:
         rates: the learning rate of each step, (steps,).

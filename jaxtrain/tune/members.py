@@ -32,7 +32,7 @@ class Members:
     """The runs of one recipe with different hyper-parameters, which advance together.
 
     Every program calls the recipe again, with the hyper-parameters traced: what the recipe builds around them, a loss
-    or an optimizer, exists only while a program is traced, and what it computes but nobody reads, XLA leaves out.
+    or an optimizer, exists only while a program is traced, and XLA leaves out what it computes in vain.
 
     Args:
         where: how errors begin.
@@ -57,7 +57,7 @@ class Members:
         self.last_step: float | None = None
         self._on_cpu = self.devices[0].platform == "cpu"
         self._mesh = Mesh(np.array(devices), AXIS)
-        self.start = self._program(self._started, EACH)
+        self.start = self._program(self._started, EACH, EACH)
         self.run = self._program(self._run, EACH, EACH, ALL, ALL, ALL, ALL, donate_argnums=1)
 
     def _program(self, one: Callable[..., Any], *specs: PartitionSpec, **options: Any) -> Callable[..., Any]:
@@ -71,7 +71,8 @@ class Members:
         """Arrays on the devices: a part of the leading axis on `each`, or everything on all."""
         return jax.device_put(tree, NamedSharding(self._mesh, EACH if each else ALL))
 
-    def _started(self, values: Numbers) -> TrainState:
+    def _started(self, run: Array, values: Numbers) -> TrainState:
+        """The state before the first step. `run` only counts the runs: there may be no values."""
         state = start(self.where, self._recipe, values).state
         self.last_step = last_step(state, self.steps)
         return _bare(state)
@@ -123,7 +124,7 @@ class Members:
 
 
 def members(where: str, recipe: Recipe, metrics_fn: LossFn | None, devices: Sequence[Any], steps: int) -> Members:
-    """The programs of a recipe, compiled before if there are some: the second of two equal calls compiles nothing."""
+    """The programs of a recipe. Equal calls share them, so the second compiles nothing."""
     can_be_kept = isinstance(recipe, Hashable) and isinstance(metrics_fn, Hashable)
     return (_members if can_be_kept else _members.__wrapped__)(where, recipe, metrics_fn, tuple(devices), steps)
 

@@ -1,7 +1,7 @@
-"""What a sweep found."""
+"""The result of a sweep."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +51,15 @@ class Outcome:
     @property
     def last(self) -> np.ndarray:
         """`metric` of each run after its last epoch, (runs,)."""
-        return self._ends(self.metric)
+        return self._last[self.metric]
 
-    def _ends(self, name: str) -> np.ndarray:
-        return self.history[name][np.arange(len(self.epochs)), self.epochs - 1]
+    @property
+    def _last(self) -> dict[str, np.ndarray]:
+        return last_entries(self.history, self.epochs)
 
     @property
     def diverged(self) -> list[int]:
-        """The numbers of the runs that diverged: an entry of theirs is NaN or infinite."""
+        """The numbers of the runs that diverged: one of their entries is NaN or infinite."""
         ran = np.arange(next(iter(self.history.values())).shape[1]) < self.epochs[:, None]
         lost = np.any([ran & ~np.isfinite(entries) for entries in self.history.values()], axis=(0, 2))
         return np.flatnonzero(lost).tolist()
@@ -71,7 +72,7 @@ class Outcome:
             ValueError: if every run that was not stopped diverged: its loss or `metric` is NaN or infinite.
         """
         best = int(self.order[0])
-        ends = {name: self._ends(name)[best] for name in ("loss", self.metric)}
+        ends = {name: self._last[name][best] for name in ("loss", self.metric)}
         if not np.isfinite([*ends.values()]).all():
             shown = ", ".join(f"{name}={end:g}" for name, end in ends.items())
             raise ValueError(
@@ -121,7 +122,7 @@ class Outcome:
         heads = [*self.values, "epochs", *self.history]
         lines = [[head.rjust(12) for head in heads]]
         for run in self.order[:rows]:
-            last = [numbers[run, self.epochs[run] - 1] for numbers in self.history.values()]
+            last = [entries[run] for entries in self._last.values()]
             cells = [*value_of(self.values, run).values(), self.epochs[run], *last]
             lines.append([f"{cell:12.5g}" for cell in cells])
         return "\n".join("  ".join(line) for line in lines)
@@ -134,6 +135,16 @@ class Outcome:
         """
         stopped = self.epochs < self.epochs.max()
         # A network whose parameters are NaN still has an accuracy.
-        results = np.where(np.isfinite(self._ends("loss")), self.last, np.nan)
+        results = np.where(np.isfinite(self._last["loss"]), self.last, np.nan)
         label = f"{self.metric} after the last epoch"
         plot_outcome(self.values, results, stopped, self.best, label, Path(path))
+
+
+def last_entries(history: Mapping[str, np.ndarray], epochs: np.ndarray) -> dict[str, np.ndarray]:
+    """For each quantity the entry of each run after its last epoch, (runs,).
+
+    Args:
+        history: for each quantity the entries, (runs, epochs).
+        epochs: how many epochs each run was trained, (runs,).
+    """
+    return {name: entries[np.arange(len(epochs)), epochs - 1] for name, entries in history.items()}

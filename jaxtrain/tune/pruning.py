@@ -1,4 +1,4 @@
-"""Optuna's judgement of a run while it is under way."""
+"""Let Optuna stop a run of `fit` that is under way."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ class PruneTrial(Listener):
         name: the quantity to report, "val_loss" for instance.
 
     Raises:
-        TypeError: if the trial is none.
+        TypeError: if `trial` is not an Optuna trial.
         KeyError: if the run does not log the quantity.
         optuna.TrialPruned: out of `fit`, which tells Optuna that the trial was pruned.
 

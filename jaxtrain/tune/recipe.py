@@ -39,7 +39,7 @@ def start(where: str, recipe: Recipe, values: Mapping[str, Any]) -> Start:
     try:
         made: Any = recipe(**values)
     except Exception as error:
-        shown = ", ".join(name for name in values if name != "_position")  # `search` adds it
+        shown = ", ".join(values)
         if any(map(callable, values.values())) and isinstance(error, TypeError):
             error.add_note(f"{where}, in recipe({shown}): {_SCHEDULE}")
         elif re.search("[Tt]race", str(error)):

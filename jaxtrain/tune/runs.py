@@ -23,7 +23,7 @@ Kept = Callable[[int, Entries], np.ndarray]
 
 
 def costs(watched: Watched, entries: Entries) -> np.ndarray:
-    """The metric of each run, turned so that the least is the best; infinite for a run that diverged.
+    """The metric of each run, negated if more is better, so that the least is the best; infinite where it diverged.
 
     The loss tells that, too: a network whose parameters are NaN still has an accuracy.
     """
@@ -33,7 +33,7 @@ def costs(watched: Watched, entries: Entries) -> np.ndarray:
 
 @dataclasses.dataclass
 class _Group:
-    """Runs that share a program; the last one may be there several times, so that the devices divide their number."""
+    """Runs that share a program. The last one may be repeated, so that each device gets equally many."""
 
     numbers: Numbers
     state: TrainState
@@ -46,25 +46,25 @@ class Runs:
 
     Args:
         members: the programs.
-        values: the hyper-parameters.
+        values: the traced hyper-parameters; a search over choices alone has none.
+        count: the number of runs.
         at_once: the most runs in a program, None for all.
     """
 
-    def __init__(self, members: Members, values: Values, at_once: int | None) -> None:
+    def __init__(self, members: Members, values: Values, count: int, at_once: int | None) -> None:
         self._members = members
         self._values = values
-        self._count = len(next(iter(values.values())))
-        groups = 1 if at_once is None else -(-self._count // at_once)
-        self._size = -(-self._count // groups)
-        self.remaining = np.arange(self._count)
-        self.epochs = np.zeros(self._count, int)
-        numbers = [self._numbers(rows) for rows in self._cut()]
-        self._groups = [_Group(part, members.start(part)) for part in numbers]
+        self._count = count
+        groups = 1 if at_once is None else -(-count // at_once)
+        self._size = -(-count // groups)
+        self.remaining = np.arange(count)
+        self.epochs = np.zeros(count, int)
+        self._groups = [self._started(rows) for rows in self._cut()]
 
     def fit(
         self, batches: Batches, validation: Batches | None, epochs: int, kept: Kept, *, together: int = 1
     ) -> dict[str, np.ndarray]:
-        """Train all runs; the entries of each run and epoch, (runs, epochs), NaN for those that were stopped before.
+        """Train all runs; return the entries of each run and epoch, (runs, epochs), NaN after a run was stopped.
 
         The epochs are computed `together` at a time, a divisor of their number, in one program; `kept` may stop runs
         after the last of these only.
@@ -110,6 +110,10 @@ class Runs:
         size = self._size + -self._size % len(self._members.devices)
         groups = -(-count // size)
         return np.minimum(np.arange(groups * size), count - 1).reshape(groups, size)
+
+    def _started(self, positions: np.ndarray) -> _Group:
+        numbers = self._numbers(positions)
+        return _Group(numbers, self._members.start(self._members.placed(positions, each=True), numbers))
 
     def _numbers(self, positions: np.ndarray) -> Numbers:
         chosen = self.remaining[positions]

@@ -203,9 +203,8 @@ class _Programs:
         can_be_kept = isinstance(self._recipe, Hashable)
         recipe = (_with_fixed if can_be_kept else _with_fixed.__wrapped__)(self._recipe, fixed)
         values = {name: np.array([trial.params[name] for trial in trials]) for name in self._traced}
-        # A search over choices alone has nothing to trace, and still has one run for each trial.
-        values["_position"] = np.arange(len(trials))
-        return Runs(members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps), values, None)
+        programs = members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps)
+        return Runs(programs, values, len(trials), at_once=None)
 
     def _fixed(self, trial: Any) -> tuple[tuple[str, Any], ...]:
         return tuple((name, value) for name, value in trial.params.items() if name not in self._traced)
@@ -215,7 +214,7 @@ class _Programs:
 def _with_fixed(recipe: Recipe, fixed: tuple[tuple[str, Any], ...]) -> Recipe:
     """The recipe with its integers and choices filled in; the same function again for equal ones."""
 
-    def filled(_position: Any, **traced: Any) -> Any:
+    def filled(**traced: Any) -> Any:
         return recipe(**traced, **dict(fixed))
 
     return filled
@@ -246,7 +245,7 @@ def _run(
 
 
 def _give_up(study: Any, trials: list[Any]) -> None:
-    """Mark trials that an error or Ctrl-C ended as failed: they would count as running for ever."""
+    """Mark trials that an error or Ctrl-C ended as failed: they would count as running forever."""
     states = import_optuna().trial.TrialState
     for trial in trials:
         if study.trials[trial.number].state == states.RUNNING:
@@ -275,7 +274,7 @@ def _check_sampler(sampler: Any) -> None:
 
 
 def _sampler(sampler: Any, seed: int, begun: int) -> Any:
-    """The sampler of a study that has so many trials: with the same seed it would draw the first ones once more."""
+    """The sampler of a study with `begun` trials: with the same seed it would draw those once more."""
     optuna = import_optuna()
     samplers = optuna.samplers
     if isinstance(sampler, samplers.BaseSampler):
@@ -291,7 +290,7 @@ def _sampler(sampler: Any, seed: int, begun: int) -> Any:
 
 
 def _check_goal(study: Any, goal: dict[str, Any]) -> None:
-    """Raise if the values of a study's trials are another metric, or that after another number of epochs."""
+    """Raise if a study's trials have another metric for their value, or another number of epochs."""
     known = study.user_attrs.get("jaxtrain", goal)
     for name, wanted in goal.items():
         if known[name] != wanted:
@@ -303,7 +302,7 @@ def _check_goal(study: Any, goal: dict[str, Any]) -> None:
 
 
 def _check_space(study: Any, space: Mapping[str, Any]) -> None:
-    """Raise if the trials of a study have hyper-parameters of these names and of another kind."""
+    """Raise if the trials of a study have hyper-parameters of the same names but of another kind."""
     for trial in study.trials:
         for name in trial.distributions.keys() & space.keys():
             try:

@@ -14,7 +14,7 @@ from jaxtrain.train.data import Batches, on_host
 from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
-from jaxtrain.tune.outcome import Outcome
+from jaxtrain.tune.outcome import Outcome, last_entries
 from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Runs, costs
 from jaxtrain.tune.values import check_values
@@ -60,8 +60,8 @@ def sweep(
         metrics_fn: the function to evaluate on them, see `make_eval_step`. Default None: the loss of the recipe.
         metric: the entry that decides which run is best. Default None: "val_loss", or "loss" without validation.
         mode: "min" or "max". Default None: "min" for names that end in "loss", "max" for "accuracy".
-        halve_every: stop the worse half of the remaining runs after every so many epochs, at least 1 (successive
-            halving); one run is always left. Each halving compiles a smaller program. Default None: all runs finish.
+        halve_every: the epochs from one successive halving to the next, at least 1: each stops the worse half of the
+            remaining runs, but never the last one, and compiles a smaller program. Default None: all runs finish.
         at_once: the most runs in one program, at least 1; fewer need less memory. Default None: all.
         devices: the devices over which the runs are spread. Default None: `jax.local_devices()`. On a CPU,
             `jax.config.update("jax_num_cpu_devices", 2)` makes two devices of two cores.
@@ -112,17 +112,16 @@ def sweep(
     check_arrays("sweep: data", data)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("sweep", validation, batch_size)
-    runs = Runs(members("sweep", recipe, metrics_fn, _devices(devices), len(batches)), numbers, at_once)
+    programs = members("sweep", recipe, metrics_fn, _devices(devices), len(batches))
+    runs = Runs(programs, numbers, len(next(iter(numbers.values()))), at_once)
     history = runs.fit(batches, held_out, epochs, kept, together=_together(math.gcd(epochs, halve_every or 0)))
 
-    last = {name: entries[np.arange(len(entries)), runs.epochs - 1] for name, entries in history.items()}
-    order = np.lexsort((costs(watched, last), -runs.epochs))
-
+    order = np.lexsort((costs(watched, last_entries(history, runs.epochs)), -runs.epochs))
     return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
 
 
 def _together(epochs: int) -> int:
-    """How many epochs to compute in one program: a divisor of their number, and few, so that Ctrl-C is heard."""
+    """How many epochs to compute in one program: a divisor of their number, and few, for Ctrl-C waits for its end."""
     return max(divisor for divisor in range(1, MOST_TOGETHER + 1) if epochs % divisor == 0)
 
 

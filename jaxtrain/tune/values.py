@@ -81,9 +81,9 @@ def _numbers(where: str, name: str, given: Any) -> np.ndarray:
 
 
 def weak(array: np.ndarray) -> Array:
-    """The numbers as JAX sees a Python number: of the dtype of the arrays that they meet.
+    """The numbers as a weakly typed array: like a Python number, it takes the dtype of the arrays that it meets.
 
-    A rate that were a float32 array would make the parameters of a bfloat16 network float32.
+    A float32 rate would make the parameters of a bfloat16 network float32.
     """
     zero = np.zeros((), array.dtype).item()
     return jnp.full(array.shape, zero).at[:].set(array)

@@ -1,4 +1,4 @@
-"""The first case of every component once more in bfloat16 and in float16: parameters, gradients, states, values."""
+"""The first case of every component again in bfloat16 and in float16: parameters, gradients, states, values."""
 
 from dataclasses import replace
 from typing import Any

@@ -27,7 +27,7 @@ VECTOR = np.linspace(-2, 2, 9, dtype=np.float32)
 def penalty_case(
     component: str, configuration: str, ours: Callable, reference: Callable, defects: dict[str, Callable]
 ) -> Case:
-    """A penalty on a matrix and a vector, handed over as two inputs."""
+    """A penalty on a matrix and a vector, which are two inputs."""
 
     def of_tree(penalty: Callable) -> Callable:
         return lambda kernel, bias: penalty({"dense": {"kernel": kernel, "bias": bias}})

@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def main(options: Namespace) -> int:
-    """Print what the programs take of each machine. Nothing runs: no figure is a time."""
+    """Print what the programs need on each machine. Nothing runs: no figure is a time."""
     what = options.what or WHAT
     if unknown := set(what) - set(WHAT):
         raise ArgumentError(None, f"expected components, examples or gpt, got {', '.join(sorted(unknown))}")

@@ -99,7 +99,7 @@ def loss_fn(model: nnx.Module, tokens: jax.Array) -> jax.Array:
 
 
 def step(size: str, sequences: int) -> Step:
-    """The train step of a GPT of a size of `SIZES`, with so many sequences for each device."""
+    """The train step of a GPT of one of the `SIZES`, with this many sequences for each device."""
     length = SIZES[size].length + 1
 
     def batch(rows: int) -> jax.ShapeDtypeStruct:

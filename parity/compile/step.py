@@ -27,9 +27,9 @@ class Step:
         name: what is trained.
         new: makes the state before the first step.
         loss_fn: its loss.
-        batch: shapes and dtypes of a batch with so many rows.
+        batch: makes the shapes and dtypes of a batch from its number of rows.
         rows: rows of the batch for each device.
-        rules: how tensor parallelism splits the parameters; without rules there is none.
+        rules: how tensor parallelism splits the parameters; without rules it does not.
         min_size: numbers in the smallest array that is sharded.
         accumulate: parts of the batch.
     """

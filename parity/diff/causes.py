@@ -26,7 +26,7 @@ Same = Callable[[Replayed, bool], bool]
 
 
 def cause_of(layer: Layer, same: Same) -> Cause | None:
-    """The known mistake with which PyTorch's layer computes what the port does; None if no one does."""
+    """The known mistake with which PyTorch's layer computes what the port does; None if there is none."""
     half: Cause | None = None
     experiments = list(_experiments(layer.calls()))
     # Where the outputs are right, a change that leaves them alone explains nothing.

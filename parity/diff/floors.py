@@ -13,7 +13,7 @@ Array = np.ndarray | None
 
 @dataclass(frozen=True)
 class Floors:
-    """Of a step.
+    """The floors of a step.
 
     Attributes:
         outputs: of each call, in the order of the calls.
@@ -34,7 +34,7 @@ class Floors:
 
 @dataclass(frozen=True)
 class ReplayedFloors:
-    """Of what one layer computes alone, see `Replayed`."""
+    """The floors of what one layer computes alone, see `Replayed`."""
 
     outputs: list[float]
     input_gradients: list[float]

@@ -10,7 +10,7 @@ OUR_BATCH = "pass jax_batch= if the port takes another layout, such as images wi
 
 
 def check_module(module: Any, who: str, place: str) -> None:
-    """It must be PyTorch's, an instance, on the CPU.
+    """Raise unless a model is an instance of a PyTorch module, on the CPU.
 
     Args:
         module: what was given.
@@ -37,7 +37,7 @@ def described(value: Any) -> str:
 
 
 def pair_of(name: str, given: Any, ours: str) -> tuple[Any, Any]:
-    """PyTorch's and our counterpart; two times None if there is none.
+    """PyTorch's and our counterpart; None and None if there are none.
 
     Args:
         name: of the argument, for errors.
@@ -55,7 +55,7 @@ def pair_of(name: str, given: Any, ours: str) -> tuple[Any, Any]:
 
 
 def check_loss(theirs: Any, ours: Any) -> None:
-    """Both must be functions."""
+    """Raise unless both losses are functions."""
     for whose, function in (("PyTorch's", theirs), ("our", ours)):
         if function is not None and not callable(function):
             given = type(function).__name__
@@ -63,7 +63,7 @@ def check_loss(theirs: Any, ours: Any) -> None:
 
 
 def check_transformation(ours: Any) -> None:
-    """Ours must be Optax's."""
+    """Raise unless our optimizer is an Optax transformation."""
     if ours is not None and not (hasattr(ours, "init") and hasattr(ours, "update")):
         raise TypeError(
             f"diff: expected our optimizer to be an Optax transformation, got {type(ours).__name__}; pass "
@@ -72,7 +72,7 @@ def check_transformation(ours: Any) -> None:
 
 
 def check_weights(state: Mapping[str, np.ndarray]) -> None:
-    """NaN equals NaN, so a diff of a diverged model would say that all is right."""
+    """Raise if a weight is NaN: NaN equals NaN, so a diff of a diverged model would find nothing wrong."""
     bad = [name for name, array in state.items() if np.isnan(array).any()]
     if bad:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

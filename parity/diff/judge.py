@@ -74,7 +74,7 @@ def _is_mask(array: np.ndarray) -> bool:
 
 
 class Judge:
-    """Of one call.
+    """Judges one call.
 
     Args:
         lines: what belongs to what.
@@ -182,7 +182,7 @@ class Judge:
 
 
 def item(items: list[Any], index: int) -> Any:
-    """An item of a list; None behind its end."""
+    """An item of a list; None after its end."""
     return items[index] if index < len(items) else None
 
 

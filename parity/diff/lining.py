@@ -14,7 +14,7 @@ from parity.diff.records import Call
 
 @dataclass
 class Lines:
-    """What belongs to what.
+    """Which of our layers and variables are which of PyTorch's.
 
     Attributes:
         layers: PyTorch's path for each of our paths.

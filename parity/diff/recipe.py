@@ -89,7 +89,7 @@ class Recipe:
 
 @dataclass
 class Training:
-    """A recipe on its way.
+    """A training run by a recipe.
 
     Attributes:
         recipe: what it follows.

@@ -13,7 +13,7 @@ from parity.diff.findings import Finding
 
 @dataclass
 class Report:
-    """What a diff found.
+    """The result of a diff.
 
     Attributes:
         findings: the wrong parts, in the order of computation.

@@ -26,7 +26,7 @@ OUTSIDE: Place = ("", -1)
 
 @dataclass
 class Passing:
-    """A call that passes by.
+    """A call of a layer, or a mark, on its way through the handler.
 
     Attributes:
         place: which one it is.
@@ -67,7 +67,7 @@ class Hidden(Exception):
 
 @dataclass
 class Walk:
-    """A run.
+    """One run of a port.
 
     Attributes:
         handle: makes each call, and returns what the model goes on with.

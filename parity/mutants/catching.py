@@ -32,7 +32,7 @@ ENDED = "the end of its process"
 """What catches a mutant whose process ends without a result."""
 
 WAIT = 10
-"""How many times longer the clock on the wall may run: for what waits for ever."""
+"""How many times longer the wall clock may run: a mutant may wait forever without using the CPU."""
 
 # Each process is a copy of one that has imported everything that no mutant changes.
 PROCESSES = get_context("forkserver")
@@ -68,7 +68,7 @@ class Verdict:
         mutant: the mutant.
         caught_by: what fails first: the name of a test or a case, or how the process ended; None if nothing does.
         seconds: CPU time that it took.
-        unfinished: why the checks did not come to their end, so that nobody knows; empty if they did.
+        unfinished: why the checks did not come to their end, so that the result is unknown; empty if they did.
     """
 
     mutant: Mutant
@@ -78,12 +78,12 @@ class Verdict:
 
     @property
     def explanation(self) -> str | None:
-        """Why a mutant that is not caught changes nothing; None if nobody knows."""
+        """Why a mutant that is not caught changes nothing; None if there is no explanation."""
         return None if self.caught_by or self.unfinished else EQUIVALENT.get(self.mutant.key)
 
     @property
     def survived(self) -> bool:
-        """Whether nothing catches the mutant and nobody has explained it."""
+        """Whether nothing catches the mutant and there is no explanation."""
         return not (self.caught_by or self.unfinished or self.explanation)
 
 

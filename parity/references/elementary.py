@@ -1,4 +1,4 @@
-"""How far XLA's elementary functions are off: some are less exact than PyTorch's, and JAX has no others."""
+"""The errors of XLA's elementary functions: some are less exact than PyTorch's, and JAX has no others."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What rounding does inside PyTorch's sums: operations that add many terms."""
+"""How rounding acts inside PyTorch's sums, the operations that add many terms."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What PyTorch 2.13 has, made of PyTorch's own functions where an older one runs."""
+"""Functions that are new in PyTorch 2.13, made of the functions of older releases where one of these runs."""
 
 from collections.abc import Callable
 

@@ -56,7 +56,7 @@ class Findings:
 
     @property
     def run(self) -> int:
-        """How many of those ours is to accept as well."""
+        """How many of those ours should accept as well."""
         return self.inputs - self.number(Kind.REFUSED)
 
     @property
@@ -66,5 +66,5 @@ class Findings:
 
     @property
     def failures(self) -> list[str]:
-        """What is wrong."""
+        """What is wrong with ours, input by input."""
         return [f"{outcome.input}: {outcome.reason}" for outcome in self.outcomes if outcome.kind in FAILURES]

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from jaxtrain.train import (
     fit,
     make_eval_step,
     make_train_step,
-    predict,
 )
 from jaxtrain.train.totals import Totals
 
@@ -170,13 +168,6 @@ def test_metrics_are_read_after_the_next_dispatch(monkeypatch):
     assert events == ["dispatched", ("read", 0), "dispatched", ("read", 1), "dispatched", ("read", 1), ("read", 1)]
 
 
-def test_evaluate_over_ragged_batches():
-    eval_step = make_eval_step(lambda model, batch: {"mean": batch[0].mean(), "each": batch[0]})
-    x = np.arange(10, dtype=np.float32)
-    assert evaluate(eval_step, line(), (x, x), batch_size=4) == {"each": 4.5, "mean": 4.5}
-    assert evaluate(eval_step, line(), (x, x)) == {"each": 4.5, "mean": 4.5}
-
-
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -211,19 +202,6 @@ def test_bad_input(changes, error, message):
         fit(**(arguments | changes))
 
 
-def test_evaluate_refuses_bad_input():
-    with pytest.raises(ValueError, match="evaluate: batch_size must be at least 1, got 0"):
-        evaluate(make_eval_step(loss_fn), line(), DATA, batch_size=0)
-    with pytest.raises(ValueError, match="evaluate: data: expected at least one row"):
-        evaluate(make_eval_step(loss_fn), line(), jax.tree.map(lambda x: x[:0], DATA))
-    with pytest.raises(
-        TypeError, match="evaluate: expected an evaluation step, a TrainState and data, got TrainState, "
-    ):
-        evaluate(line(), make_eval_step(loss_fn), DATA)
-    with pytest.raises(TypeError, match="evaluate: expected a step from make_eval_step, got one that returns <cl"):
-        evaluate(lambda state, batch: (state, {}), line(), DATA)
-
-
 def test_a_consumed_state_is_refused():
     state = line()
     make_train_step(loss_fn)(state, DATA)
@@ -236,26 +214,3 @@ def test_a_consumed_state_is_refused():
             ValueError, match=r"expected a state whose arrays exist, got one .* continue with the state"
         ):
             use()
-
-
-def test_predictions_are_the_rows_of_all_batches():
-    state = TrainState(**{**vars(line()), "params": {"w": jnp.float32(3.0)}})
-    data = {"x": X, "name": np.arange(10)}
-    found = predict(state, lambda model, batch: (model(batch["x"]), batch["name"]), data, batch_size=4)
-    np.testing.assert_array_equal(found[0], 3 * X)
-    assert found[1].tolist() == list(range(10))
-    assert predict(state, lambda model, x: model(x), lambda epoch: [X[:2], X[2:5]]).shape == (5,)
-
-
-@pytest.mark.parametrize(
-    ("function", "data", "error", "message"),
-    [
-        (None, X, TypeError, "predict: function must be a function, got None"),
-        (lambda model, x: model(x).mean(), X, ValueError, r"with a row for each example, got the shapes \(\) for a b"),
-        (lambda model, x: (x, x[:1]), X, ValueError, r"got the shapes \(\(10,\), \(1,\)\) for a batch of \(10,\); for"),
-        (lambda model, x: x[0], [[1.0, 2.0]], ValueError, r"got the shapes \(\) for a batch of \[\(\), \(\)\]"),
-    ],
-)
-def test_predictions_have_a_row_for_each_example(function, data, error, message):
-    with pytest.raises(error, match=message):
-        predict(line(), function, data)

@@ -10,10 +10,10 @@ from jaxtrain._ground.checks import check_choice
 
 
 class Watched:
-    """A quantity of the history, and which way is up.
+    """A quantity of the history, and whether more or less of it is better.
 
     Args:
-        where: who asks, for errors.
+        where: how errors begin.
         name: the name of the quantity.
         mode: "min" or "max"; None for names that end in "loss" or "accuracy".
     """
@@ -36,7 +36,7 @@ class Watched:
         return float(self._logged(entries))
 
     def costs(self, entries: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The quantity of many runs, turned so that the least is the best; NaN is infinite."""
+        """The quantity of many runs, negated if more is better, so that the least is the best; NaN becomes infinite."""
         values = np.asarray(self._logged(entries), np.float64)
         return np.where(np.isnan(values), math.inf, values if self.mode == "min" else -values)
 

@@ -1,4 +1,4 @@
-"""The folder of a run's checkpoints: who uses it, and what is wrong with what is in it."""
+"""The folder of a run's checkpoints: its lock, and checks of what is in it."""
 
 import contextlib
 import os
@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxtrain.train._leaves import differences, names_of
+from jaxtrain._ground.paths import named_leaves
+from jaxtrain.train._leaves import differences
 
 FORMAT = 1
 """The number of the layout of a checkpoint."""
@@ -60,7 +61,7 @@ class MisfitError(ValueError):
 
 @contextlib.contextmanager
 def reading(path: Path, older: Path | None) -> Iterator[None]:
-    """A context in which a checkpoint is read: an error names it, and the older one that may be better."""
+    """A context in which a checkpoint is read: an error names it, and the older one to go on from."""
     try:
         yield
     except MisfitError:
@@ -115,4 +116,4 @@ def _shapes(tree: Any) -> dict[str, str]:
         is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         return str(tuple((jax.random.key_data(leaf) if is_key else leaf).shape))
 
-    return {name: shape(leaf) for name, leaf in names_of(tree).items()}
+    return {name: shape(leaf) for name, leaf in named_leaves(tree).items()}

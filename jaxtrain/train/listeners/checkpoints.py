@@ -1,4 +1,4 @@
-"""A run that can be killed at any moment and goes on where it was."""
+"""Checkpoints of a run, which can be killed at any moment and goes on where it was."""
 
 import logging
 import os
@@ -41,7 +41,7 @@ class Checkpoints(Listener):
         keep_best: a quantity of the history, "val_loss" for instance, whose best checkpoint is kept as well. Default
             None.
         mode: "min" or "max". Default None: "min" for names that end in "loss", "max" for "accuracy".
-        every: save after every so many epochs, at least 1, and after the last. Default 1.
+        every: the epochs from one checkpoint to the next, at least 1; the last epoch is saved, too. Default 1.
         every_steps: save within epochs as well: at the end of the program in which so many steps, at least 1, have gone
             by since the last checkpoint, and after SIGTERM. Such a checkpoint knows the position in the data and the
             metrics so far; the last two are in the folder `within`. Default None: only after epochs.
@@ -189,7 +189,7 @@ class Checkpoints(Listener):
             self._lock.release()
 
     def _save_within(self, store: Store, state: TrainState) -> None:
-        """Save the run at its last step, with what the epoch has summed up so far."""
+        """Save the run at its last step, with the sums of the epoch so far."""
         part = self._run.totals.partial()
         if part.steps == self._saved:
             return
@@ -238,7 +238,7 @@ class Checkpoints(Listener):
         return {"format": FORMAT, "history": history, "listeners": list(self._memories())}
 
     def _resume(self, store: Store, number: int, history: Mapping[str, list[float]], done: int, begun: Partial) -> None:
-        """Go on from a checkpoint, after so many epochs and a part of the next."""
+        """Go on from a checkpoint, after `done` epochs and a part of the next."""
         run = self._run
         arrays = store.arrays(number, {"state": run.state, "listeners": self._memories()})
         run.state, run.begun = arrays["state"], begun

@@ -1,4 +1,4 @@
-"""A function that hears of each epoch."""
+"""A function as a listener, called after each epoch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -28,7 +28,7 @@ class Function(Listener):
 
 
 def as_listener(given: Any) -> Listener:
-    """A listener, or what calls a function; raise unless it is one of them."""
+    """A listener as it is, a function as a `Function`; raise unless it is one of them."""
     if isinstance(given, Listener):
         return given
     if isinstance(given, type) and issubclass(given, Listener):

@@ -1,4 +1,4 @@
-"""A run whose loss is NaN or infinite stops."""
+"""Stop a run whose loss is NaN or infinite."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from jaxtrain.train._leaves import names_of
+from jaxtrain._ground.paths import named_leaves
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.rates import learning_rates
 from jaxtrain.train.state import TrainState
@@ -42,7 +42,7 @@ class NonFiniteLossError(FloatingPointError):
 
 def not_finite(state: TrainState) -> list[str]:
     """The paths of the parameters with a number that is not finite; waits for the state."""
-    return [name for name, finite in names_of(jax.device_get(_are_finite(state.params))).items() if not finite]
+    return [name for name, finite in named_leaves(jax.device_get(_are_finite(state.params))).items() if not finite]
 
 
 @jax.jit
@@ -61,7 +61,7 @@ def _found(state: TrainState) -> str:
 
 
 class NonFiniteGuard(Listener):
-    """Stops a run whose loss is NaN or infinite by a `NonFiniteLossError`; `fit` always has one.
+    """Raises a `NonFiniteLossError` when the loss of a run is NaN or infinite; `fit` always has one.
 
     If the state skips steps without finite gradients, it stops the run after too many of them in a row.
 

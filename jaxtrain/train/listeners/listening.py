@@ -1,4 +1,4 @@
-"""Those who listen to a run are told of it."""
+"""Call the listeners of a run."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ class Listening:
             listener.dispatched(self._run.state)
 
     def epoch_ended(self, entries: Mapping[str, float]) -> None:
-        """Tell of the end of the current epoch; every listener hears of it, even if one of them stops the run."""
+        """Tell every listener of the end of the current epoch, even if one of them stops the run."""
         stop: StopRun | None = None
         for listener in self._run.listeners:
             try:

@@ -79,6 +79,26 @@ class JsonLinesLog(CsvLog):
     Args:
         path: the file. Folders are made.
 
+    Raises:
+        ValueError: if there is a folder of that name, or its folder cannot be written to.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optax.sgd(0.5))
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.jsonl"
+        >>> def loss_fn(model, x):
+        ...     return model(x).mean()
+        >>> x = np.zeros((4, 1), np.float32)
+        >>> log = train.JsonLinesLog(path)
+        >>> _ = train.fit(state, loss_fn, x, epochs=2, batch_size=4, listeners=[log], progress=False)
+        >>> print(path.read_text().strip())
+        {"epoch": 0, "loss": 0.0}
+        {"epoch": 1, "loss": -0.5}
+
     PyTorch: none; scripts write their own.
     """
 

@@ -55,7 +55,7 @@ class ReduceLROnPlateau(Listener):
     """
 
     def __init__(self, name: str, rule: PlateauRule, memory: Any = None) -> None:
-        # The rule knows which way is up; the name is all that is needed here.
+        # The rule compares the values; this only reads them, for which any mode will do.
         self._watched = Watched("ReduceLROnPlateau", name, "min")
         if not (hasattr(rule, "init") and hasattr(rule, "update")):
             raise TypeError(

@@ -1,4 +1,4 @@
-"""What wants to know about a run listens to it."""
+"""The protocol of listeners: what a run tells them, and what they may return."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ class Run:
 
 
 class Listener:
-    """The base class of everything that wants to know about a run. Every method does nothing unless it is overridden.
+    """The base class of everything that follows a run. Every method does nothing unless it is overridden.
 
     Example:
         >>> import numpy as np

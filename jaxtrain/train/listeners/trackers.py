@@ -76,6 +76,21 @@ class Curves(Listener):
         ImportError: if Matplotlib is not installed.
         ValueError: if Matplotlib writes no pictures with that ending.
 
+    Example:
+        >>> import pathlib, tempfile
+        >>> import numpy as np
+        >>> import optax
+        >>> from flax import nnx
+        >>> from jaxtrain import train
+        >>> state = train.TrainState.create(nnx.Linear(1, 1, rngs=nnx.Rngs(0)), optax.sgd(0.5))
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.svg"
+        >>> def loss_fn(model, x):
+        ...     return (model(x) ** 2).mean()
+        >>> x, curves = np.ones((4, 1), np.float32), train.Curves(path)
+        >>> _ = train.fit(state, loss_fn, x, epochs=2, batch_size=2, listeners=[curves], progress=False)
+        >>> path.exists()
+        True
+
     PyTorch: none; scripts plot.
     """
 

@@ -32,8 +32,8 @@ SOFT_IMAGES = [(images, np.moveaxis(simplex(8, 4, 6, 5, CLASSES), -1, 1)) for im
 UNBATCHED = [(normal(9, CLASSES), np.int64(3)), (normal(10, CLASSES, scale=1e4), np.int64(0))]
 
 
-def with_weight(loss, **options):
-    return lambda *arrays, reduction="mean": loss(*arrays, weight=weight_of(arrays[0]), reduction=reduction, **options)
+def with_weight(loss):
+    return lambda *arrays, **options: loss(*arrays, weight=weight_of(arrays[0]), **options)
 
 
 def weight_of(array):
@@ -140,7 +140,7 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "classes, weighted and smoothed",
-        with_weight(F.cross_entropy, label_smoothing=0.3),
+        with_weight(F.cross_entropy),
         BY_CLASS,
         {
             "label smoothing off": with_weight(losses.cross_entropy),
@@ -149,16 +149,18 @@ OF_CLASSES = [
                 + 0.3 * losses.cross_entropy(*arrays, label_smoothing=1.0, reduction=reduction)
             ),
         },
-        ours=with_weight(losses.cross_entropy, label_smoothing=0.3),
+        ours=with_weight(losses.cross_entropy),
+        label_smoothing=0.3,
         reductions=EACH,
     ),
     case(
         "cross_entropy",
         "classes, weighted and smoothed mean",
-        with_weight(F.cross_entropy, label_smoothing=0.3),
+        with_weight(F.cross_entropy),
         BY_CLASS,
         {"smooth labels times weights": partial(naively_smoothed, label_smoothing=0.3)},
-        ours=with_weight(losses.cross_entropy, label_smoothing=0.3),
+        ours=with_weight(losses.cross_entropy),
+        label_smoothing=0.3,
     ),
     case(
         "cross_entropy",
@@ -171,7 +173,7 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "images, class 2 ignored",
-        partial(F.cross_entropy, ignore_index=2, label_smoothing=0.1),
+        F.cross_entropy,
         IMAGES,
         {
             "nothing ignored": partial(losses.cross_entropy, label_smoothing=0.1, axis=1),
@@ -179,7 +181,9 @@ OF_CLASSES = [
                 jax.nn.log_softmax(input, -1), target, ignore_index=2, reduction=reduction, axis=1
             ),
         },
-        ours=partial(losses.cross_entropy, ignore_index=2, label_smoothing=0.1, axis=1),
+        ours=partial(losses.cross_entropy, axis=1),
+        ignore_index=2,
+        label_smoothing=0.1,
         reductions=EACH,
     ),
     case(
@@ -313,10 +317,11 @@ NLL = [
     case(
         "nll_loss",
         "images, class 2 ignored",
-        partial(F.nll_loss, ignore_index=2),
+        F.nll_loss,
         IMAGES,
         {"nothing ignored": partial(losses.nll_loss, axis=1)},
-        ours=partial(losses.nll_loss, ignore_index=2, axis=1),
+        ours=partial(losses.nll_loss, axis=1),
+        ignore_index=2,
         reductions=EACH,
     ),
     case(

@@ -177,11 +177,11 @@ TRIPLET = [
     ),
     case(
         "triplet_margin_with_distance_loss",
-        "a distance of one's own",
-        partial(F.triplet_margin_with_distance_loss, distance_function=lambda x, y: ((x - y) ** 2).sum(-1)),
+        "your own distance",
+        F.triplet_margin_with_distance_loss,
         TRIPLETS,
         {"the default distance": losses.triplet_margin_with_distance_loss},
-        ours=partial(losses.triplet_margin_with_distance_loss, distance_function=lambda x, y: ((x - y) ** 2).sum(-1)),
+        distance_function=lambda x, y: ((x - y) ** 2).sum(-1),
         wrt=THREE,
     ),
 ]

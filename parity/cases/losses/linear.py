@@ -62,10 +62,11 @@ CASES = [
     case(
         "linear_cross_entropy",
         "bias, weight, smoothing",
-        partial(torch_affine, label_smoothing=0.1),
+        torch_affine,
         [(INPUT, KERNEL, LABELS, BIAS, WEIGHT)],
         {"no bias": partial(without_bias, label_smoothing=0.1), "no smoothing": affine},
-        ours=partial(affine, label_smoothing=0.1),
+        ours=affine,
+        label_smoothing=0.1,
         wrt=(0, 1, 3),
         reductions=EACH,
     ),

@@ -49,7 +49,7 @@ def weight_ignored(loss):
 
 
 def weighted(loss):
-    return lambda input, target, weight, reduction: loss(input, target, reduction=reduction, weight=weight)
+    return lambda input, target, weight, **options: loss(input, target, weight=weight, **options)
 
 
 def rooted_mse(*arrays, **options):
@@ -90,10 +90,10 @@ MSE = [
     case(
         "mse_loss",
         "mean over the weight",
-        partial(weighted(F.mse_loss), reduction="mean"),
+        weighted(F.mse_loss),
         WEIGHTED,
         {"mean over the count": partial(weighted_over_count(jnp.square), reduction="mean")},
-        ours=partial(weighted(losses.mse_loss), reduction="mean"),
+        ours=weighted(losses.mse_loss),
     ),
 ]
 
@@ -116,18 +116,18 @@ RMSE = [
     case(
         "rmse_loss",
         "none",
-        partial(rooted_mse, reduction="none"),
+        rooted_mse,
         LIVE,
         {"signed": error, "square": partial(losses.mse_loss, reduction="none")},
-        ours=partial(losses.rmse_loss, reduction="none"),
+        reduction="none",
     ),
     case(
         "rmse_loss",
         "weighted",
-        partial(weighted(rooted_mse), reduction="mean"),
+        weighted(rooted_mse),
         WEIGHTED,
         {"weight outside the root": lambda input, target, weight: losses.rmse_loss(input, target) * weight.mean()},
-        ours=partial(weighted(losses.rmse_loss), reduction="mean"),
+        ours=weighted(losses.rmse_loss),
         wrt=(0, 1, 2),
     ),
 ]
@@ -155,10 +155,10 @@ L1 = [
     case(
         "l1_loss",
         "mean over the weight",
-        partial(weighted(F.l1_loss), reduction="mean"),
+        weighted(F.l1_loss),
         WEIGHTED,
         {"mean over the count": partial(weighted_over_count(jnp.abs), reduction="mean")},
-        ours=partial(weighted(losses.l1_loss), reduction="mean"),
+        ours=weighted(losses.l1_loss),
     ),
 ]
 
@@ -227,24 +227,25 @@ HUBER = [
     case(
         "huber_loss",
         "weighted",
-        weighted(partial(F.huber_loss, delta=2.0)),
+        weighted(F.huber_loss),
         WEIGHTED,
         {"weight ignored": weight_ignored(partial(losses.huber_loss, delta=2.0))},
-        ours=weighted(partial(losses.huber_loss, delta=2.0)),
+        ours=weighted(losses.huber_loss),
+        delta=2.0,
         wrt=(0, 1, 2),
         reductions=EACH,
     ),
     case(
         "huber_loss",
         "weighted mean over the count",
-        partial(weighted(F.huber_loss), reduction="mean"),
+        weighted(F.huber_loss),
         WEIGHTED,
         {
             "mean over the weight": lambda input, target, weight: (
                 losses.huber_loss(input, target, weight=weight, reduction="sum") / weight.sum()
             )
         },
-        ours=partial(weighted(losses.huber_loss), reduction="mean"),
+        ours=weighted(losses.huber_loss),
     ),
 ]
 

@@ -93,7 +93,7 @@ class IdentityInEvaluation(nn.BatchNorm):
 
 
 class FlaxBatchNorm(nn.BatchNorm):
-    """Flax's own layer, with PyTorch's momentum and epsilon handed over."""
+    """Flax's own layer, with PyTorch's momentum and epsilon."""
 
     def __call__(self, input):
         layer = nnx.BatchNorm(self.num_features, momentum=0.9, epsilon=1e-5, rngs=nnx.Rngs(0))

@@ -1,12 +1,13 @@
 """Cases of the convolutions and the transposed convolutions."""
 
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import torch
 import torch.nn.functional as F
+from flax import nnx
 
 from jaxtrain import nn
 from parity._quiet import quietly
@@ -29,18 +30,27 @@ def kernel_names(variables: Variables) -> Variables:
 
 
 def case(
-    ours: Callable, reference: Callable, configuration: str, defects: dict[str, Callable], inputs: list, **limits
+    layer: type,
+    reference: type,
+    configuration: str,
+    inputs: list,
+    arguments: dict[str, Any],
+    defects: dict[str, type | dict[str, Any]],
 ) -> Case:
-    """A layer against PyTorch's, whose sizes are bound by both sides."""
+    """A layer against PyTorch's. A defect is another layer, or the arguments that are wrong."""
+
+    def broken(defect: type | dict[str, Any]) -> Callable[[nnx.Rngs], nnx.Module]:
+        other, wrong = (layer, defect) if isinstance(defect, dict) else (defect, {})
+        return lambda rngs: other(IN, OUT, **arguments | wrong, rngs=rngs)
+
     return LayerCase(
-        component=f"nn.{getattr(ours, 'func', ours).__name__}",
+        component=f"nn.{layer.__name__}",
         configuration=configuration,
-        ours=lambda rngs: ours(IN, OUT, rngs=rngs),
-        reference=lambda: reference(IN, OUT),
+        ours=lambda rngs: layer(IN, OUT, **arguments, rngs=rngs),
+        reference=lambda: reference(IN, OUT, **arguments),
         inputs=inputs,
-        defects={bug: lambda rngs, layer=layer: layer(IN, OUT, rngs=rngs) for bug, layer in defects.items()},
+        defects={bug: broken(defect) for bug, defect in defects.items()},
         variables=kernel_names,
-        **limits,
         to_torch=channels_second,
         from_torch=channels_last,
     )
@@ -81,7 +91,7 @@ class OutputsInterleaved(nn.Conv):
 
 
 class NotMirrored(nn.ConvTranspose):
-    """The kernel as it lies, as `jax.lax.conv_transpose` takes it."""
+    """The kernel without the reversal, as `jax.lax.conv_transpose` uses it."""
 
     def __call__(self, input):
         kernel = jnp.flip(self.kernel[...], range(len(self.kernel_size)))
@@ -114,56 +124,45 @@ def functional_case(
 
 CONV = [
     case(
-        partial(nn.Conv, kernel_size=(3, 3), padding=1),
-        partial(torch.nn.Conv2d, kernel_size=3, padding=1),
+        nn.Conv,
+        torch.nn.Conv2d,
         "images, padding=1",
-        {
-            "kernel mirrored": partial(Mirrored, kernel_size=(3, 3), padding=1),
-            "no bias": partial(nn.Conv, kernel_size=(3, 3), padding=1, bias=False),
-            "padded by the edge": partial(nn.Conv, kernel_size=(3, 3), padding=1, padding_mode="replicate"),
-        },
         TWO_AXES,
+        {"kernel_size": (3, 3), "padding": 1},
+        {"kernel mirrored": Mirrored, "no bias": {"bias": False}, "padded by the edge": {"padding_mode": "replicate"}},
     ),
     case(
-        partial(nn.Conv, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False),
-        partial(
-            torch.nn.Conv2d, kernel_size=(3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2, bias=False
-        ),
+        nn.Conv,
+        torch.nn.Conv2d,
         "stride, dilation and groups",
-        {
-            "output channels interleaved": partial(
-                OutputsInterleaved,
-                kernel_size=(3, 2),
-                stride=(2, 1),
-                padding=(1, 0),
-                dilation=(1, 2),
-                groups=2,
-                bias=False,
-            )
-        },
         TWO_AXES,
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 2, "bias": False},
+        {"output channels interleaved": OutputsInterleaved},
     ),
     case(
-        partial(nn.Conv, kernel_size=4, padding="same"),
-        partial(SilentConv1d, kernel_size=4, padding="same"),
+        nn.Conv,
+        SilentConv1d,
         "padding='same' of an even kernel",
-        {"odd padding first": partial(PaddedAtTheEndFirst, kernel_size=4, padding="same")},
         ONE_AXIS,
+        {"kernel_size": 4, "padding": "same"},
+        {"odd padding first": PaddedAtTheEndFirst},
     ),
     case(
-        partial(nn.Conv, kernel_size=(2, 3, 3), padding=(0, 1, 1)),
-        partial(torch.nn.Conv3d, kernel_size=(2, 3, 3), padding=(0, 1, 1)),
+        nn.Conv,
+        torch.nn.Conv3d,
         "three axes",
-        {"no bias": partial(nn.Conv, kernel_size=(2, 3, 3), padding=(0, 1, 1), bias=False)},
         THREE_AXES,
+        {"kernel_size": (2, 3, 3), "padding": (0, 1, 1)},
+        {"no bias": {"bias": False}},
     ),
     *(
         case(
-            partial(nn.Conv, kernel_size=3, padding=2, padding_mode=mode),
-            partial(torch.nn.Conv1d, kernel_size=3, padding=2, padding_mode=mode),
+            nn.Conv,
+            torch.nn.Conv1d,
             f"padding_mode={mode!r}",
-            {"zeros": partial(nn.Conv, kernel_size=3, padding=2)},
             ONE_AXIS,
+            {"kernel_size": 3, "padding": 2, "padding_mode": mode},
+            {"zeros": {"padding_mode": "zeros"}},
         )
         for mode in ("reflect", "replicate", "circular")
     ),
@@ -183,32 +182,28 @@ CONV = [
 
 TRANSPOSED = [
     case(
-        partial(nn.ConvTranspose, kernel_size=(4, 3), stride=2, padding=1),
-        partial(torch.nn.ConvTranspose2d, kernel_size=(4, 3), stride=2, padding=1),
+        nn.ConvTranspose,
+        torch.nn.ConvTranspose2d,
         "images, stride=2, padding=1",
-        {
-            "kernel not mirrored": partial(NotMirrored, kernel_size=(4, 3), stride=2, padding=1),
-            "no bias": partial(nn.ConvTranspose, kernel_size=(4, 3), stride=2, padding=1, bias=False),
-        },
         TWO_AXES,
+        {"kernel_size": (4, 3), "stride": 2, "padding": 1},
+        {"kernel not mirrored": NotMirrored, "no bias": {"bias": False}},
     ),
     case(
-        partial(nn.ConvTranspose, kernel_size=3, stride=3, padding=1, output_padding=2, groups=2, dilation=2),
-        partial(torch.nn.ConvTranspose1d, kernel_size=3, stride=3, padding=1, output_padding=2, groups=2, dilation=2),
+        nn.ConvTranspose,
+        torch.nn.ConvTranspose1d,
         "output padding, groups, dilation",
-        {
-            "groups interleaved": partial(
-                GroupsInterleaved, kernel_size=3, stride=3, padding=1, output_padding=2, groups=2, dilation=2
-            )
-        },
         ONE_AXIS,
+        {"kernel_size": 3, "stride": 3, "padding": 1, "output_padding": 2, "groups": 2, "dilation": 2},
+        {"groups interleaved": GroupsInterleaved},
     ),
     case(
-        partial(nn.ConvTranspose, kernel_size=(1, 2, 2), padding=(1, 0, 2), bias=False),
-        partial(torch.nn.ConvTranspose3d, kernel_size=(1, 2, 2), padding=(1, 0, 2), bias=False),
+        nn.ConvTranspose,
+        torch.nn.ConvTranspose3d,
         "three axes, more padding than kernel",
-        {"kernel not mirrored": partial(NotMirrored, kernel_size=(1, 2, 2), padding=(1, 0, 2), bias=False)},
         THREE_AXES,
+        {"kernel_size": (1, 2, 2), "padding": (1, 0, 2), "bias": False},
+        {"kernel not mirrored": NotMirrored},
     ),
     functional_case(
         "conv_transpose",

@@ -136,7 +136,7 @@ class DropsInEvaluation(nn.Dropout):
 
 
 class ScalesInEvaluation(nn.Dropout):
-    """The dropout of the paper: as it is in training, scaled in evaluation."""
+    """The dropout of the paper: unscaled in training, scaled in evaluation."""
 
     def __call__(self, input):
         return super().__call__(input) * (1 - self.p if self.deterministic else 1)

@@ -17,7 +17,7 @@ TABLE = normal((ROWS, WIDTH))[0]
 
 
 def table_name(variables: Variables) -> Variables:
-    """PyTorch's weight is no kernel, but our `embedding`."""
+    """PyTorch's weight is our `embedding`, not a kernel."""
     return {"embedding": variables["weight"]} if "weight" in variables else variables
 
 

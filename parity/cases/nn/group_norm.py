@@ -36,7 +36,7 @@ class ByPosition(nn.GroupNorm):
 
 
 class FlaxGroupNorm(nn.GroupNorm):
-    """Flax's own layer, with PyTorch's epsilon handed over."""
+    """Flax's own layer, with PyTorch's epsilon."""
 
     def __call__(self, input):
         layer = nnx.GroupNorm(CHANNELS, GROUPS, epsilon=self.eps, rngs=nnx.Rngs(0))

@@ -29,7 +29,7 @@ class EpsOutsideRoot(nn.LayerNorm):
 
 
 class FlaxLayerNorm(nn.LayerNorm):
-    """Flax's own layer, with PyTorch's epsilon handed over."""
+    """Flax's own layer, with PyTorch's epsilon."""
 
     def __call__(self, input):
         layer = nnx.LayerNorm(self.normalized_shape[0], epsilon=self.eps, rngs=nnx.Rngs(0))
@@ -49,7 +49,7 @@ class LastAxisOnly(nn.LayerNorm):
 
 
 def unchanged(variables: Variables) -> Variables:
-    """A weight of two axes is no kernel."""
+    """The weight keeps its name and axes: although it has two axes, it is not a kernel."""
     return variables
 
 

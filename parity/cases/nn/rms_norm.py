@@ -41,7 +41,7 @@ class SumOfSquares(nn.RMSNorm):
 
 
 def unchanged(variables: Variables) -> Variables:
-    """A weight of two axes is no kernel."""
+    """The weight keeps its name and axes: although it has two axes, it is not a kernel."""
     return variables
 
 

@@ -1,4 +1,4 @@
-"""Cases of `jaxtrain.optim`: a rate for every element, by its gradients so far."""
+"""Cases of `jaxtrain.optim`: Adagrad, Adadelta, RMSprop and Rprop, which scale each element by its own gradients."""
 
 from collections.abc import Callable
 from functools import partial

@@ -61,7 +61,7 @@ CASES: list[Case] = [
     ),
     case(
         "averaged_model",
-        "avg_fn of one's own",
+        "your own avg_fn",
         ours=lambda: optim.averaged_model(lambda a, c, number: slowing_down(a, c, number.astype(a.dtype))),
         reference=lambda model: swa_utils.AveragedModel(model, avg_fn=slowing_down),
         defects={

@@ -1,4 +1,4 @@
-"""Cases of `jaxtrain.optim`: optimizers that treat a parameter as a matrix."""
+"""Cases of `jaxtrain.optim`: Muon and Adafactor, which treat a parameter as a matrix."""
 
 from collections.abc import Callable
 from functools import partial

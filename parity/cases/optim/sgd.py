@@ -11,7 +11,7 @@ from parity.cases.optim._table import Factory, case, decoupled_instead_of_l2, ha
 
 
 def without_parameters(make: Factory) -> Factory:
-    """The optimizer when its caller does not hand over the parameters."""
+    """The optimizer when its caller does not pass the parameters."""
 
     def factory() -> optax.GradientTransformation:
         optimizer = make()

@@ -10,7 +10,7 @@ from jaxtrain import schedules
 from parity.case import Case
 from parity.cases.schedules._table import case, in_float32
 
-GROWING_ANGLE = "PyTorch takes the cosine of an angle that grows for ever: its last digits go with the periods"
+GROWING_ANGLE = "PyTorch takes the cosine of an angle that grows forever: its last digits go with the periods"
 CANCELLATION = "PyTorch's 1 + cos loses the digits that cancel near the bottom, where the truth is a small sine squared"
 
 

@@ -1,4 +1,4 @@
-"""Cases of `jaxtrain.schedules`: decay, warm-up and functions of one's own."""
+"""Cases of `jaxtrain.schedules`: decay, warm-up and your own functions."""
 
 import jax.numpy as jnp
 import optax
@@ -123,7 +123,7 @@ CASES: list[Case] = [
         lambda optimizer: lr_scheduler.LinearLR(optimizer, 1.0, 1e-6, 100_000),
         {"float32 (Optax)": in_float32(optax.linear_schedule(0.1, 1e-7, 100_000))},
         formula_limit=5e-12,
-        reason="PyTorch multiplies anew at every step and drifts from the line by 2.7e-12 of the rate",
+        reason="PyTorch multiplies at every step and drifts from the line by 2.7e-12 of the rate",
     ),
     case(
         "polynomial_lr",
@@ -151,7 +151,7 @@ CASES: list[Case] = [
         lambda optimizer: lr_scheduler.PolynomialLR(optimizer, 100_000, 2.0),
         {"linear": schedules.polynomial_lr(0.1, 100_000)},
         formula_limit=1e-11,
-        reason="PyTorch multiplies anew at every step and drifts from the power by 9.1e-12 of the rate",
+        reason="PyTorch multiplies at every step and drifts from the power by 9.1e-12 of the rate",
     ),
     case(
         "lambda_lr",

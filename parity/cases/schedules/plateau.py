@@ -14,7 +14,7 @@ EPOCHS = 20_000
 
 
 def metrics(level: float, scale: float) -> np.ndarray:
-    """A metric that falls for ever, ever more slowly, under noise, with NaN and repeated values in it."""
+    """A metric that falls forever, more and more slowly, under noise, with NaN and repeated values in it."""
     rng = generator(0)
     values = level + scale / np.sqrt(1 + np.arange(EPOCHS) / 10) + scale / 5 * rng.normal(size=EPOCHS)
     values[100::337] = np.nan
