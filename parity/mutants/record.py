@@ -75,7 +75,7 @@ def _recorded(folder: str, keep: Path, processes: int) -> Path:
         options += [f"--junitxml={file.with_suffix('.xml')}", "-o", "junit_family=xunit1", "-p", "no:cacheprovider"]
         # The examples of the docstrings belong to the documentation.
         options += [f"--ignore={TESTS / 'contract' / 'test_examples.py'}"]
-        # A test's name begins with the path from here; pytest would choose another folder for tests outside the project.
+        # A test's name begins with the path from here; for tests outside the project pytest would choose another.
         options += [f"--rootdir={TESTS.parent}"]
         command = [sys.executable, "-m", "pytest", str(TESTS / folder), *options]
         environment = os.environ | {"COVERAGE_FILE": str(file)}
