@@ -148,6 +148,16 @@ def entries(*failed, missed=()):
     ]
 
 
+def test_every_process_draws_as_the_first(monkeypatch):
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing(number=7))
+    with runner.workers(2) as pool:  # None starts before it has something to do.
+        prepare, given = pool._initializer, pool._initargs
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing())
+    monkeypatch.setattr(runner.torch, "set_num_threads", lambda number: None)
+    prepare(*given)
+    assert draws.in_use() == draws.Drawing(number=7)
+
+
 @pytest.mark.parametrize(
     ("found", "status", "line"),
     [
@@ -160,6 +170,7 @@ def test_a_table_of_seeds_counts_what_fails_in_any(found, status, line, monkeypa
     runs = []
 
     def run(command, env, **_):
+        assert env["XLA_FLAGS"].endswith("AVX2") == ("ATEN_CPU_CAPABILITY" in env)
         runs.append((command[command.index("--seed") + 1], env["XLA_FLAGS"].endswith("AVX2"), env["OMP_NUM_THREADS"]))
         Path(command[command.index("--json") + 1]).write_text(json.dumps(found))
 
