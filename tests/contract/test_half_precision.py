@@ -40,7 +40,7 @@ LAYERS = {
             (nn.gelu,),
             (nn.glu,),
             (nn.interpolate, 10, None, "linear"),
-            (nn.lp_pool, 3.0, 3, 2),
+            (nn.lp_pool, 2.0, 3, 2),
             (nn.mish,),
             (nn.normalize,),
             (nn.softmax,),
