@@ -80,6 +80,16 @@ def test_the_largest_of_a_window_with_a_nan_is_nan(place):
             np.testing.assert_array_equal(np.ravel(one), np.ravel(other))
 
 
+@pytest.mark.parametrize(
+    "function", [nn.normalize, nn.softmax, nn.log_softmax, partial(nn.cosine_similarity, X[0] + 1)]
+)
+def test_the_first_axis_is_an_axis(function):
+    moved = function(X[0], axis=0)
+    others = partial(nn.cosine_similarity, np.moveaxis(X[0] + 1, 0, -1)) if isinstance(function, partial) else function
+    expected = others(np.moveaxis(X[0], 0, -1))
+    np.testing.assert_allclose(moved, expected if expected.ndim == 2 else np.moveaxis(expected, -1, 0), rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["softmax", "softmin", "log_softmax"])
 def test_a_softmax_in_another_dtype_rounds_its_input_first(name):
     x = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
