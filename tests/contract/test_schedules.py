@@ -351,4 +351,5 @@ def test_the_last_count_is_the_last_with_a_value(schedule):
 def test_the_last_count_of_what_never_ends():
     assert schedules.step_lr(0.1, 2).last is None
     skipped = schedules.sequential_lr([schedules.one_cycle_lr(0.1, 5), schedules.step_lr(0.1, 2)], [3])
+    assert skipped.last is not None
     assert skipped.last() == np.inf

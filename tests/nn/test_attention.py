@@ -63,7 +63,7 @@ def test_one_example_is_a_batch_of_one(average):
     output, weights = LAYER(X[0], X[0], X[0], padding, **masks)
     of_batch = LAYER(X[:1], X[:1], X[:1], padding[None], **masks)
     np.testing.assert_allclose(output, of_batch[0][0], rtol=1e-6)
-    np.testing.assert_allclose(weights, of_batch[1][0], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(weights), of_batch[1][0], rtol=1e-6)
     assert not np.any(weights[..., 2])
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -151,7 +152,8 @@ def entries(*failed, missed=()):
 def test_every_process_draws_as_the_first(monkeypatch):
     monkeypatch.setattr(draws._Process, "drawing", draws.Drawing(number=7))
     with runner.workers(2) as pool:  # None starts before it has something to do.
-        prepare, given = pool._initializer, pool._initargs
+        processes: Any = pool
+        prepare, given = processes._initializer, processes._initargs
     monkeypatch.setattr(draws._Process, "drawing", draws.Drawing())
     monkeypatch.setattr(runner.torch, "set_num_threads", lambda number: None)
     prepare(*given)

@@ -84,7 +84,7 @@ def test_a_float32_update_of_a_half_precision_parameter_keeps_its_bits():
     constraint = regularization.unit_norm()
     constrained, _ = constraint.update(update, constraint.init(kernel), kernel)
     moved = 1 + np.asarray(update, np.float64)
-    np.testing.assert_allclose(constrained, moved / np.linalg.norm(moved, axis=0) - 1, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(constrained), moved / np.linalg.norm(moved, axis=0) - 1, rtol=1e-6)
 
 
 def test_composes_with_an_optimizer_and_a_mask_in_one_compiled_step():
