@@ -19,6 +19,8 @@ LAYERS = {
     "BatchNorm, mean of all": (lambda dtype: nn.BatchNorm(6, momentum=None, param_dtype=dtype), X),
     "Dropout": (lambda dtype: nn.Dropout(0.3, rngs=nnx.Rngs(0)), X),
     "Embedding": (lambda dtype: nn.Embedding(30, 9, max_norm=1.5, param_dtype=dtype, rngs=nnx.Rngs(0)), INDEX),
+    "EmbeddingBag, mean": (lambda dtype: nn.EmbeddingBag(30, 9, param_dtype=dtype, rngs=nnx.Rngs(0)), INDEX),
+    "EmbeddingBag, sum": (lambda dtype: nn.EmbeddingBag(30, 9, mode="sum", param_dtype=dtype, rngs=nnx.Rngs(0)), INDEX),
     "FeatureAlphaDropout": (lambda dtype: nn.FeatureAlphaDropout(0.3, rngs=nnx.Rngs(0)), X),
     "FeatureDropout": (lambda dtype: nn.FeatureDropout(0.3, rngs=nnx.Rngs(0)), X),
     "GroupNorm": (lambda dtype: nn.GroupNorm(2, 6, param_dtype=dtype), X),
@@ -28,7 +30,22 @@ LAYERS = {
     ),
     "LayerNorm": (lambda dtype: nn.LayerNorm(6, param_dtype=dtype), X),
     "LocalResponseNorm": (lambda dtype: nn.LocalResponseNorm(3, alpha=20.0), X),
+    "PReLU": (lambda dtype: nn.PReLU(6, param_dtype=dtype), X),
     "RMSNorm": (lambda dtype: nn.RMSNorm(6, param_dtype=dtype), X),
+    **{
+        function.__name__: (lambda dtype, f=function, given=given: nnx.Sequential(lambda x: f(x, *given)), X)
+        for function, *given in [
+            (nn.adaptive_avg_pool, 3),
+            (nn.avg_pool, 3, 2),
+            (nn.gelu,),
+            (nn.glu,),
+            (nn.interpolate, 10, None, "linear"),
+            (nn.lp_pool, 2.0, 3, 2),
+            (nn.mish,),
+            (nn.normalize,),
+            (nn.softmax,),
+        ]
+    },
 }
 MODES = {name: (True, False) if "BatchNorm" in name or "InstanceNorm" in name else (True,) for name in LAYERS}
 
@@ -69,7 +86,7 @@ def test_layers(name, dtype, param_dtype):
 
     half = results(state, input)
     wide = results(in_dtype(state, jnp.float32), in_dtype(input, jnp.float32))
-    assert half[0][0].dtype == (param_dtype if name == "Embedding" else dtype)
+    assert half[0][0].dtype == (param_dtype if name.startswith("Embedding") else dtype)
     for training, narrow, exact in zip(MODES[name], half, wide, strict=True):
         assert_rounded_once(narrow, exact, f"training {training}")
 

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -267,6 +268,23 @@ def test_low_precision_is_computed_in_float32(case):
         loss = case(rounded)
         assert loss.dtype == dtype
         assert loss == case(widened).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("loss", "numbers"),
+    [
+        (partial(losses.poisson_nll_loss, log_input=False), (0.0, 1.0)),
+        (partial(losses.poisson_nll_loss, log_input=False, full=True), (0.0, 3.0)),
+        (losses.gaussian_nll_loss, (0.01, 0.0, 0.0)),
+        (partial(losses.triplet_margin_loss, margin=0.7, eps=1e-3), (1.0, 1.0, 1.0)),
+        (partial(losses.hinge_embedding_loss, margin=0.7), (0.5, -1.0)),
+        (partial(losses.margin_ranking_loss, margin=0.7), (0.5, 0.5, -1.0)),
+    ],
+)
+def test_constants_are_not_rounded_to_low_precision(loss, numbers, dtype):
+    arrays = [jnp.full((1, 3), number, dtype) for number in numbers]
+    assert loss(*arrays) == loss(*(array.astype(jnp.float32) for array in arrays)).astype(dtype)
 
 
 @every_loss

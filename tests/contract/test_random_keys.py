@@ -56,6 +56,13 @@ def test_derivation_does_not_grow_with_the_layers(calls):
     )
 
 
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.AlphaDropout])
+@pytest.mark.parametrize("shape", [(30, 40), (6, 5, 40), (3, 2, 5, 40)])
+def test_no_two_rows_of_an_input_share_a_mask(kind, shape):
+    rows = kind(0.5, rngs=nnx.Rngs(0))(jnp.ones(shape)).reshape(30, 40)
+    assert len(np.unique(rows, axis=0)) == 30
+
+
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_no_mask_comes_twice_in_a_thousand_steps(impl):
     """Over layers, calls of a layer, and steps; 64 random bits each, so a chance repetition has odds of 1e-12."""

@@ -327,3 +327,29 @@ BAD_INPUT: list[tuple[Callable, type[Exception], str]] = [
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make(schedules)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        schedules.one_cycle_lr(0.1, 5),
+        schedules.one_cycle_momentum(total_steps=5),
+        schedules.per_epoch(schedules.one_cycle_lr(0.1, 5), 3),
+        schedules.per_epoch(schedules.one_cycle_lr(0.1, 5), 3, fractional=True),
+        schedules.sequential_lr([schedules.step_lr(0.1, 2), schedules.one_cycle_lr(0.1, 5)], [4]),
+        schedules.sequential_lr([schedules.one_cycle_lr(0.1, 5), schedules.one_cycle_lr(0.1, 9)], [3]),
+        schedules.sequential_lr([schedules.one_cycle_lr(0.1, 5), schedules.step_lr(0.1, 2)], [9]),
+        schedules.chained_scheduler([schedules.one_cycle_lr(0.1, 9), schedules.one_cycle_lr(0.1, 5)]),
+    ],
+)
+def test_the_last_count_is_the_last_with_a_value(schedule):
+    last = int(schedule.last())
+    rates = schedule(jnp.arange(last + 2))
+    assert np.isnan(rates).tolist() == [False] * (last + 1) + [True]
+
+
+def test_the_last_count_of_what_never_ends():
+    assert schedules.step_lr(0.1, 2).last is None
+    skipped = schedules.sequential_lr([schedules.one_cycle_lr(0.1, 5), schedules.step_lr(0.1, 2)], [3])
+    assert skipped.last is not None
+    assert skipped.last() == np.inf

@@ -1,6 +1,7 @@
 """Cross-entropy and negative log-likelihood: targets of all kinds, good and bad."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jaxtrain import losses
 
 LOGITS = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]]))
 LABELS = jnp.array([0, 1])
+WEIGHT = np.array([1.0, 2.0, 3.0], np.float32)
 both = pytest.mark.parametrize("loss", [losses.cross_entropy, losses.nll_loss])
 
 
@@ -71,6 +73,28 @@ def test_axis_one_is_the_layout_of_pytorch(loss):
     np.testing.assert_allclose(
         loss(images, LABELS.reshape(1, 2, 1), axis=1, reduction="none"), [[[np.log(2)], [np.log(4)]]], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        partial(losses.cross_entropy, weight=WEIGHT, label_smoothing=0.3),
+        partial(losses.cross_entropy, weight=WEIGHT, label_smoothing=0.3, ignore_index=1),
+        partial(losses.nll_loss, weight=WEIGHT, ignore_index=1),
+    ],
+)
+def test_every_option_knows_the_axis_of_the_classes(loss):
+    numbers = np.random.default_rng(0)
+    images, labels = numbers.normal(size=(2, 3, 1, 4)).astype(np.float32), numbers.integers(0, 3, (2, 1, 4))
+    expected = loss(np.moveaxis(images, 1, -1), labels, reduction="none")
+    np.testing.assert_allclose(loss(images, labels, axis=1, reduction="none"), expected, rtol=1e-6)
+
+
+def test_probabilities_know_the_axis_of_the_classes():
+    images, soft = np.random.default_rng(0).uniform(size=(2, 2, 3, 1, 4)).astype(np.float32)
+    last = (np.moveaxis(array, 1, -1) for array in (images, soft))
+    loss = partial(losses.cross_entropy, weight=WEIGHT, label_smoothing=0.3, reduction="none")
+    np.testing.assert_allclose(loss(images, soft, axis=1), loss(*last), rtol=1e-6)
 
 
 @both

@@ -75,3 +75,13 @@ def test_degree_must_be_positive():
 def test_scalars_are_refused_as_vectors():
     with pytest.raises(ValueError, match="expected vectors along the last axis, got scalars"):
         losses.triplet_margin_loss(1.0, 2.0, 3.0)
+
+
+def test_swap_takes_the_nearer_by_a_distance_of_ones_own():
+    def distance(x, y):
+        return jnp.abs(x - y).sum(-1)
+
+    given = jnp.array([[0.0], [2.0], [3.0]])[:, None]
+    loss = losses.triplet_margin_with_distance_loss
+    assert loss(*given, distance_function=distance) == 0.0
+    assert loss(*given, distance_function=distance, swap=True) == 2.0

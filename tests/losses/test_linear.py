@@ -1,5 +1,8 @@
 """Cross-entropy of a linear layer: chunks change nothing but the memory."""
 
+import re
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +43,13 @@ def test_memory_is_that_of_one_chunk_in_both_directions():
     all_logits = 4 * rows * classes
     assert peak(plain) >= all_logits
     assert peak(losses.linear_cross_entropy) < all_logits / 4
+
+
+@pytest.mark.parametrize("chunk_size", [2, 3, 4, 6])
+def test_no_chunk_has_more_rows_than_asked(chunk_size):
+    loss = partial(losses.linear_cross_entropy, chunk_size=chunk_size)
+    rows = re.findall(r"f32\[(\d+),5\]", str(jax.make_jaxpr(loss)(INPUT, KERNEL, LABELS)))
+    assert 0 < max(map(int, rows)) <= chunk_size
 
 
 def test_class_out_of_range_gives_nan():

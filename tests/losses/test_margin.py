@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from jaxtrain import losses
 
@@ -12,6 +14,22 @@ SCORES = jnp.array([[0.25, 0.5, 2.0], [1.0, 0.0, 0.5]])
 
 def test_margin_ranking_at_the_hinge_has_the_slope_of_the_active_side():
     assert jax.grad(losses.margin_ranking_loss)(1.0, 1.0, 1) == -1
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays"),
+    [
+        ("margin_ranking_loss", ([2.0, 0.0], [0.0, 2.0], [1.0, 1.0])),
+        ("hinge_embedding_loss", ([-2.0, 0.25], [-1.0, -1.0])),
+        ("cosine_embedding_loss", ([[1.0, 0.0], [1.0, 0.0]], [[-1.0, 0.5], [0.0, 1.0]], [-1.0, -1.0])),
+        ("multi_margin_loss", ([[0.25, 2.0], [1.0, 0.75]], [0, 1])),
+    ],
+)
+def test_a_margin_may_be_negative(name, arrays):
+    expected = getattr(F, name)(*map(torch.tensor, arrays), margin=-0.5, reduction="none")
+    assert np.count_nonzero(expected) > 0
+    ours = getattr(losses, name)(*map(jnp.array, arrays), margin=-0.5, reduction="none")
+    np.testing.assert_allclose(ours, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("input", [-100.0, -1e4, -3e38])

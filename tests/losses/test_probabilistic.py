@@ -32,6 +32,11 @@ def test_impossible_prediction_of_the_possible_costs_infinitely_much():
     assert losses.kl_div(-jnp.inf, 0.5) == jnp.inf
 
 
+@pytest.mark.parametrize("log_target", [False, True])
+def test_a_nan_prediction_is_nan_even_of_the_impossible(log_target):
+    assert jnp.isnan(losses.kl_div(jnp.nan, -jnp.inf if log_target else 0.0, log_target=log_target))
+
+
 def test_negative_target_gives_nan():
     assert jnp.isnan(losses.kl_div(-1.0, -0.5))
 

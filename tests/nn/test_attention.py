@@ -56,6 +56,17 @@ def test_the_scale_is_that_of_the_query_if_values_have_another_width():
     )
 
 
+@pytest.mark.parametrize("average", [True, False])
+def test_one_example_is_a_batch_of_one(average):
+    masks = {"attn_mask": ~np.tri(5, dtype=bool), "average_attn_weights": average}
+    padding = np.arange(5) == 2
+    output, weights = LAYER(X[0], X[0], X[0], padding, **masks)
+    of_batch = LAYER(X[:1], X[:1], X[:1], padding[None], **masks)
+    np.testing.assert_allclose(output, of_batch[0][0], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(weights), of_batch[1][0], rtol=1e-6)
+    assert not np.any(weights[..., 2])
+
+
 def test_one_array_is_projected_by_one_product():
     def products(*arrays):
         text = str(jax.make_jaxpr(lambda *arrays: LAYER(*arrays)[0])(*arrays))
@@ -64,6 +75,16 @@ def test_one_array_is_projected_by_one_product():
     assert products(X, X, X) == 3 + 3  # Traced separately, these are three arrays.
     text = str(jax.make_jaxpr(lambda x: LAYER(x, x, x)[0])(X))
     assert text.count("dot_general") == 1 + 3
+
+
+def test_every_query_of_every_head_and_example_drops_other_weights():
+    query, keys, values = jnp.ones((2, 3, 4, 6)), jnp.ones((2, 3, 40, 6)), jnp.eye(40)
+    layer = nn.MultiheadAttention(6, 3, dropout=0.5, rngs=nnx.Rngs(0))
+    for weights in (
+        nn.scaled_dot_product_attention(query, keys, values, dropout_p=0.5, dropout_key=jax.random.key(0)),
+        layer(query[:, 0], keys[:, 0], keys[:, 0], average_attn_weights=False)[1],
+    ):
+        assert len(np.unique(weights.reshape(24, 40) == 0, axis=0)) == 24
 
 
 def test_dropout_drops_weights_and_keeps_their_mean():

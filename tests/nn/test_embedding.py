@@ -98,3 +98,8 @@ def test_indices_that_are_no_integers_are_refused(dtype):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ValueError, match=r"embedding: weight must have the shape \(num_embeddings, .*, got \(3,\)"):
         nn.embedding(np.zeros(2, np.int32), TABLE[0])
+
+
+def test_a_row_that_is_exactly_as_long_as_allowed_stays():
+    rows = jnp.array([[1.0, 0.0], [0.0, 0.5]])
+    np.testing.assert_array_equal(nn.embedding(jnp.arange(2), rows, max_norm=1.0), rows)

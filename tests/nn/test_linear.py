@@ -21,6 +21,14 @@ def test_initial_values_are_distributed_as_in_torch(name):
     assert stats.kstest(ours, stats.uniform(-(30**-0.5), 2 * 30**-0.5).cdf).pvalue > 0.01
 
 
+def test_initial_values_of_a_bilinear_map_are_distributed_as_in_torch():
+    ours = nn.Bilinear(4, 30, 50, rngs=nnx.Rngs(0))
+    torch.manual_seed(0)
+    theirs = torch.nn.Bilinear(4, 30, 50)
+    for one, other in ((ours.kernel, theirs.weight), (ours.bias, theirs.bias)):
+        assert stats.ks_2samp(np.ravel(one[...]), np.ravel(other.detach())).pvalue > 0.01
+
+
 def test_kernel_is_in_by_out_and_bias_can_be_left_out():
     layer = nn.Linear(3, 5, bias=False, rngs=nnx.Rngs(0))
     assert layer.kernel.shape == (3, 5)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 from jaxtrain import nn
@@ -73,6 +74,14 @@ def test_default_epsilon_of_rms_norm_is_that_of_the_computation():
 def test_local_response_by_hand():
     output = nn.local_response_norm(jnp.array([[[1.0, 2.0, 3.0]]]), 3, alpha=3.0, beta=1.0, k=1.0)
     np.testing.assert_allclose(output, [[[1 / 6, 2 / 15, 3 / 14]]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2, 4, 5, 12])
+def test_local_response_of_every_window_is_that_of_torch(size):
+    """An even window reaches further to the front."""
+    images = np.random.default_rng(0).normal(size=(2, 7, 5)).astype(np.float32)
+    expected = torch.nn.functional.local_response_norm(torch.from_numpy(images), size, alpha=2.0)
+    np.testing.assert_allclose(nn.local_response_norm(images, size, alpha=2.0, axis=1), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

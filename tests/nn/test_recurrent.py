@@ -63,6 +63,18 @@ def test_dropout_acts_between_the_layers_in_training_only():
     assert not np.array_equal(layer(X, deterministic=False)[0], layer(X)[0])
 
 
+def test_dropout_acts_before_every_layer_but_the_first():
+    """Where everything is dropped, no layer but the first multiplies anything by its kernel."""
+    layer = nn.GRU(4, 2, num_layers=3, dropout=1.0, rngs=nnx.Rngs(0))
+    before, _ = layer(X)
+    for number in (1, 2):
+        kernel = getattr(layer, f"kernel_ih_l{number}")
+        kernel[...] = kernel[...] + 1
+    np.testing.assert_array_equal(layer(X)[0], before)
+    layer.eval()
+    assert np.any(layer(X)[0] != before)
+
+
 def test_dropout_leaves_the_input_of_the_first_layer_and_the_final_states_alone():
     layer = nn.GRU(4, 16, num_layers=3, dropout=0.5, rngs=nnx.Rngs(0))
     (_, final), (_, whole) = layer(X), layer(X, deterministic=True)

@@ -64,6 +64,39 @@ def test_places_between_the_elements_are_pytorchs(options):
     np.testing.assert_allclose(nn.interpolate(X, **options), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("place", range(6))
+def test_the_largest_of_a_window_with_a_nan_is_nan(place):
+    signal = np.array([3.0, 1.0, 2.0, 5.0, 4.0, 0.0], np.float32)
+    signal[place] = np.nan
+    theirs = torch.from_numpy(signal)[None, None]
+    for ours, expected in (
+        (
+            nn.max_pool(signal[None, :, None], 3, 1, 1, return_indices=True),
+            F.max_pool1d(theirs, 3, 1, 1, 1, False, True),
+        ),
+        (nn.adaptive_max_pool(signal[None, :, None], 4, True), F.adaptive_max_pool1d(theirs, 4, True)),
+    ):
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_array_equal(np.ravel(one), np.ravel(other))
+
+
+@pytest.mark.parametrize(
+    "function", [nn.normalize, nn.softmax, nn.log_softmax, partial(nn.cosine_similarity, X[0] + 1)]
+)
+def test_the_first_axis_is_an_axis(function):
+    moved = function(X[0], axis=0)
+    others = partial(nn.cosine_similarity, np.moveaxis(X[0] + 1, 0, -1)) if isinstance(function, partial) else function
+    expected = others(np.moveaxis(X[0], 0, -1))
+    np.testing.assert_allclose(moved, expected if expected.ndim == 2 else np.moveaxis(expected, -1, 0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmin", "log_softmax"])
+def test_a_softmax_in_another_dtype_rounds_its_input_first(name):
+    x = np.random.default_rng(0).normal(size=(4, 50)).astype(np.float32)
+    expected = getattr(nn, name)(jnp.asarray(x, jnp.bfloat16))
+    np.testing.assert_array_equal(getattr(nn, name)(x, dtype=jnp.bfloat16), expected)
+
+
 def test_windows_of_zeros_have_the_derivative_zero():
     gradient = jax.grad(lambda x: nn.lp_pool(x, 2, 2).sum())(jnp.zeros((1, 4, 1)))
     np.testing.assert_array_equal(gradient, 0)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import torch
 
 from jaxtrain import optim
 
@@ -29,6 +30,18 @@ def test_injected_order_of_the_norm(order):
     found, _ = jax.jit(injected.update)(gradients, injected.init(gradients))
     expected, _ = optim.clip_grad_norm(0.5, order).update(gradients, ())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), found, expected)
+
+
+@pytest.mark.parametrize("order", [0.0, 1.0, 2.5, -1.0, np.inf, -np.inf])
+def test_every_order_of_the_norm_is_that_of_torch(order):
+    gradients = {"a": np.array([3.0, -4.0], np.float32), "b": np.array([[1.0], [2.0]], np.float32)}
+    theirs = {name: torch.zeros(array.shape, requires_grad=True) for name, array in gradients.items()}
+    for name, parameter in theirs.items():
+        parameter.grad = torch.from_numpy(gradients[name].copy())
+    torch.nn.utils.clip_grad_norm_(theirs.values(), 0.5, order)
+    found: Any = optim.clip_grad_norm(0.5, order).update(gradients, ())[0]
+    for name, parameter in theirs.items():
+        np.testing.assert_allclose(found[name], np.asarray(parameter.grad), rtol=1e-6)
 
 
 @pytest.mark.parametrize("order", [1.0, 2.0, 3.0, np.inf])
@@ -144,3 +157,51 @@ def test_groups_of_parameters_that_can_be_called():
     updates, _ = optimizer.update(params, optimizer.init(params), params)
     np.testing.assert_allclose(updates.kernel, -0.1, rtol=1e-6)
     np.testing.assert_allclose(updates.bias, -1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4)])
+def test_adafactor_reads_its_smallest_variance_off_the_parameter(shape):
+    """In bfloat16 it is 2**-14, and only gradients beyond are divided by their own size."""
+    parameter, gradient = torch.ones(shape, dtype=torch.bfloat16), torch.full(shape, 1e-3, dtype=torch.bfloat16)
+    parameter.requires_grad_().grad = gradient
+    torch.optim.Adafactor([parameter], 0.5).step()
+    ours, optimizer = jnp.ones(shape, jnp.bfloat16), optim.adafactor(0.5)
+    step, _ = optimizer.update(jnp.full(shape, 1e-3, jnp.bfloat16), optimizer.init(ours), ours)
+    np.testing.assert_array_equal(np.asarray(ours + step, np.float32), parameter.detach().float())
+
+
+@pytest.mark.parametrize("same", [(-1, 1), (0, -2)])
+def test_muon_counts_its_axis_from_either_end(same):
+    gradient = jnp.arange(1.0, 9.0).reshape(2, 4)
+
+    def step(axis):
+        optimizer = optim.muon(1.0, axis=axis)
+        return optimizer.update(gradient, optimizer.init(gradient), gradient)[0]
+
+    one, other = map(step, same)
+    np.testing.assert_array_equal(one, other)
+    assert np.any(one != step(-1 - same[0]))
+
+
+def test_a_pair_of_negative_curvature_leaves_the_memory_as_it_is():
+    """From here the third of five iterations leads uphill in slope, and the next one divides by the old curvature."""
+
+    def loss(x):
+        return (x**2 / (1 + x**2)).sum()
+
+    theirs = torch.tensor([0.85], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([theirs], max_iter=5)
+
+    def closure():
+        optimizer.zero_grad()
+        value = loss(theirs)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    with jax.enable_x64(True):
+        ours, lbfgs = jnp.array([0.85]), optim.lbfgs(max_iter=5)
+        step, state = lbfgs.update(jax.grad(loss)(ours), lbfgs.init(ours), ours, value_fn=loss)
+        np.testing.assert_allclose(ours + step, theirs.detach(), rtol=1e-9)
+    assert 0 < state.stored == len(optimizer.state[theirs]["old_dirs"]) < state.n_iter - 1
+    np.testing.assert_allclose(state.H_diag, optimizer.state[theirs]["H_diag"], rtol=1e-9)

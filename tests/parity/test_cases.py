@@ -5,6 +5,7 @@ By default one case of each component runs here, and all of them by `python -m p
 
 import pytest
 
+from jaxtrain.schedules import PlateauState
 from parity.cases import all_cases
 from parity.runner import run
 
@@ -22,6 +23,11 @@ def parameters():
 def test_case(case):
     result = run(case)
     assert result.passed, result.failure
+
+
+def test_a_plateau_is_compared_in_all_that_both_sides_keep():
+    case = next(case for case in all_cases() if case.component == "schedules.reduce_lr_on_plateau")
+    assert {quantity.kind for quantity in case.truth} == {*PlateauState._fields} - {"num_reductions"}
 
 
 def test_names_are_unique():

@@ -13,7 +13,8 @@ import torch
 from flax import nnx
 
 import parity
-from jaxtrain import nn
+from jaxtrain import nn, schedules
+from parity.subjects.optimizer import Leaf
 
 # Optax and Flax promote dtypes and add axes.
 pytestmark = pytest.mark.usefixtures("promotion")
@@ -30,6 +31,120 @@ def test_check_optimizer_names_step_leaf_values_and_ulp():
 def test_check_optimizer_sees_float32_bias_corrections():
     with pytest.raises(AssertionError, match="float32 ulp apart"):
         parity.check_optimizer(optax.adam(1e-3), lambda p: torch.optim.Adam(p))
+
+
+def torch_sgd(parameters):
+    return torch.optim.SGD(parameters, 0.1)
+
+
+def test_check_optimizer_takes_as_many_steps_as_it_is_told():
+    late = optax.sgd(lambda count: jnp.where(count < 5, 0.1, 0.2))
+    assert parity.check_optimizer(late, torch_sgd, steps=5).passed
+    with pytest.raises(AssertionError, match="at step 5: "):
+        parity.check_optimizer(late, torch_sgd, steps=6)
+
+
+def test_check_optimizer_takes_the_leaves_that_it_is_given():
+    with pytest.raises(AssertionError, match="parameter 'mine'"):
+        parity.check_optimizer(optax.sgd(0.2), torch_sgd, leaves={"mine": Leaf(np.ones(2), np.ones((3, 2)))})
+
+
+def test_check_optimizer_counts_errors_against_the_distance_and_a_hundredth_of_the_parameter():
+    far = {"far": Leaf(np.array([100.0]), np.ones((3, 1)))}
+    assert parity.check_optimizer(optax.sgd(0.1 + 2e-13), torch_sgd, leaves=far).passed
+    with pytest.raises(AssertionError, match=r"parameter 'far'\[0\] at step 0: .* error 2\S*e-12"):
+        parity.check_optimizer(optax.sgd(0.1 + 2e-12), torch_sgd, leaves=far)
+
+
+def test_check_loss_compares_the_gradients_by_all_inputs_that_it_is_told():
+    def of_one(x, y):
+        return ((x - jax.lax.stop_gradient(y)) ** 2).sum()
+
+    inputs = (np.array([0.5, 1.0, -2.0]), np.array([0.25, 3.0, 1.0]))
+    assert parity.check_loss(of_one, lambda x, y: ((x - y) ** 2).sum(), inputs).passed
+    with pytest.raises(AssertionError, match="gradient by input 1"):
+        parity.check_loss(of_one, lambda x, y: ((x - y) ** 2).sum(), inputs, wrt=(0, 1))
+
+
+def test_check_loss_compares_every_input_by_its_own_size():
+    """What is off by 1e-9 of one input would be small beside the next."""
+    inputs = [(np.array([1.0, 2.0]),), (np.array([1e6, 2e6]),)]
+
+    def wrong(x):
+        return jnp.sum(x) + jnp.where(x[0] < 10, 1e-9, 0)
+
+    with pytest.raises(AssertionError, match="at step 0: "):
+        parity.check_loss(wrong, torch.sum, *inputs)
+    with pytest.raises(AssertionError, match="at step 1: "):
+        parity.check_loss(wrong, torch.sum, *reversed(inputs))
+
+
+def test_check_loss_weighs_the_gradients_of_each_result_differently():
+    """Those of a softmax add up to 0."""
+    with pytest.raises(AssertionError, match="gradient by input 0"):
+        parity.check_loss(
+            lambda x: jax.lax.stop_gradient(jax.nn.softmax(x)), lambda x: x.softmax(0), (np.array([1.0, 2.0, 4.0]),)
+        )
+
+
+def test_check_schedule_takes_the_rate_the_steps_and_what_is_read():
+    def of_torch(optimizer):
+        return torch.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.3, 4, base_momentum=0.7, max_momentum=0.8)
+
+    momentum = schedules.cyclic_momentum(0.7, 0.8, 4)
+    assert parity.check_schedule(momentum, of_torch, steps=9, read=lambda group: group["momentum"]).passed
+    with pytest.raises(AssertionError):
+        parity.check_schedule(momentum, of_torch, steps=9)
+
+    def decay(optimizer):
+        return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+
+    def late(count):
+        return jnp.where(count < 5, 0.5 * 0.5**count, 0.0)
+
+    assert parity.check_schedule(late, decay, lr=0.5, steps=5).passed
+    with pytest.raises(AssertionError, match="at step 5: "):
+        parity.check_schedule(late, decay, lr=0.5, steps=6)
+
+
+def test_check_schedule_sees_a_dtype_that_no_value_shows():
+    with pytest.raises(AssertionError, match="expected float64, got float32"):
+        parity.check_schedule(
+            lambda count: (0.5**count).astype(jnp.float32),
+            lambda optimizer: torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
+            lr=1.0,
+            steps=5,
+        )
+
+
+class StillTraining(nn.BatchNorm):
+    """Normalizes with the statistics of the batch, in evaluation too."""
+
+    def __call__(self, input):
+        return super().__call__(input, use_running_average=False)
+
+
+class OfSmallNumbers(nn.BatchNorm):
+    """Normalizes large numbers as if they were smaller."""
+
+    def __call__(self, input):
+        return super().__call__(jnp.clip(input, -10, 10))
+
+
+def test_check_layer_compares_the_evaluation_and_the_statistics_and_every_input():
+    def compare(ours, *inputs):
+        return parity.check_layer(
+            lambda rngs: ours, lambda: torch.nn.BatchNorm1d(3), *inputs, variables=lambda variables: variables
+        )
+
+    one, other = np.random.default_rng(0).normal(size=(2, 4, 3))
+    assert compare(nn.BatchNorm(3), one).passed
+    with pytest.raises(AssertionError, match="output in evaluation"):
+        compare(StillTraining(3), one)
+    with pytest.raises(AssertionError, match="buffer 0 'running_mean'"):
+        compare(nn.BatchNorm(3, momentum=0.2), one)
+    with pytest.raises(AssertionError, match="output 1"):
+        compare(OfSmallNumbers(3), one, 100 * other)
 
 
 def test_check_loss_sees_a_gradient_that_the_value_hides():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -150,6 +151,17 @@ def entries(*failed, missed=()):
     ]
 
 
+def test_every_process_draws_as_the_first(monkeypatch):
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing(number=7))
+    with runner.workers(2) as pool:  # None starts before it has something to do.
+        processes: Any = pool
+        prepare, given = processes._initializer, processes._initargs
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing())
+    monkeypatch.setattr(runner.torch, "set_num_threads", lambda number: None)
+    prepare(*given)
+    assert draws.in_use() == draws.Drawing(number=7)
+
+
 @pytest.mark.parametrize(
     ("found", "status", "row"),
     [
@@ -162,6 +174,7 @@ def test_a_table_of_seeds_counts_what_fails_within_any_limits(found, status, row
     runs = []
 
     def run(command, env, **_):
+        assert env["XLA_FLAGS"].endswith("AVX2") == ("ATEN_CPU_CAPABILITY" in env)
         Path(command[command.index("--json") + 1]).write_text(json.dumps(found))
         assert command[command.index("run") + 1 : command.index("--json")] == ["optim.sgd", "--seeds", "2", "--here"]
         runs.append((env["NPROC"], env["OMP_NUM_THREADS"], env["XLA_FLAGS"].endswith("AVX2")))

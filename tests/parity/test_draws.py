@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from parity import draws
 from parity.cases import all_cases
 from parity.draws import redrawn
 
@@ -63,9 +64,15 @@ def test_a_seed_shifts_the_inputs_of_the_tables():
     assert re.sub(r"-?\d+\.\d+", "number", shifted.strip()) == re.sub(r"-?\d+\.\d+", "number", here)
 
 
-def test_a_seed_after_the_tables_is_refused():
-    from parity import draws
+def test_a_seed_goes_on_with_the_draws(monkeypatch):
+    """Inputs that no table draws are others as well."""
+    later = redrawn(X, 6, "float32")
+    monkeypatch.setattr(draws._Process, "drawing", draws.Drawing(seed=5))
+    np.testing.assert_array_equal(redrawn(X, 1, "float32"), later)
+    np.testing.assert_array_equal(redrawn(X, 0, "float32"), X)
 
+
+def test_a_seed_after_the_tables_is_refused():
     all_cases()
     with pytest.raises(RuntimeError, match="expected no tables of cases yet"):
         draws.use(draws.Drawing(1000))

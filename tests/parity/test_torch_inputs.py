@@ -192,6 +192,14 @@ def test_a_draw_has_other_numbers_and_the_same_call():
     assert (results[0]["value"] == results[1]["value"]).all()
 
 
+def test_a_failure_has_been_drawn_again_and_again(monkeypatch):
+    drawn, draw = [], judging._draw
+    monkeypatch.setattr(judging, "_draw", lambda comparison: drawn.append(comparison) or draw(comparison))
+    judging.difference(on_l1_loss(in_float32(lambda loss: loss * (1 + 1e-6)), (0.3, -2.7, 3.1)))
+    numbers = {tuple(comparison.inputs.args[0].tolist()) for comparison in drawn}
+    assert len(numbers) == len(drawn) == judging.DRAWS[-1]
+
+
 def test_a_wrong_gradient_of_a_right_value_is_noticed():
     @wraps(losses.l1_loss)
     def detached(**arguments):
@@ -231,6 +239,8 @@ def test_refusing_everything_is_noticed():
         (TypeError("l1_loss: expected numbers"), ""),
         (TypeError("add got incompatible shapes for broadcasting"), "expected an error that begins with"),
         (ValueError("mse_loss: expected arrays of one shape"), "expected an error that begins with"),
+        (ValueError("loss: expected arrays of one shape"), "expected an error that begins with"),
+        (ValueError(": expected arrays of one shape"), "expected an error that begins with"),
         (KeyError("l1_loss: expected"), "expected a ValueError or a TypeError, got KeyError"),
     ],
 )
@@ -295,6 +305,15 @@ def test_an_optimizer_that_rejects_without_a_name_is_noticed():
     found = kinds(rejections.outcomes("optim.adam", failing, "Adam"))
     assert found.count(Kind.NOT_REJECTED) == 6
     assert Kind.REJECTED not in found
+
+
+def test_an_error_that_names_one_of_two_culprits_is_noticed(monkeypatch):
+    def naming_one(*groups, **defaults):
+        raise ValueError("two groups match weight")
+
+    monkeypatch.setattr(rejections.optim, "param_groups", naming_one)
+    found = kinds(rejections.outcomes("optim.adam", optim.adam, "Adam"))
+    assert (found.count(Kind.NOT_REJECTED), found.count(Kind.REJECTED)) == (1, 5)
 
 
 @pytest.mark.parametrize("component", ["optim.adagrad", "optim.nadam", "optim.rprop", "optim.sgd"])

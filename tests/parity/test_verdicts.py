@@ -68,6 +68,16 @@ def test_formula_verdict_fails_at_two_billionths_of_a_thousandth():
     assert formula_verdict({P: ours}, {P: truth}, {P: np.ones(1)}, FORMULA_LIMIT)[1] is None
 
 
+def test_the_roundings_of_one_quantity_excuse_no_other():
+    truth = {P: np.ones((1, 2)), OUTPUT: np.ones((1, 2))}
+    ours = {quantity: values + 1e-9 for quantity, values in truth.items()}
+    units = dict.fromkeys(truth, np.ones(1))
+    for excused, other in ((P, OUTPUT), (OUTPUT, P)):
+        _, difference = formula_verdict(ours, truth, units, FORMULA_LIMIT, {excused: 1e-6})
+        assert difference.quantity == other
+    assert formula_verdict(ours, truth, units, FORMULA_LIMIT, dict.fromkeys(truth, 1e-6))[1] is None
+
+
 def test_a_quantity_with_a_single_step_does_not_name_it():
     _, difference = formula_verdict({OUTPUT: np.ones((1, 2))}, {OUTPUT: np.zeros((1, 2))}, {OUTPUT: np.ones(1)}, 0.0)
     assert str(difference).startswith("output[0]: ours 1.0, torch 0.0,")

@@ -57,6 +57,11 @@ def test_allowed_parameters_keep_their_update_to_the_last_bit():
     np.testing.assert_array_equal(constraint.update(update, constraint.init(KERNEL), KERNEL)[0], update)
 
 
+def test_a_unit_that_is_exactly_as_long_as_allowed_stays():
+    rows = jnp.array([[1.0, 0.0], [0.0, 0.5]])
+    np.testing.assert_array_equal(landed(regularization.max_norm(1.0), rows), rows)
+
+
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(
     ("constraint", "project"),
@@ -72,6 +77,14 @@ def test_updates_in_half_precision_are_rounded_once(dtype, constraint, project):
     old, change = np.asarray(kernel, np.float64), np.asarray(update, np.float64)
     assert constrained.dtype == dtype
     np.testing.assert_array_equal(constrained, (project(old + change) - old).astype(dtype))
+
+
+def test_a_float32_update_of_a_half_precision_parameter_keeps_its_bits():
+    kernel, update = jnp.ones((2, 3), jnp.bfloat16), jnp.arange(6.0).reshape(2, 3) / 7
+    constraint = regularization.unit_norm()
+    constrained, _ = constraint.update(update, constraint.init(kernel), kernel)
+    moved = 1 + np.asarray(update, np.float64)
+    np.testing.assert_allclose(np.asarray(constrained), moved / np.linalg.norm(moved, axis=0) - 1, rtol=1e-6)
 
 
 def test_composes_with_an_optimizer_and_a_mask_in_one_compiled_step():

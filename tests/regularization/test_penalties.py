@@ -53,6 +53,17 @@ def test_of_a_module_only_parameters_count():
     assert regularization.l1_penalty(model, 1.0, mask=regularization.decay_mask) == 0.0
 
 
+def test_a_mask_that_is_a_function_sees_the_parameters_only():
+    seen = []
+
+    def mask(params):
+        seen.extend(jax.tree.leaves(params))
+        return True
+
+    assert regularization.l1_penalty(nn.BatchNorm(3), 1.0, mask=mask) == 3.0
+    assert [leaf.shape for leaf in seen] == [(3,), (3,)]
+
+
 class Tied(nnx.Module):
     """One embedding under two names, in a module that can be called."""
 

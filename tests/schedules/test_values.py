@@ -134,6 +134,8 @@ class TestOneCycle:
         at_end, past = values(schedules.one_cycle_lr(1.0, 10, pct_start=1.0), (9, 10))
         assert at_end == 1.0
         assert np.isnan(past)
+        slope = jax.grad(lambda lr: schedules.one_cycle_lr(lr, 10, pct_start=1.0, anneal_strategy="linear")(9))(1.0)
+        assert slope == 1.0
 
     def test_momentum_mirrors_the_rate(self):
         two = schedules.one_cycle_momentum(0.8, 0.9, 10)

@@ -134,6 +134,15 @@ CASES: list[Case] = [
         size=6,
     ),
     case(
+        valley,
+        {"one evaluation more": but(max_eval=10), "no line search": but(line_search_fn=None)},
+        max_iter=10,
+        max_eval=9,
+        line_search_fn="strong_wolfe",
+        size=6,
+        updates=1,
+    ),
+    case(
         level,
         {"any decrease": but(line_search_fn=None)},
         configuration="strong_wolfe, hardly a decrease",
