@@ -1,4 +1,4 @@
-"""How XLA compiles the two runs of a case on a CPU."""
+"""How XLA compiles the two runs of a case, and the tests, on a CPU."""
 
 from collections.abc import Callable
 from functools import cache
@@ -9,6 +9,15 @@ import jax
 KEPT = 64
 """How many programs a kind of cases keeps: those of one case and its planted defects serve all seeds."""
 
+FUSES_BY_CHOICE = jax.__version_info__ < (0, 11)
+"""Whether XLA asks which of its two ways to fuse operations it is to take; with JAX 0.11 it has one, and no such flag."""
+
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    f"{' --xla_cpu_use_fusion_emitters=false' if FUSES_BY_CHOICE else ''}"
+)
+"""Flags with which XLA optimizes little: compiling is most of a test's time."""
+
 
 def compiler_options(dtype: str) -> dict[str, Any]:
     """Little optimization for the formula verdict, in float64, where rounding does not matter: it takes a fifth of the
@@ -17,7 +26,8 @@ def compiler_options(dtype: str) -> dict[str, Any]:
     if jax.default_backend() != "cpu":
         return {}
     exact = dtype == "float64"
-    return {"xla_backend_optimization_level": 0 if exact else 3, "xla_cpu_use_fusion_emitters": not exact}
+    fusion = {"xla_cpu_use_fusion_emitters": not exact} if FUSES_BY_CHOICE else {}
+    return {"xla_backend_optimization_level": 0 if exact else 3} | fusion
 
 
 @cache

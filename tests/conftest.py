@@ -3,23 +3,17 @@
 import os
 from typing import Any
 
-# Eight CPU devices for what is sharded. XLA optimizes little, for compiling is most of a test's time.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
-    ]
-)
-
 import jax
 import pytest
 import torch
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
+
+from parity._compilation import QUICK
+
+# Eight CPU devices for what is sharded. JAX reads the flags when it makes its first array.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8 {QUICK}"
 
 torch.set_num_threads(1)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from parity._compilation import QUICK
 from parity.mutants.draw import in_turn
 from parity.mutants.equivalent import EQUIVALENT
 from parity.mutants.mutants import Mutant
@@ -38,11 +39,8 @@ WAIT = 10
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["jax", "flax.nnx", "optax", "torch", "pytest", __name__])
 
-# Compiling is most of the time: XLA optimizes little and for as many devices as in the tests, and programs are kept.
-FLAGS = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
+# Programs are compiled as in the tests, for as many devices, and kept.
+FLAGS = f"--xla_force_host_platform_device_count=8 {QUICK}"
 
 
 @dataclass(frozen=True)

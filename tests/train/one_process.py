@@ -5,10 +5,10 @@ import sys
 
 process, processes, port, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
 # ruff: noqa: E402
-# JAX reads the flags when it is imported.
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+# JAX reads the flags when it makes its first array.
+from parity._compilation import QUICK
+
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=2 {QUICK}"
 
 import jax
 import jax.numpy as jnp
