@@ -10,7 +10,7 @@ KEPT = 64
 """How many programs a kind of cases keeps: those of one case and its planted defects serve all seeds."""
 
 FUSES_BY_CHOICE = jax.__version_info__ < (0, 11)
-"""Whether XLA asks which of its two ways to fuse operations it is to take; with JAX 0.11 it has one, and no such flag."""
+"""Whether XLA asks in which of two ways to fuse operations; since JAX 0.11 it has one way, and no such flag."""
 
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
