@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxtrain._ground.checks import check_flag, check_number
+from jaxtrain._ground.checks import check_flag, check_number, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.norms import norm
 from jaxtrain.nn._arrays import as_floating, canonical_axis
@@ -165,7 +165,11 @@ def cdist(
             f"cdist: expected arrays of shape (..., P, M) and (..., R, M), got {given[0].shape} and {given[1].shape}"
         )
     rows, columns, dtype = _pair("cdist", given[0][..., :, None, :], given[1][..., None, :, :])
-    return _length(rows - columns, p, rows.ndim - 1)[..., 0].astype(dtype)
+    differences = rows - columns
+    distances = _length(differences, p, rows.ndim - 1)[..., 0]
+    if is_zero(p):  # A NaN is not zero, but does not count as one difference.
+        distances = jnp.where(jnp.isnan(differences).any(-1), jnp.nan, distances)
+    return distances.astype(dtype)
 
 
 def _pair(where: str, x1: jax.Array, x2: jax.Array) -> tuple[jax.Array, jax.Array, jnp.dtype]:

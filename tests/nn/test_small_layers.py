@@ -192,3 +192,9 @@ def test_weights_of_torch_are_loaded(ours, theirs):
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_difference_that_is_not_a_number_makes_the_number_of_differences_nan():
+    x, y = np.array([[np.nan, 1.0], [0.0, 2.0]], np.float32), np.array([[0.0, 1.0], [np.inf, 2.0]], np.float32)
+    expected = torch.cdist(torch.tensor(x), torch.tensor(y), p=0)
+    np.testing.assert_array_equal(nn.cdist(x, y, 0), expected)
