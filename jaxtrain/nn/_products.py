@@ -34,7 +34,8 @@ def affine(
         kernel: array of the input's dtype.
         bias: vector of the input's dtype along `axis` of the product, or None.
         axis: axis of the bias.
-        sums_in_float64: whether to compute a float32 kernel's gradient in float64.
+        sums_in_float64: whether to compute a float32 kernel's gradient in float64. XLA adds the products of a
+            convolution one after the other, which errs more than PyTorch; a large input would cost too much time.
     """
     is_half = at_least_float32(input.dtype) != input.dtype
     if (is_half and bias is not None) or (sums_in_float64 and input.dtype == jnp.float32):

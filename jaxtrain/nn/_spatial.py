@@ -7,7 +7,6 @@ import numpy as np
 from jax import lax
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain._ground.spread import is_small
 from jaxtrain.nn._arrays import channel_axis, check_channels
 
 
@@ -85,11 +84,3 @@ def check_output_size(where: str, input: jax.Array, output: jax.Array, size: tup
             f"{where}: a kernel of size {size} is too large for an input of shape {input.shape}: the output would have "
             f"shape {output.shape}; use more padding or a smaller kernel"
         )
-
-
-def is_one_long_sum(input: jax.Array, kernel: jax.Array, groups: int) -> bool:
-    """Whether the kernel's gradient is better summed in float64: XLA adds up the products one after the other.
-
-    It does so for kernels of three axes and small inputs in groups. In float64, a large input would cost too much time.
-    """
-    return is_small(input) and (kernel.ndim > 4 or groups > 1)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain._ground.spread import spread
+from jaxtrain._ground.spread import is_small, spread
 
 AxisName = str | tuple[str, ...] | None
 Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])
@@ -96,8 +96,8 @@ def _standardize_jvp(
 
 
 def _moments(x: jax.Array, over: Over, eps: float) -> Moments:
-    """Mean and variance: of float32 over positions in float64, as in PyTorch; of one row or one column in its dtype."""
-    is_short = over.axes in ((0,), (x.ndim - 1,))
+    """Mean and variance: of float32 in float64, as in PyTorch, but of rows or columns of large arrays in its dtype."""
+    is_short = over.axes in ((0,), (x.ndim - 1,)) and not is_small(x)
     in_two_passes = is_short or x.dtype == jnp.float64
     return _moments_in_two_passes(x, over, eps) if in_two_passes else _moments_in_float64(x, over, eps)
 

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
+from jaxtrain._ground.spread import is_small
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
@@ -25,7 +26,6 @@ from jaxtrain.nn._spatial import (
     check_groups,
     check_kernel,
     check_output_size,
-    is_one_long_sum,
     layout,
     per_axis,
 )
@@ -224,7 +224,7 @@ def _convolved(
         dimension_numbers=layout(where, input, kernel, in_channels, axis),
         feature_group_count=groups,
     )
-    output = affine(multiply, input, kernel, bias, axis, sums_in_float64=is_one_long_sum(input, kernel, groups))
+    output = affine(multiply, input, kernel, bias, axis, sums_in_float64=is_small(input))
     check_output_size(where, input, output, size)
     return output
 

@@ -13,6 +13,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxtrain._ground.spread import is_small
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named
@@ -23,7 +24,6 @@ from jaxtrain.nn._spatial import (
     check_groups,
     check_kernel,
     check_output_size,
-    is_one_long_sum,
     layout,
     per_axis,
 )
@@ -106,9 +106,7 @@ def conv_transpose(
         dimension_numbers=numbers,
         feature_group_count=groups,
     )
-    output = affine(
-        multiply, input, _mirrored(kernel, groups), bias, axis, sums_in_float64=is_one_long_sum(input, kernel, groups)
-    )
+    output = affine(multiply, input, _mirrored(kernel, groups), bias, axis, sums_in_float64=is_small(input))
     check_output_size("conv_transpose", input, output, size)
     return output
 
