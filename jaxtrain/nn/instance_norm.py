@@ -65,7 +65,7 @@ def instance_norm(
         >>> x = jnp.array([[[0.0], [4.0]], [[3.0], [7.0]]])
         >>> y, mean, var = nn.instance_norm(x, jnp.zeros(1), jnp.ones(1), momentum=0.5)
         >>> print(y.ravel(), mean, var)
-        [-0.9999988  0.9999988 -0.9999988  0.9999988] [1.75] [4.5]
+        [-0.99999875  0.99999875 -0.99999875  0.99999875] [1.75] [4.5]
 
     PyTorch: `torch.nn.functional.instance_norm`, which has the channels along axis 1, and changes the running
     statistics in place; this function returns new ones.

@@ -53,7 +53,7 @@ def layer_norm(
         >>> import jax.numpy as jnp
         >>> from jaxtrain import nn
         >>> print(nn.layer_norm(jnp.array([1.0, 2.0, 3.0]), 3, eps=0.5))
-        [-0.92582  0.       0.92582]
+        [-0.9258201  0.         0.9258201]
 
     PyTorch: `torch.nn.functional.layer_norm`, which accepts a negative eps and returns NaN.
 

@@ -26,29 +26,24 @@ LOGITS = {
 }
 BY_CLASS = [(logits, SOME_IGNORED) for logits in LOGITS.values()]
 BY_LOG_PROBABILITY = [(-abs(logits), SOME_IGNORED) for logits in LOGITS.values()]
+BY_WEIGHT = [(*arrays, WEIGHT) for arrays in BY_CLASS]
 BY_PROBABILITY = [(logits, simplex(5, ROWS, CLASSES)) for logits in LOGITS.values()]
 IMAGES = [(normal(6, 4, CLASSES, 6, 5), generator(7).integers(0, CLASSES, (4, 6, 5)))]
 SOFT_IMAGES = [(images, np.moveaxis(simplex(8, 4, 6, 5, CLASSES), -1, 1)) for images, _ in IMAGES]
 UNBATCHED = [(normal(9, CLASSES), np.int64(3)), (normal(10, CLASSES, scale=1e4), np.int64(0))]
 
 
-def with_weight(loss):
-    return lambda *arrays, **options: loss(*arrays, weight=weight_of(arrays[0]), **options)
-
-
-def weight_of(array):
-    """The weight as the side of `array` wants it."""
-    return jnp.asarray(WEIGHT, array.dtype) if isinstance(array, jax.Array) else array.new_tensor(WEIGHT)
+def without_weight(loss):
+    return lambda input, target, _, **options: loss(input, target, **options)
 
 
 def ignored_in_the_mean(loss):
     return lambda *arrays: loss(*arrays, reduction="sum") / arrays[1].size
 
 
-def naively_smoothed(input, target, label_smoothing):
+def naively_smoothed(input, target, weight, label_smoothing):
     """Smooth the labels, then weigh each class and divide by the weights of the labels."""
     smooth = optax.smooth_labels(jax.nn.one_hot(target, CLASSES), label_smoothing)
-    weight = weight_of(input)
     each = -jnp.sum(weight * smooth * jax.nn.log_softmax(input), -1)
     known = target >= 0
     return jnp.sum(each * known) / jnp.sum(weight[target] * known) * jnp.sum(known) / target.size
@@ -104,26 +99,24 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "classes, weighted",
-        with_weight(F.cross_entropy),
-        BY_CLASS,
-        {"weight ignored": losses.cross_entropy},
-        ours=with_weight(losses.cross_entropy),
+        F.cross_entropy,
+        BY_WEIGHT,
+        {"weight ignored": without_weight(losses.cross_entropy)},
         reductions=EACH,
     ),
     case(
         "cross_entropy",
         "classes, mean over the weight",
-        with_weight(F.cross_entropy),
-        BY_CLASS,
+        F.cross_entropy,
+        BY_WEIGHT,
         {
-            "mean over the count": lambda input, target: (
-                losses.cross_entropy(input, target, weight_of(input), reduction="sum") / jnp.sum(target >= 0)
+            "mean over the count": lambda input, target, weight: (
+                losses.cross_entropy(input, target, weight, reduction="sum") / jnp.sum(target >= 0)
             ),
-            "ignored rows in the mean": lambda input, target: (
-                losses.cross_entropy(input, target, weight_of(input), reduction="sum") / weight_of(input)[target].sum()
+            "ignored rows in the mean": lambda input, target, weight: (
+                losses.cross_entropy(input, target, weight, reduction="sum") / weight[target].sum()
             ),
         },
-        ours=with_weight(losses.cross_entropy),
     ),
     case(
         "cross_entropy",
@@ -140,26 +133,24 @@ OF_CLASSES = [
     case(
         "cross_entropy",
         "classes, weighted and smoothed",
-        with_weight(F.cross_entropy),
-        BY_CLASS,
+        F.cross_entropy,
+        BY_WEIGHT,
         {
-            "label smoothing off": with_weight(losses.cross_entropy),
-            "smooth part unweighted": lambda *arrays, reduction: (
-                0.7 * with_weight(losses.cross_entropy)(*arrays, reduction=reduction)
-                + 0.3 * losses.cross_entropy(*arrays, label_smoothing=1.0, reduction=reduction)
+            "label smoothing off": losses.cross_entropy,
+            "smooth part unweighted": lambda input, target, weight, reduction: (
+                0.7 * losses.cross_entropy(input, target, weight, reduction=reduction)
+                + 0.3 * losses.cross_entropy(input, target, label_smoothing=1.0, reduction=reduction)
             ),
         },
-        ours=with_weight(losses.cross_entropy),
         label_smoothing=0.3,
         reductions=EACH,
     ),
     case(
         "cross_entropy",
         "classes, weighted and smoothed mean",
-        with_weight(F.cross_entropy),
-        BY_CLASS,
+        F.cross_entropy,
+        BY_WEIGHT,
         {"smooth labels times weights": partial(naively_smoothed, label_smoothing=0.3)},
-        ours=with_weight(losses.cross_entropy),
         label_smoothing=0.3,
     ),
     case(
@@ -308,10 +299,9 @@ NLL = [
     case(
         "nll_loss",
         "weighted",
-        with_weight(F.nll_loss),
-        BY_LOG_PROBABILITY,
-        {"weight ignored": losses.nll_loss},
-        ours=with_weight(losses.nll_loss),
+        F.nll_loss,
+        [(*arrays, WEIGHT) for arrays in BY_LOG_PROBABILITY],
+        {"weight ignored": without_weight(losses.nll_loss)},
         reductions=EACH,
     ),
     case(
