@@ -1,6 +1,6 @@
 """Cases of the registry: both verdicts hold, and every planted defect is caught.
 
-By default one case of each component runs here, and all of them by `python -m parity run`.
+By default one case of nearly each component runs here, and all of them by `python -m parity run`.
 """
 
 import pytest
@@ -11,12 +11,13 @@ from parity.runner import run
 
 
 def parameters():
-    """The cases; all but the first of a component are marked as long."""
+    """The cases; marked as long are all but the first of a component, and those that round every operation."""
     first = {case.component: case for case in reversed(all_cases())}
-    return [
-        pytest.param(case, id=case.name, marks=[] if first[case.component] is case else pytest.mark.long)
-        for case in all_cases()
-    ]
+
+    def is_long(case):
+        return first[case.component] is not case or case.right_is_enough
+
+    return [pytest.param(case, id=case.name, marks=[pytest.mark.long] if is_long(case) else []) for case in all_cases()]
 
 
 @pytest.mark.parametrize("case", parameters())
