@@ -1,16 +1,12 @@
 """Parameters spread over an array, whose gradients are sums over it."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AxisType
 
 from jaxtrain._ground.float64 import as_float64
-
-_FEW = 4096
-"""Arrays of at most this many elements are summed in float64 alone."""
+from jaxtrain._ground.sums import is_below, is_small
 
 _MANY = 65_536
 """Arrays of at least this many elements are summed in float32 alone: XLA does it well, and stages would cost time."""
@@ -31,7 +27,7 @@ def spread(vector: jax.Array, like: jax.Array, share: int = 1) -> jax.Array:
     """
     summed = [axis for axis in range(vector.ndim) if _is_one(vector.shape[axis]) and not _is_one(like.shape[axis])]
     is_explicit = AxisType.Explicit in jax.typeof(like).sharding.mesh.axis_types
-    in_stages = vector.dtype == jnp.float32 and not is_explicit and _is_below(_MANY, like)
+    in_stages = vector.dtype == jnp.float32 and not is_explicit and is_below(_MANY, like.size)
     if not in_stages or len(summed) < (1 if is_small(like) else 2):
         return vector if _is_one(share) else vector / lax.convert_element_type(share, vector.dtype)
     shape = list(like.shape)
@@ -45,13 +41,3 @@ def spread(vector: jax.Array, like: jax.Array, share: int = 1) -> jax.Array:
 def _is_one(size: int) -> bool:
     """Whether a size is known to be one; a symbolic size of `jax.export` is not."""
     return isinstance(size, int) and size == 1
-
-
-def is_small(array: jax.Array) -> bool:
-    """Whether sums over `array` are cheap in float64; an array of symbolic shape counts as large."""
-    return _is_below(_FEW + 1, array)
-
-
-def _is_below(limit: int, array: jax.Array) -> bool:
-    """Whether `array` is known to have fewer elements than `limit`."""
-    return all(isinstance(size, int) for size in array.shape) and math.prod(array.shape) < limit

@@ -22,12 +22,17 @@ def float64_sum(values: jax.Array) -> jax.Array:
     the rows average out. Where rows are short, as in a vector, the whole array is one row. No axis is split or merged,
     so that a sharded array is summed where it lies.
     """
-    if not _is_below(_FEW + 1, values.size):
-        first = 0 if _is_below(_SHORT, math.prod(values.shape[1:])) else 1
+    if not is_small(values):
+        first = 0 if is_below(_SHORT, math.prod(values.shape[1:])) else 1
         values = jnp.sum(values, range(first, values.ndim))
     return jnp.sum(as_float64(values))
 
 
-def _is_below(limit: int, size: int) -> bool:
+def is_small(array: jax.Array) -> bool:
+    """Whether sums over `array` are cheap in float64; an array of symbolic shape counts as large."""
+    return is_below(_FEW + 1, array.size)
+
+
+def is_below(limit: int, size: int) -> bool:
     """Whether `size` is known to be less than `limit`; a symbolic dimension of `jax.export` is not."""
     return isinstance(size, int) and size < limit

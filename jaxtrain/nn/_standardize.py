@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain._ground.spread import is_small, spread
+from jaxtrain._ground.spread import spread
+from jaxtrain._ground.sums import is_small
 
 AxisName = str | tuple[str, ...] | None
 Arrays = TypeVar("Arrays", jax.Array, tuple[jax.Array, ...])

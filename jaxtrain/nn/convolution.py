@@ -15,7 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
-from jaxtrain._ground.spread import is_small
+from jaxtrain._ground.sums import is_small
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
 from jaxtrain.nn._named import named

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Integer
 from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
-from jaxtrain._ground.spread import is_small
+from jaxtrain._ground.sums import is_small
 from jaxtrain.nn._named import named
 from jaxtrain.nn.embedding import Embedding, embedding
 
