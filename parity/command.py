@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import track
 
 from parity import deviations, draws, report, seeds
-from parity.cases import all_cases
+from parity.cases import all_cases, cases_named
 from parity.markdown import write_markdown
-from parity.options import add_drawing, add_json, add_markdown, add_names, add_processes, at_least_one, named
+from parity.options import add_drawing, add_json, add_markdown, add_names, add_processes, at_least_one
 from parity.runner import run_all
 
 
@@ -40,7 +40,7 @@ def main(options: Namespace) -> int:
     if options.here:
         raise ArgumentError(None, "--here: expected --seeds with it, got none; a single run is always here")
     draws.use(draws.Drawing(options.seed, options.draws))
-    cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    cases = cases_named(all_cases(), options.names)
     missing = [f"{case.name} ({case.torch_since})" for case in cases if not case.is_here]
     cases = [case for case in cases if case.is_here]
     console = Console(width=None if sys.stdout.isatty() else 160)

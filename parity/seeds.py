@@ -15,12 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from parity import draws, report
 from parity.case import Case
-from parity.cases import cases_of_seed
-from parity.options import named
+from parity.cases import cases_named, cases_of_seed
 from parity.runner import attempt
 
 AVX2 = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "ATEN_CPU_CAPABILITY": "avx2", "DNNL_MAX_CPU_ISA": "AVX2"}
@@ -28,6 +27,29 @@ AVX2 = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2", "ATEN_CPU_CAPABILITY": "avx2", "D
 
 Entries = Sequence[Mapping[str, Any]]
 """One for each case and seed: what `report.entry` writes, and the seed."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many cases ran and failed, and how many planted defects there were and passed unnoticed."""
+
+    cases: int
+    failed: int
+    defects: int
+    missed: int
+
+    @classmethod
+    def of(cls, entries: Entries) -> Self:
+        """Those of all runs."""
+        return cls(
+            cases=len(entries),
+            failed=sum(not entry["passed"] for entry in entries),
+            defects=sum(len(entry["defects"]) for entry in entries),
+            missed=sum(len(entry["missed"]) for entry in entries),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.failed} of {self.cases} cases failed, {self.missed} of {self.defects} planted defects missed"
 
 
 @dataclass(frozen=True)
@@ -61,35 +83,29 @@ def here(options: Namespace) -> int:
     """Run every case with each seed in this process; 1 if any failed."""
     draws.use(draws.Drawing(number=options.draws))
     by_seed = [{case.name: case for case in cases_of_seed(seed)} for seed in range(options.seeds)]
-    cases = named(by_seed[0].values(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    cases = cases_named(by_seed[0].values(), options.names)
     entries = [
         entry for case in cases if case.is_here for entry in _with_seeds(case, [drawn[case.name] for drawn in by_seed])
     ]
     if options.json:
         options.json.write_text(json.dumps(entries, indent=2) + "\n")
-    print(*failures(entries), figures(entries), sep="\n")
-    return 1 if any(not entry["passed"] for entry in entries) else 0
+    counts = Counts.of(entries)
+    print(*failures(entries), counts, sep="\n")
+    return 1 if counts.failed else 0
 
 
 def main(options: Namespace) -> int:
     """Do this in a process for each of `LIMITS`, and print what failed in which; 1 if any did."""
     if not hasattr(os, "sched_setaffinity"):
         raise ArgumentError(None, "--seeds: expected a system that can limit a process to some cores, such as Linux")
-    found = {}
+    found, counts = dict[str, Entries](), dict[Limits, Counts]()
     for limits, entries in _runs(options):
-        found[limits] = entries
-        print(f"{limits}: {figures(entries)}", *failures(entries), sep="\n", flush=True)
-    print(table({limits: found[limits] for limits in LIMITS}, options.seeds))
+        found[str(limits)], counts[limits] = entries, Counts.of(entries)
+        print(f"{limits}: {counts[limits]}", *failures(entries), sep="\n", flush=True)
+    print(table(counts, options.seeds))
     if options.json:
-        options.json.write_text(json.dumps({str(limits): each for limits, each in found.items()}, indent=2) + "\n")
-    return 1 if any(not entry["passed"] for entries in found.values() for entry in entries) else 0
-
-
-def figures(entries: Entries) -> str:
-    """All runs in one line."""
-    failed, missed = sum(not entry["passed"] for entry in entries), sum(len(entry["missed"]) for entry in entries)
-    defects = sum(len(entry["defects"]) for entry in entries)
-    return f"{failed} of {len(entries)} cases failed, {missed} of {defects} planted defects missed"
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 1 if any(each.failed for each in counts.values()) else 0
 
 
 def failures(entries: Entries) -> list[str]:
@@ -104,12 +120,11 @@ def failures(entries: Entries) -> list[str]:
     ]
 
 
-def table(found: Mapping[Limits, Entries], seeds: int) -> str:
+def table(counts: Mapping[Limits, Counts], seeds: int) -> str:
     """The runs by their limits, in Markdown."""
     lines = ["| limits | seeds | cases failed | planted defects missed |", "|---|---|---|---|"]
-    for limits, entries in found.items():
-        cases, defects = figures(entries).split(" cases failed, ")
-        lines.append(f"| {limits} | {seeds} | {cases} | {defects.removesuffix(' planted defects missed')} |")
+    for limits, each in counts.items():
+        lines.append(f"| {limits} | {seeds} | {each.failed} of {each.cases} | {each.missed} of {each.defects} |")
     return "\n".join(lines)
 
 
@@ -129,8 +144,8 @@ def _runs(options: Namespace) -> Iterator[tuple[Limits, Entries]]:
 
 def _run(options: Namespace, limits: Limits, file: Path) -> Entries:
     """What a process with these limits finds."""
-    draws = ["--draws", str(options.draws)] if options.draws else []
-    command = [sys.executable, "-m", "parity", "run", *options.names, *draws]
+    number = ["--draws", str(options.draws)] if options.draws else []
+    command = [sys.executable, "-m", "parity", "run", *options.names, *number]
     done = subprocess.run(
         [*command, "--seeds", str(options.seeds), "--here", "--json", str(file)],
         env=limits.environment(),

@@ -68,7 +68,7 @@ def gru_step(inputs: jax.Array, state: State, weights: Weights) -> State:
 
 
 def of_input(input: jax.Array, weights: Weights, step: Step) -> jax.Array:
-    """What the gates get beside the product with the hidden state, for all positions at once."""
+    """The part of the gates that does not depend on the hidden state, for all positions at once."""
     output, bias = affine(jnp.matmul, input, weights.kernel_ih, weights.bias_ih), weights.bias_hh
     if bias is not None and step is gru_step:
         # The reset gate multiplies the new gate's bias, too, so the step adds that.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A name beside the file to write to: at the end it takes the file's place, after an error the file stays."""
+    """A temporary path to write to. It replaces `path` at the end; after an error, `path` stays as it was."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield draft

@@ -344,7 +344,7 @@ def placement_of(step: Any) -> Placement | None:
 
 
 def check_parts(where: str, state: TrainState, placement: Placement | None, way_out: str) -> None:
-    """Raise if each process has a part of a batch and there is no placement to join the parts."""
+    """Raise if several processes each have a part of a batch, and no placement joins the parts."""
     if placement is None and not state.step.is_fully_addressable:
         raise ValueError(
             f"{where}: expected a placement for batches of which each of {jax.process_count()} processes has a part, "

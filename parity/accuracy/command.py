@@ -11,9 +11,9 @@ from rich.progress import track
 from parity import draws
 from parity.accuracy import report
 from parity.accuracy.measuring import measure_all
-from parity.cases import all_cases
+from parity.cases import all_cases, cases_named
 from parity.markdown import write_markdown
-from parity.options import add_drawing, add_json, add_markdown, add_names, add_processes, named
+from parity.options import add_drawing, add_json, add_markdown, add_names, add_processes
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(options: Namespace) -> int:
     """Print the errors, quantity by quantity; this command measures, and `run` judges."""
     draws.use(draws.Drawing(options.seed, options.draws))
-    cases = named(all_cases(), options.names, "a case, such as optim.adam", lambda case: case.name)
+    cases = cases_named(all_cases(), options.names)
     console = Console(width=None if sys.stdout.isatty() else 160)
     running = track(
         measure_all(cases, options.processes),

@@ -1,6 +1,7 @@
 """The tables of cases, one file a room of `jaxtrain`."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -8,6 +9,7 @@ from types import ModuleType
 from parity import draws
 from parity.case import Case
 from parity.counterparts import ROOMS
+from parity.options import named
 
 
 @cache
@@ -27,8 +29,17 @@ def cases_of_seed(seed: int) -> tuple[Case, ...]:
         sys.modules.update(usual)
 
 
+def cases_named(cases: Iterable[Case], names: Sequence[str]) -> list[Case]:
+    """The cases whose name contains one of `names`; all if there are no names.
+
+    Raises:
+        ArgumentError: if a name is in none of them.
+    """
+    return named(cases, names, "a case, such as optim.adam", lambda case: case.name)
+
+
 def _forget_tables() -> dict[str, ModuleType]:
-    """Let the next import of a table make it anew; the modules so far, by name."""
+    """Take the tables out of `sys.modules`, so that they are imported again; returns what was there."""
     names = [name for name in sys.modules if name.startswith(f"{__name__}.")]
     return {name: sys.modules.pop(name) for name in names}
 

@@ -76,12 +76,12 @@ class Verdict:
 
     @property
     def explanation(self) -> str | None:
-        """Why a mutant that is not caught changes nothing; None if there is no explanation."""
+        """Why the mutant need not be caught: it changes nothing. None if it was caught, or nobody explained it."""
         return None if self.caught_by or self.unfinished else EQUIVALENT.get(self.mutant.key)
 
     @property
     def survived(self) -> bool:
-        """Whether nothing catches the mutant and there is no explanation."""
+        """Whether the mutant was neither caught nor explained."""
         return not (self.caught_by or self.unfinished or self.explanation)
 
 

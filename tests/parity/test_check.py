@@ -67,7 +67,7 @@ def test_check_loss_compares_the_gradients_by_all_inputs_that_it_is_told():
 
 
 def test_check_loss_compares_every_input_by_its_own_size():
-    """What is off by 1e-9 of one input would be small beside the next."""
+    """An error of 1e-9 of the first input's results is judged by their size, not by that of the larger second ones."""
     inputs = [(np.array([1.0, 2.0]),), (np.array([1e6, 2e6]),)]
 
     def wrong(x):
