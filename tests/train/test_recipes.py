@@ -27,11 +27,15 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 
 def batch_normed(seed: int = 0) -> tuple[nnx.Module, torch.nn.Module]:
-    """Linear layers around a batch norm, with the same weights in both frameworks."""
+    """Linear layers around a batch norm, with the same weights in both frameworks.
+
+    The first layer has no bias: before a batch norm its gradient is rounding alone, of which Adam makes whole steps.
+    """
     torch.manual_seed(seed)
-    theirs = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    first = torch.nn.Linear(4, 8, bias=False)
+    theirs = torch.nn.Sequential(first, torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
     rngs = nnx.Rngs(0)
-    layers = [nn.Linear(4, 8, rngs=rngs), nn.BatchNorm(8), nnx.relu, nn.Linear(8, 3, rngs=rngs)]
+    layers = [nn.Linear(4, 8, bias=False, rngs=rngs), nn.BatchNorm(8), nnx.relu, nn.Linear(8, 3, rngs=rngs)]
     return loaded(nnx.Sequential(*layers), theirs), theirs
 
 
