@@ -17,8 +17,8 @@ def absolute(x: Array) -> Array:
     return jnp.abs(x)
 
 
-# `jnp.sign` takes longer on a CPU.
-absolute.defjvps(lambda tangent, _, x: jnp.where(jnp.abs(x) > 0, jnp.copysign(1, x), 0) * tangent)
+# Not by `jnp.abs(x)`: where value and slope share it, XLA's CPU compiler writes it to memory before it sums.
+absolute.defjvps(lambda tangent, _, x: jnp.where(x > 0, tangent, jnp.where(x < 0, -tangent, 0 * tangent)))
 
 
 @jax.custom_jvp
