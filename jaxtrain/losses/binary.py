@@ -1,16 +1,13 @@
 """Losses of independent yes-or-no decisions."""
 
-import functools
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape, promoted
-from jaxtrain.losses._elementwise import EPSILON, logistic_entropy
+from jaxtrain.losses._elementwise import EPSILON, along, logistic_entropy
 from jaxtrain.losses._reduction import check_reduction, reduce_elementwise
 
 _LOG_FLOOR = -100.0
@@ -140,13 +137,7 @@ def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any])
     # The choice comes last: XLA's CPU compiler would write a quotient to memory before it divides by the count.
     by_input = jnp.where(is_probable, (input - target) / jnp.maximum(variance, EPSILON), jnp.nan)
     by_target = jnp.where(is_probable, jnp.log((1 - input) / input), jnp.nan)
-    # A slope may be infinite, and infinity times 0 is NaN: leave out arguments that do not change.
-    terms = (slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot))
-    return _binary_entropy(input, target), functools.reduce(operator.add, terms)
-
-
-def _changes(tangent: Any) -> bool:
-    return not isinstance(tangent, SymbolicZero)
+    return _binary_entropy(input, target), along((by_input, by_target), tangents)
 
 
 _binary_entropy.defjvp(_binary_entropy_jvp, symbolic_zeros=True)
