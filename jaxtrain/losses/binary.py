@@ -1,16 +1,13 @@
 """Losses of independent yes-or-no decisions."""
 
-import functools
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from jaxtrain.losses._arguments import as_coefficients, as_floats, check_same_shape, promoted
-from jaxtrain.losses._elementwise import EPSILON, logistic_entropy
+from jaxtrain.losses._elementwise import EPSILON, along, logistic_entropy
 from jaxtrain.losses._reduction import check_reduction, reduce_elementwise
 
 _LOG_FLOOR = -100.0
@@ -60,8 +57,6 @@ def binary_cross_entropy(
     input, target = as_floats(where, "input", input), as_floats(where, "target", target)
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
-    # Added rather than selected: the NaN must reach the gradient too.
-    input, target = input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target)
     if weight is not None:
         weight = as_coefficients(where, "weight", weight, like=input)
     return reduce_elementwise(_weighted_binary_entropy, (input, target, weight), reduction, dtype)
@@ -116,10 +111,6 @@ def binary_cross_entropy_with_logits(
     return reduce_elementwise(_weighted_logistic_entropy, (input, target, pos_weight, weight), reduction, dtype)
 
 
-def _nan_outside_unit_interval(probability: Array) -> Array:
-    return jnp.where((probability >= 0) & (probability <= 1), 0.0, jnp.nan)
-
-
 def _weighted_binary_entropy(input: Array, target: Array, weight: Array | None) -> Array:
     losses = _binary_entropy(input, target)
     return losses if weight is None else weight * losses
@@ -132,6 +123,8 @@ def _weighted_logistic_entropy(input: Array, target: Array, pos_weight: Array | 
 
 @jax.custom_jvp
 def _binary_entropy(input: Array, target: Array) -> Array:
+    # The logarithms make NaN of an input outside [0, 1] by themselves.
+    target = jnp.where((target >= 0) & (target <= 1), target, jnp.nan)
     log_input = jnp.maximum(jnp.log(input), _LOG_FLOOR)
     log_rest = jnp.maximum(jnp.log1p(-input), _LOG_FLOOR)
     return (target - 1) * log_rest - target * log_input
@@ -139,15 +132,12 @@ def _binary_entropy(input: Array, target: Array) -> Array:
 
 def _binary_entropy_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
     input, target = primals
-    by_input = (input - target) / jnp.maximum(input * (1 - input), EPSILON)
-    by_target = jnp.log((1 - input) / input)
-    # A slope may be infinite, and infinity times 0 is NaN: leave out arguments that do not change.
-    terms = (slope * dot for slope, dot in zip((by_input, by_target), tangents, strict=True) if _changes(dot))
-    return _binary_entropy(input, target), functools.reduce(operator.add, terms)
-
-
-def _changes(tangent: Any) -> bool:
-    return not isinstance(tangent, SymbolicZero)
+    variance = input * (1 - input)
+    is_probable = (variance >= 0) & (target >= 0) & (target <= 1)
+    # The choice comes last: XLA's CPU compiler would write a quotient to memory before it divides by the count.
+    by_input = jnp.where(is_probable, (input - target) / jnp.maximum(variance, EPSILON), jnp.nan)
+    by_target = jnp.where(is_probable, jnp.log((1 - input) / input), jnp.nan)
+    return _binary_entropy(input, target), along((by_input, by_target), tangents)
 
 
 _binary_entropy.defjvp(_binary_entropy_jvp, symbolic_zeros=True)

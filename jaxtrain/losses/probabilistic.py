@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float, Real
 from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain._ground.spread import spread
 from jaxtrain.losses._arguments import as_floats, as_numbers, check_number, check_same_shape, promoted
+from jaxtrain.losses._elementwise import along
 from jaxtrain.losses._reduction import REDUCTIONS, check_reduction, reduce, reduce_elementwise
 
 
@@ -63,16 +65,27 @@ def kl_div(
     check_same_shape(where, input=input, target=target)
     dtype, (input, target) = promoted(input, target)
     if log_target:
-        is_impossible = jnp.isneginf(target) & ~jnp.isnan(input)
-        # The inner choice keeps the gradient finite; the outer one changes nothing, but makes XLA write one array to
-        # memory where it would write both factors.
-        losses = jnp.exp(target) * jnp.where(is_impossible, 0, target - input)
-        losses = jnp.where(is_impossible, 0, losses)
+        losses = _log_divergence(input, target)
     else:
         losses = jnp.where((target == 0) & (input < jnp.inf), 0, target * (jnp.log(target) - input))
     if reduction == "batchmean":
         return reduce(losses, "mean", dtype, total=input.shape[0] if input.ndim else 1)
     return reduce(losses, reduction, dtype)
+
+
+@jax.custom_jvp
+def _log_divergence(input: Array, target: Array) -> Array:
+    is_impossible = jnp.isneginf(target) & ~jnp.isnan(input)
+    return jnp.where(is_impossible, 0, jnp.exp(target) * (target - input))
+
+
+def _log_divergence_jvp(primals: tuple[Array, Array], tangents: tuple[Any, Any]) -> tuple[Array, Array]:
+    # An impossible target has probability 0, and so has the slope by the input: it needs no choice.
+    value, probability = _log_divergence(*primals), jnp.exp(primals[1])
+    return value, along((-probability, value + probability), tangents)
+
+
+_log_divergence.defjvp(_log_divergence_jvp, symbolic_zeros=True)
 
 
 @jax.named_scope("poisson_nll_loss")
