@@ -8,18 +8,6 @@ from parity.mutants.mutants import Key
 
 EQUIVALENT: dict[Key, str] = {
     Key(
-        "jaxtrain.losses.binary",
-        "binary_cross_entropy",
-        "input, target = (input + _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
-        "input, target = (input - _nan_outside_unit_interval(input), target + _nan_outside_unit_interval(target))",
-    ): "adding 0 or NaN is the same as subtracting it",
-    Key(
-        "jaxtrain.losses.probabilistic",
-        "kl_div",
-        "losses = jnp.exp(target) * jnp.where(is_impossible, 0, target - input)",
-        "losses = jnp.exp(target) * jnp.where(is_impossible, 1, target - input)",
-    ): "the number is multiplied by exp(-inf) = 0",
-    Key(
         "jaxtrain.losses.sequence",
         "ctc_loss",
         "losses = losses + _undefined(log_probs, is_running & has_no_gradient[None])",
