@@ -16,8 +16,13 @@ def divided(values: jax.Array, number: int) -> jax.Array:
     """
     if values.dtype != jnp.float32 or _is_power_of_two(number):
         return values / lax.convert_element_type(number, values.dtype)
-    most = in_float64(lambda: (1 - 2**-12) / as_float64(number), dtype=jnp.float32)
-    rest = in_float64(lambda: 1 / as_float64(number) - as_float64(most), dtype=jnp.float32)
+
+    def parts() -> tuple[jax.Array, jax.Array]:
+        inverse = 1 / as_float64(number)
+        most = lax.convert_element_type((1 - 2**-12) * inverse, jnp.float32)
+        return most, inverse - as_float64(most)
+
+    most, rest = in_float64(parts, dtype=jnp.float32)
     return values * most + values * rest
 
 

@@ -20,8 +20,8 @@ def along(slopes: Sequence[Array], tangents: Sequence[Any]) -> Array:
 
     A slope may be infinite, and infinity times 0 is NaN: arguments that do not change are left out.
     """
-    changing = [(slope, dot) for slope, dot in zip(slopes, tangents, strict=True) if not isinstance(dot, SymbolicZero)]
-    return functools.reduce(operator.add, (slope * dot for slope, dot in changing))
+    terms = (slope * dot for slope, dot in zip(slopes, tangents, strict=True) if not isinstance(dot, SymbolicZero))
+    return functools.reduce(operator.add, terms)
 
 
 @jax.custom_jvp

@@ -30,7 +30,7 @@ def cases_of_seed(seed: int) -> tuple[Case, ...]:
 
 
 def cases_named(cases: Iterable[Case], names: Sequence[str]) -> list[Case]:
-    """The cases whose name contains one of `names`; all if there are no names.
+    """The cases whose name contains one of `names`, or every case if `names` is empty.
 
     Raises:
         ArgumentError: if a name is in none of them.

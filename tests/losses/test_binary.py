@@ -45,6 +45,7 @@ def test_elements_of_the_gradient_of_the_mean_share_no_error(count):
     # Multiplied by the rounded 1/N, all would be too large or too small by about half a bit.
     errors = by_target / (-logits / np.float64(count)) - 1
     assert abs(errors.mean()) < 0.2 * 2**-24
+    assert np.abs(errors).max() < 2**-23
 
 
 def test_mean_has_forward_and_second_derivatives():
