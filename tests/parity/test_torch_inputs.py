@@ -16,16 +16,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from jaxtrain import losses, nn, optim
+from jaxtrain import losses, nn
 from parity.__main__ import main
-from parity.runner import run
-from parity.torch_inputs import judging, optimizers, registry, rejections, runner, torch_databases
+from parity.torch_inputs import judging, optimizers, registry, runner, torch_databases
 from parity.torch_inputs.comparison import FunctionComparison, LayerComparison
 from parity.torch_inputs.outcome import Findings, Kind, Outcome
 from parity.torch_inputs.refusals import REFUSALS, flaw, reason_to_refuse
 from parity.torch_inputs.sequence_comparison import SequenceComparison
 from parity.torch_inputs.torch_databases import Call, ModuleInput
-from parity.verdicts import FORMULA_LIMIT
 
 SPREAD = 2
 """About how many inputs of a component run here; `python -m parity inputs` runs all."""
@@ -283,70 +281,6 @@ def test_every_refusal_has_an_input():
     named = {component for refusal in REFUSALS for component in refusal.components}
     found = {reason_to_refuse(comparison) for component in sorted(named) for comparison in comparisons_of(component)}
     assert found - {""} == {refusal.reason for refusal in REFUSALS}
-
-
-@pytest.mark.parametrize("component", OPTIMIZERS)
-def test_every_error_input_is_rejected_by_its_name(component):
-    found = list(rejections.outcomes(component, registry.implementation(component), OPTIMIZERS[component]))
-    assert [outcome for outcome in found if outcome.kind == Kind.NOT_REJECTED] == []
-    assert Kind.REJECTED in kinds(found)
-
-
-def test_an_optimizer_that_rejects_nothing_is_noticed():
-    found = kinds(rejections.outcomes("optim.adam", lambda **arguments: optim.adam(), "Adam"))
-    assert found.count(Kind.NOT_REJECTED) == 5
-    assert found.count(Kind.REJECTED) == 1  # Two groups with one parameter.
-
-
-def test_an_optimizer_that_rejects_without_a_name_is_noticed():
-    def failing(**arguments):
-        raise ValueError("bad input")
-
-    found = kinds(rejections.outcomes("optim.adam", failing, "Adam"))
-    assert found.count(Kind.NOT_REJECTED) == 6
-    assert Kind.REJECTED not in found
-
-
-def test_an_error_that_names_one_of_two_culprits_is_noticed(monkeypatch):
-    def naming_one(*groups, **defaults):
-        raise ValueError("two groups match weight")
-
-    monkeypatch.setattr(rejections.optim, "param_groups", naming_one)
-    found = kinds(rejections.outcomes("optim.adam", optim.adam, "Adam"))
-    assert (found.count(Kind.NOT_REJECTED), found.count(Kind.REJECTED)) == (1, 5)
-
-
-@pytest.mark.parametrize("component", ["optim.adagrad", "optim.nadam", "optim.rprop", "optim.sgd"])
-def test_the_fullest_configuration_matches(component):
-    cases = optimizers.cases(component, OPTIMIZERS[component])
-    result = run(max(cases, key=lambda case: len(getattr(case.ours, "keywords", ()))))
-    assert result.passed, result.failure
-
-
-def test_an_optimizer_that_ignores_its_arguments_is_noticed(monkeypatch):
-    [case] = [c for c in optimizers.cases("optim.sgd", "SGD") if c.configuration == "optim_db: maximize"]
-    monkeypatch.setattr(optimizers, "cases", lambda component, torch_name: [replace(case, ours=optim.sgd, defects={})])
-    [outcome, *_] = optimizers.outcomes("optim.sgd", "SGD")
-    assert outcome.kind == Kind.DIFFERENT
-    assert "optim.sgd[optim_db: maximize]" in outcome.input
-
-
-def test_the_limit_of_a_sensitive_configuration_is_what_rounding_does_to_torch():
-    [found] = [found for found in torch_databases.optimizer_inputs("LBFGS") if found.description == "Tensor lr"]
-    case = optimizers.configured("optim.lbfgs", "LBFGS", replace(found, description="another"))
-    case = replace(case, problems=case.problems[:8])
-    sensitive = optimizers.as_rounding_goes(case)
-    assert case.formula_limit == FORMULA_LIMIT < sensitive.formula_limit < 1e-9
-    assert "when every gradient is rounded once more" in sensitive.reason
-    assert len(sensitive.problems) == 2
-    steady = replace(case, reference=lambda parameters: torch.optim.LBFGS(parameters, lr=1))
-    assert optimizers.as_rounding_goes(steady).formula_limit == FORMULA_LIMIT
-
-
-def test_every_configuration_is_accepted(monkeypatch):
-    monkeypatch.setattr(optimizers, "as_rounding_goes", lambda case: case)  # It would run L-BFGS seven times.
-    made = [case.ours() for component, name in OPTIMIZERS.items() for case in optimizers.cases(component, name)]
-    assert len(made) >= 80
 
 
 def test_the_command_prints_figures_reasons_and_its_status(capsys, tmp_path):
