@@ -2,24 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
-from jax import lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
-from jaxtrain._ground.sums import is_small
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._convolve import Window
 from jaxtrain.nn._named import named
-from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -216,15 +213,9 @@ def _convolved(
 ) -> jax.Array:
     """The convolution of checked arguments, padded with zeros."""
     in_channels, size = kernel.shape[-2] * groups, kernel.shape[:-2]
-    multiply = partial(
-        lax.conv_general_dilated,
-        window_strides=stride,
-        padding=padding,
-        rhs_dilation=dilation,
-        dimension_numbers=layout(where, input, kernel, in_channels, axis),
-        feature_group_count=groups,
-    )
-    output = affine(multiply, input, kernel, bias, axis, sums_in_float64=is_small(input))
+    axes = layout(where, input, kernel, in_channels, axis)
+    window = Window(stride, padding, dilation, groups, axes, spread=(1,) * len(size))
+    output = window.apply(input, kernel, bias, axis)
     check_output_size(where, input, output, size)
     return output
 

@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
-from jax import lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from jaxtrain._ground.sums import is_small
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._convolve import Window
 from jaxtrain.nn._named import named
-from jaxtrain.nn._products import affine
 from jaxtrain.nn._spatial import (
     as_kernel_size,
     check_bias,
@@ -84,7 +81,7 @@ def conv_transpose(
     size, per_group, in_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv_transpose", in_channels, per_group * groups, groups)
     check_bias("conv_transpose", bias, per_group * groups)
-    numbers = layout("conv_transpose", input, kernel, in_channels, axis)
+    axes = layout("conv_transpose", input, kernel, in_channels, axis)
     stride = per_axis("conv_transpose", "stride", stride, len(size), 1)
     dilation = per_axis("conv_transpose", "dilation", dilation, len(size), 1)
     padding = per_axis("conv_transpose", "padding", padding, len(size), 0)
@@ -97,16 +94,9 @@ def conv_transpose(
 
     # Sliding the mirrored kernel over the input, spread by the stride, sums the same products.
     reaches = [d * (k - 1) - p for k, d, p in zip(size, dilation, padding, strict=True)]
-    multiply = partial(
-        lax.conv_general_dilated,
-        window_strides=(1,) * len(size),
-        padding=[(reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True)],
-        lhs_dilation=stride,
-        rhs_dilation=dilation,
-        dimension_numbers=numbers,
-        feature_group_count=groups,
-    )
-    output = affine(multiply, input, _mirrored(kernel, groups), bias, axis, sums_in_float64=is_small(input))
+    ends = tuple((reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True))
+    window = Window((1,) * len(size), ends, dilation, groups, axes, spread=stride)
+    output = window.apply(input, _mirrored(kernel, groups), bias, axis)
     check_output_size("conv_transpose", input, output, size)
     return output
 
