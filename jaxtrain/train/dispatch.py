@@ -1,16 +1,15 @@
 """How steps go to the device: many in one program where that pays, one by one elsewhere."""
 
 import logging
-import math
 from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, jaxprs_in_params
 from jaxtyping import Array, PyTree
 
+from jaxtrain.train.cost import cost
 from jaxtrain.train.data import Batches
 from jaxtrain.train.metrics import Metrics
 from jaxtrain.train.placement import Placement
@@ -29,11 +28,16 @@ Dispatch = tuple[Callable[[TrainState], Any], int | None]
 
 _STEPS = 64
 """The most steps in a program: Ctrl-C and the metrics wait for its end."""
-_FEWEST = 8
-"""With fewer steps in a program, starting each by itself costs next to nothing."""
-_WORK = {"cpu": 2e10}
-"""The most multiplications in a program, a fraction of a second."""
+_WORK = {"cpu": 5e10}
+"""The most multiplications in a program, about a second."""
 _WORK_ELSEWHERE = 2e13
+_FEWEST = {"cpu": 2}
+"""With fewer steps in a program, starting each by itself costs next to nothing.
+
+On a CPU each program maps its temporaries anew: the page faults of parity's `train.gpt` took 23 of 106 ms a step, in
+programs of two steps 13 of 96 (one core of an Intel Xeon, JAX 0.10.2).
+"""
+_FEWEST_ELSEWHERE = 8
 
 
 class Feed(Protocol):
@@ -197,31 +201,14 @@ def _steps_in_a_program(step: Any, batches: Batches, state: TrainState, placemen
         return 1, f"the data take {stored / memory:.0%} of the device's memory"
     rows = batches.batch_size
     batch = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((rows, *leaf.shape[1:]), leaf.dtype), batches.data)
-    work, convolves = _work(step.trace(state, batch).jaxpr)
+    work, is_slow_in_loops = cost(step.trace(state, batch).jaxpr, device.platform)
     work /= len(devices)
-    # A step of parity's `train.cnn` took 0.3 to 0.6 s by itself and 11 to 13 s in a scan (2 busy cores, JAX 0.10.2).
-    if convolves and device.platform == "cpu":
-        return 1, "convolutions are slow inside a loop on a CPU"
+    if is_slow_in_loops:
+        return 1, "XLA is slow at these convolutions inside a loop on a CPU"
     size = min(_STEPS, len(batches), int(_WORK.get(device.platform, _WORK_ELSEWHERE) // max(work, 1)))
-    if size < min(_FEWEST, len(batches)):
+    if size < min(_FEWEST.get(device.platform, _FEWEST_ELSEWHERE), len(batches)):
         return 1, f"a step of {work:.1g} multiplications is long enough by itself"
-    return size, "small steps would wait for the host"
-
-
-def _work(program: ClosedJaxpr | Jaxpr) -> tuple[float, bool]:
-    """The multiplications of all matrix products in a program, each loop counted once, and whether it convolves."""
-    work, convolves = 0.0, False
-    for equation in program.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            left: Any = equation.invars[0].aval
-            product: Any = equation.outvars[0].aval
-            work += float(math.prod(product.shape) * math.prod(left.shape[axis] for axis in contracted))
-        convolves |= equation.primitive.name == "conv_general_dilated"
-        for inner in jaxprs_in_params(equation.params):
-            more, also = _work(inner)
-            work, convolves = work + more, convolves or also
-    return work, convolves
+    return size, "starting a program costs time"
 
 
 def kept(make: Callable[..., Any], batch_size: int | None, loss_fn: LossFn, **options: Any) -> Any:
