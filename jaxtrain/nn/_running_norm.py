@@ -86,11 +86,16 @@ class RunningNorm(nnx.Module):
 
 
 def moved(
-    running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array, correction: float = 1.0
+    running: jax.Array | None, statistic: jax.Array, momentum: float | jax.Array, count: float | jax.Array | None = None
 ) -> jax.Array | None:
-    """The running statistic after a batch with `statistic · correction`, in its own dtype and without a gradient."""
+    """The running statistic after a batch, in its own dtype and without a gradient.
+
+    A variance of `count` values is made unbiased by a term of its own: the factor count / (count - 1), rounded, would
+    err the same way in every batch.
+    """
     if running is None:
         return None
     statistic = lax.stop_gradient(statistic).ravel()
-    new = (1 - momentum) * running.astype(statistic.dtype) + momentum * correction * statistic
+    unbiased = statistic if count is None else statistic + statistic / (count - 1)
+    new = (1 - momentum) * running.astype(statistic.dtype) + momentum * unbiased
     return new.astype(running.dtype)

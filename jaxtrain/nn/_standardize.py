@@ -39,12 +39,21 @@ class Standardized(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """The mean and variance of an array, the array less its mean, and 1 / √(variance + eps)."""
+    """The mean and variance of an array, and 1 / √(variance + eps).
 
-    centred: jax.Array
+    Attributes:
+        mean: the mean.
+        variance: the variance.
+        inverse: 1 / √(variance + eps).
+        offset: a number near the mean that is subtracted first.
+        rest: what it lacks. The array less its mean is (x - offset) - rest.
+    """
+
     mean: jax.Array
     variance: jax.Array
     inverse: jax.Array
+    offset: jax.Array
+    rest: jax.Array
 
 
 def standardize(
@@ -62,8 +71,8 @@ def standardize(
 
 @partial(jax.custom_jvp, nondiff_argnums=(3, 4))
 def _standardize(x: jax.Array, scale: jax.Array, bias: jax.Array, over: Over, eps: float) -> Standardized:
-    centred, mean, variance, inverse = _moments(x, over, eps)
-    return Standardized(centred * (scale * inverse) + bias, mean, variance)
+    mean, variance, inverse, offset, rest = _moments(x, over, eps)
+    return Standardized(((x - offset) - rest) * (scale * inverse) + bias, mean, variance)
 
 
 @_standardize.defjvp
@@ -72,22 +81,27 @@ def _standardize_jvp(
 ) -> tuple[Standardized, Standardized]:
     """The derivative that autodiff would find, written so that its transpose is short and exact.
 
-    Transposed, it is two sums over the gradient g, Σg and Σ(g · normalized), in one pass over the arrays: they are the
+    Transposed, it is two sums over the gradient g, Σg and Σ(g · shifted), in one pass over the arrays: they are the
     gradients of bias and scale, and all that the gradient of `x` needs. The means are subtracted from g before it is
     multiplied: products would round the large part that g and its mean have in common.
     """
     (x, scale, bias), (x_tangent, scale_tangent, bias_tangent) = primals, tangents
-    centred, mean, variance, inverse = _moments(x, over, eps)
-    normalized = centred * inverse
+    mean, variance, inverse, offset, rest = _moments(x, over, eps)
+    shifted = x - offset  # The variance needs it as well, so that XLA keeps it and nothing else.
+    centred = shifted - rest
     output = centred * (scale * inverse) + bias
 
     if over.groups is None and all(scale.ndim == 0 or scale.shape[axis] == 1 for axis in over.axes):
         moved = x_tangent * (scale * inverse)
-        shift, along = (-_total(values, over) for values in (moved, normalized * moved))
+        # In this order: transposed, the last use of `moved` adds to its gradient first, and the product comes last.
+        total, product = (_total(values, over) for values in (moved, shifted * moved))
+        along = -inverse * (product - rest * total)
         count = _count(x, over)
-        tangent = moved + spread(bias_tangent, x) + spread(shift, x, share=count)
-        tangent += normalized * (spread(scale_tangent, x) + spread(along, x, share=count))
+        tangent = moved + spread(bias_tangent, x) + spread(-total, x, share=count)
+        slope = inverse * (spread(scale_tangent, x) + spread(along, x, share=count))
+        tangent += shifted * slope - rest * slope
     else:
+        normalized = centred * inverse
         moved = x_tangent * inverse
         shift, along = _average((moved, normalized * moved), over)
         tangent = (moved - shift - normalized * along) * scale
@@ -97,27 +111,35 @@ def _standardize_jvp(
 
 
 def _moments(x: jax.Array, over: Over, eps: float) -> Moments:
-    """Mean and variance: of float32 in float64, as in PyTorch, but of rows or columns of large arrays in its dtype."""
+    """Mean and variance: of float32 with sums in float64, as in PyTorch, but of rows or columns in its dtype."""
     is_short = over.axes in ((0,), (x.ndim - 1,)) and not is_small(x)
-    in_two_passes = is_short or x.dtype == jnp.float64
-    return _moments_in_two_passes(x, over, eps) if in_two_passes else _moments_in_float64(x, over, eps)
+    if is_short or x.dtype == jnp.float64:
+        return _moments_in_two_passes(x, over, eps)
+    return in_float64(partial(_moments_in_float64, x, over, eps), dtype=x.dtype)
 
 
 def _moments_in_float64(x: jax.Array, over: Over, eps: float) -> Moments:
-    """In one pass over the array: E[x²] - E[x]² of float32 has digits to spare in float64.
+    one_pass, staged = partial(_in_one_pass, over=over), partial(_in_stages, over=over)
+    mean, variance = one_pass(x) if is_small(x) else lax.platform_dependent(x, cpu=staged, default=one_pass)
+    offset = lax.convert_element_type(mean, x.dtype)
+    return Moments(mean, variance, 1 / jnp.sqrt(variance + as_float64(eps)), offset, mean - as_float64(offset))
 
-    The mean is rounded to float32, by 3e-5 at mean 1000, so what it lacks is subtracted, too.
+
+def _in_one_pass(x: jax.Array, over: Over) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance in float64: E[x²] - E[x]² of float32 has digits to spare there."""
+    wide = as_float64(x)
+    mean, mean_square = _average((wide, jnp.square(wide)), over)
+    return mean, jnp.maximum(mean_square - jnp.square(mean), 0)
+
+
+def _in_stages(x: jax.Array, over: Over) -> tuple[jax.Array, jax.Array]:
+    """The same in two passes, of which the second has short sums in float32: on a CPU, where XLA writes every array that
+    it sums in float64 to memory, this saves one of two.
     """
-
-    def statistics() -> tuple[jax.Array, ...]:
-        wide = as_float64(x)
-        mean, mean_square = _average((wide, jnp.square(wide)), over)
-        rounded = as_float64(lax.convert_element_type(mean, x.dtype))
-        variance = jnp.maximum(mean_square - jnp.square(mean), 0)
-        return rounded, mean - rounded, variance, 1 / jnp.sqrt(variance + as_float64(eps))
-
-    mean, rest, variance, inverse = in_float64(statistics, dtype=x.dtype)
-    return Moments((x - mean) - rest, mean, variance, inverse)
+    mean = _average(as_float64(x), over)
+    offset = lax.convert_element_type(mean, x.dtype)
+    mean_square = _average(jnp.square(x - offset), over, in_stages=True)
+    return mean, mean_square - jnp.square(mean - as_float64(offset))
 
 
 def _moments_in_two_passes(x: jax.Array, over: Over, eps: float) -> Moments:
@@ -127,18 +149,13 @@ def _moments_in_two_passes(x: jax.Array, over: Over, eps: float) -> Moments:
     also sums their squares, from which the square of that small correction is subtracted. E[x²] - E[x]² would save a
     pass, but lose all digits where the mean is large compared with the deviation.
     """
-    rounded_mean = _average(x, over)
-    shifted = x - rounded_mean
-    correction, mean_square = _average((shifted, jnp.square(shifted)), over)
-    variance = mean_square - jnp.square(correction)
-    # Where the deviation is larger, rounding shifts many differences the same way, by more than the correction repairs.
-    is_far = jnp.square(rounded_mean) > variance
-    mean = jnp.where(is_far, rounded_mean + correction, rounded_mean)
-    inverse = 1 / jnp.sqrt(variance + eps)
-    if x.ndim - 1 in over.axes:
-        return Moments(shifted - correction, mean, variance, inverse)
-    # From `x` again: XLA would keep `shifted` in memory until here. Not so for rows, above, which it reads only once.
-    return Moments((x - mean) - (rounded_mean - mean + correction), mean, variance, inverse)
+    offset = _average(x, over)
+    shifted = x - offset
+    rest, mean_square = _average((shifted, jnp.square(shifted)), over)
+    variance = mean_square - jnp.square(rest)
+    # Where the deviation is larger, rounding shifts many differences the same way, by more than the rest repairs.
+    mean = jnp.where(jnp.square(offset) > variance, offset + rest, offset)
+    return Moments(mean, variance, 1 / jnp.sqrt(variance + eps), offset, rest)
 
 
 def _total(values: jax.Array, over: Over) -> jax.Array:
@@ -153,14 +170,21 @@ def _count(values: jax.Array, over: Over) -> int:
     return count if over.axis_name is None else count * lax.axis_size(over.axis_name)
 
 
-def _average(values: Arrays, over: Over) -> Arrays:
-    """The mean of each array, with the reduced axes kept at size one; the channels of a group share one mean."""
+def _average(values: Arrays, over: Over, *, in_stages: bool = False) -> Arrays:
+    """The mean of each array, with the reduced axes kept at size one; the channels of a group share one mean.
+
+    With `in_stages`, the means are float64, of float32 sums along the second axis.
+    """
 
     def average(array: jax.Array) -> jax.Array:
-        means = array
-        # The first axis, usually of examples, comes last: the shorter a sum, the less it rounds.
-        for axes in (over.axes[1:], over.axes[:1]):
-            means = jnp.mean(means, axis=axes, keepdims=True) if axes else means
+        if in_stages:
+            parts = jnp.sum(array, over.axes[1:2], keepdims=True) if over.axes[1:] else array
+            count = math.prod(array.shape[axis] for axis in over.axes)
+            means = jnp.sum(as_float64(parts), over.axes, keepdims=True) / count
+        else:
+            # The first axis, usually of examples, comes last: the shorter a sum, the less it rounds.
+            means = jnp.mean(array, over.axes[1:], keepdims=True) if over.axes[1:] else array
+            means = jnp.mean(means, over.axes[:1], keepdims=True)
         if over.groups is None:
             return means
         # Channels are averaged last: each long sum has fewer numbers and rounds less, and no large array is reshaped.

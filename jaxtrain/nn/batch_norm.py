@@ -100,7 +100,7 @@ def batch_norm(
         count = _count_per_channel(input, others, axis_name)
         output, mean, variance = standardize(x, Over(others, axis_name), eps, scale=scale, bias=shift)
         running_mean = moved(running_mean, mean, momentum)
-        running_var = moved(running_var, variance, momentum, count / (count - 1))
+        running_var = moved(running_var, variance, momentum, count)
     elif running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm: evaluation needs running_mean and running_var; pass both, or training=True to normalize by "

@@ -97,7 +97,7 @@ def instance_norm(
     return (
         output.astype(input.dtype),
         moved(running_mean, jnp.mean(mean, 0), momentum),
-        moved(running_var, jnp.mean(variance, 0), momentum, count / (count - 1)),
+        moved(running_var, jnp.mean(variance, 0), momentum, count),
     )
 
 
