@@ -119,6 +119,7 @@ def _moments(x: jax.Array, over: Over, eps: float) -> Moments:
 
 
 def _moments_in_float64(x: jax.Array, over: Over, eps: float) -> Moments:
+    """Inside `in_float64` only, which rounds them."""
     one_pass, staged = partial(_in_one_pass, over=over), partial(_in_stages, over=over)
     mean, variance = one_pass(x) if is_small(x) else lax.platform_dependent(x, cpu=staged, default=one_pass)
     offset = lax.convert_element_type(mean, x.dtype)
@@ -133,13 +134,14 @@ def _in_one_pass(x: jax.Array, over: Over) -> tuple[jax.Array, jax.Array]:
 
 
 def _in_stages(x: jax.Array, over: Over) -> tuple[jax.Array, jax.Array]:
-    """The same in two passes, of which the second has short sums in float32: on a CPU, where XLA writes every array that
-    it sums in float64 to memory, this saves one of two.
+    """The same in two passes, of which the second sums short rows in float32.
+
+    On a CPU, XLA writes an array to memory before it sums it in float64: here one array instead of two.
     """
     mean = _average(as_float64(x), over)
     offset = lax.convert_element_type(mean, x.dtype)
     mean_square = _average(jnp.square(x - offset), over, in_stages=True)
-    return mean, mean_square - jnp.square(mean - as_float64(offset))
+    return mean, jnp.maximum(mean_square - jnp.square(mean - as_float64(offset)), 0)
 
 
 def _moments_in_two_passes(x: jax.Array, over: Over, eps: float) -> Moments:
@@ -152,7 +154,7 @@ def _moments_in_two_passes(x: jax.Array, over: Over, eps: float) -> Moments:
     offset = _average(x, over)
     shifted = x - offset
     rest, mean_square = _average((shifted, jnp.square(shifted)), over)
-    variance = mean_square - jnp.square(rest)
+    variance = jnp.maximum(mean_square - jnp.square(rest), 0)
     # Where the deviation is larger, rounding shifts many differences the same way, by more than the rest repairs.
     mean = jnp.where(jnp.square(offset) > variance, offset + rest, offset)
     return Moments(mean, variance, 1 / jnp.sqrt(variance + eps), offset, rest)
