@@ -48,8 +48,8 @@ def fit(
 ) -> tuple[TrainState, History]:
     """Train, validate after every epoch, and return the state and its history.
 
-    Ctrl-C ends the run after the current step and returns the state and the history so far. SIGTERM ends the process
-    with exit code 143 after the current step, when listeners have written what they have to.
+    Ctrl-C ends the run after the current step, or program of steps, and returns the state and the history so far.
+    SIGTERM ends the process with exit code 143 after it, when listeners have written what they have to.
 
     Args:
         state: the state to start from. It is copied, not consumed. Schedules in its optimizer that count epochs learn
