@@ -107,6 +107,11 @@ class Case(ABC):
     def redrawn(self, number: int) -> Self:
         """The case with other inputs of the same kind."""
 
+    def with_other_rate(self, number: int) -> Self:
+        """The case with the learning rate of a draw, on both sides; itself if it has none."""
+        del number
+        return self
+
     def with_inputs_of(self, other: Self) -> Self:
         """The case with what another seed drew for it; its functions stay, and so do their compiled programs."""
         return replace(self, **{name: getattr(other, name) for name in self.inputs_in})
@@ -187,8 +192,14 @@ class Case(ABC):
         }
 
     def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
-        """The results of both sides in low precision, as far as they are compared."""
+        """The results of both sides in low precision, as far as they are compared.
+
+        A planted defect keeps its learning rate, and so does what it is compared with.
+        """
         case = self.redrawn(number) if number else self
+        if number and ours is self.ours:
+            case = case.with_other_rate(number)
+            ours = case.ours
         found = case._run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None
