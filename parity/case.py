@@ -152,7 +152,7 @@ class Case(ABC):
             measurement = self._judge(draws)
         for enough in () if formula_only or not measurement.passed else numbers(self.draws):
             draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
-            measurement = self._judge(draws)
+            draws, measurement = self.judged(draws)
             if measurement.passed or self._is_beyond_chance(measurement, enough):
                 break
         return measurement
@@ -169,6 +169,10 @@ class Case(ABC):
     def in_precision(self) -> list[Draw]:
         """Both sides in low precision, on the draws with which the second verdict begins."""
         return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
+
+    def judged(self, draws: list[Draw]) -> tuple[list[Draw], Measurement]:
+        """What of the draws is compared, and the verdicts on it."""
+        return draws, self._judge(draws)
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
