@@ -52,8 +52,8 @@ class Case(ABC):
             own kernels are often more exact. On a GPU or TPU every case may be so far off in the second verdict:
             quotients, roots and exponentials are not always rounded to the nearest there.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
-            square of few errors can be over its limit by chance, so there are more draws until it is below, unless it
-            is so far over that they could not bring it there.
+            square of few errors can be over its limit by chance, and PyTorch's largest error may be yet to come, so
+            there are more draws until both are below, unless an error is infinite.
         formula_only: quantities without a precision verdict.
         torch_since: the PyTorch that the reference needs, if not every one that this package runs with has it.
         inputs_in: the fields that hold what a seed draws.
@@ -153,14 +153,10 @@ class Case(ABC):
         for enough in () if formula_only or not measurement.passed else numbers(self.draws):
             draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
             draws, measurement = self.judged(draws)
-            if measurement.passed or self._is_beyond_chance(measurement, enough):
+            difference = measurement.difference
+            if not difference or math.isinf(difference.error):
                 break
         return measurement
-
-    def _is_beyond_chance(self, measurement: Measurement, number: int) -> bool:
-        """Whether the error would be over its limit even if all further draws were without one."""
-        difference = measurement.difference
-        return difference is not None and difference.error > difference.limit * math.sqrt(self.draws[-1] / number)
 
     def _run_ours(self, ours: Any, dtype: str) -> Trace:
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(self.products):
