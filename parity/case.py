@@ -52,8 +52,8 @@ class Case(ABC):
             own kernels are often more exact. On a GPU or TPU every case may be so far off in the second verdict:
             quotients, roots and exponentials are not always rounded to the nearest there.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
-            square of few errors can be over its limit by chance, so there are more draws until it is below, unless it
-            is so far over that they could not bring it there.
+            square of few errors can be over its limit by chance, and PyTorch's largest error may be yet to come, so
+            there are more draws until both are below, unless an error is infinite.
         formula_only: quantities without a precision verdict.
         torch_since: the PyTorch that the reference needs, if not every one that this package runs with has it.
         inputs_in: the fields that hold what a seed draws.
@@ -107,6 +107,11 @@ class Case(ABC):
     def redrawn(self, number: int) -> Self:
         """The case with other inputs of the same kind."""
 
+    def with_other_rate(self, number: int) -> Self:
+        """The case with the learning rate of a draw, on both sides; itself if it has none."""
+        del number
+        return self
+
     def with_inputs_of(self, other: Self) -> Self:
         """The case with what another seed drew for it; its functions stay, and so do their compiled programs."""
         return replace(self, **{name: getattr(other, name) for name in self.inputs_in})
@@ -147,15 +152,11 @@ class Case(ABC):
             measurement = self._judge(draws)
         for enough in () if formula_only or not measurement.passed else numbers(self.draws):
             draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
-            measurement = self._judge(draws)
-            if measurement.passed or self._is_beyond_chance(measurement, enough):
+            draws, measurement = self.judged(draws)
+            difference = measurement.difference
+            if not difference or math.isinf(difference.error):
                 break
         return measurement
-
-    def _is_beyond_chance(self, measurement: Measurement, number: int) -> bool:
-        """Whether the error would be over its limit even if all further draws were without one."""
-        difference = measurement.difference
-        return difference is not None and difference.error > difference.limit * math.sqrt(self.draws[-1] / number)
 
     def _run_ours(self, ours: Any, dtype: str) -> Trace:
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision(self.products):
@@ -164,6 +165,10 @@ class Case(ABC):
     def in_precision(self) -> list[Draw]:
         """Both sides in low precision, on the draws with which the second verdict begins."""
         return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
+
+    def judged(self, draws: list[Draw]) -> tuple[list[Draw], Measurement]:
+        """What of the draws is compared, and the verdicts on it."""
+        return draws, self._judge(draws)
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)
@@ -187,8 +192,14 @@ class Case(ABC):
         }
 
     def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
-        """The results of both sides in low precision, as far as they are compared."""
+        """The results of both sides in low precision, as far as they are compared.
+
+        A planted defect keeps its learning rate, and so does what it is compared with.
+        """
         case = self.redrawn(number) if number else self
+        if number and ours is self.ours:
+            case = case.with_other_rate(number)
+            ours = case.ours
         found = case._run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None

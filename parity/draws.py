@@ -65,6 +65,11 @@ def generator(seed: int) -> np.random.Generator:
     return np.random.default_rng(seed + _Process.drawing.seed)
 
 
+def factor(number: int) -> float:
+    """A number from 3/4 to 1 for each draw; 1 for number 0."""
+    return 1 - (number + _Process.drawing.seed) * GOLDEN % 1 / 4 if number else 1.0
+
+
 def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
     """Other numbers of the same kind, exact in `precision`: each is multiplied by a number from 3/4 to 1.
 

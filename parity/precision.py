@@ -86,8 +86,8 @@ def pooled(draws: Iterable[Draw], dtype: str) -> dict[tuple[Quantity, tuple[int,
 def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "Pool"], dtype: str) -> None:
     """Add the errors of a draw to the pools.
 
-    Where PyTorch overflows, its error is not a measure and counts as zero. What is too small for a normal number counts
-    against the smallest of these.
+    Where PyTorch overflows or has NaN, with roundings after every operation or without, its error is not a measure and
+    counts as zero. What is too small for a normal number counts against the smallest of these.
     """
     if draw.ours is None or draw.torch is None:
         raise ValueError("precision_verdict: expected draws with `ours` and `torch`, got one without")
@@ -96,6 +96,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "Pool"], dt
         ours, unit = draw.ours[quantity], with_dimensions(draw.units[quantity], true.ndim)
         unit = np.where(unit > 0, np.maximum(unit, smallest), 0.0)
         theirs = errors(draw.torch[quantity], true, unit)
+        moved = errors(draw.moved[quantity], true, unit) if draw.moved else np.zeros_like(theirs)
         finite = np.isfinite(true)
         with np.errstate(divide="ignore", over="ignore"):
             grid = np.where(finite & (unit > 0), spacing(np.where(finite, true, 0.0), dtype) / 2 / unit, 0.0)
@@ -105,7 +106,7 @@ def _count(draw: Draw, pools: dict[tuple[Quantity, tuple[int, ...]], "Pool"], dt
                 np.where(np.isinf(theirs), 0.0, theirs),
                 errors(rounded(true, dtype), true, unit),
                 grid,
-                errors(draw.moved[quantity], true, unit) if draw.moved else np.zeros_like(grid),
+                np.where(np.isinf(moved), 0.0, moved),
             ]
         )
         own = [axis for axis in range(1, true.ndim) if unit.shape[axis] > 1]

@@ -162,6 +162,11 @@ def largest_by_chance(largest: float, count: int) -> float:
     return largest * math.sqrt(math.log(2 * count / FALSE_ALARM) / math.log(2 * count))
 
 
+def largest_normal(deviation: float, count: int) -> float:
+    """Above what the largest of as many normal errors is with the probability `FALSE_ALARM`."""
+    return deviation * math.sqrt(2 * math.log(2 * count / FALSE_ALARM))
+
+
 def difference_at(
     quantity: Quantity,
     at: Sequence[SupportsIndex],

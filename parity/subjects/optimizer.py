@@ -17,6 +17,7 @@ from jaxtrain import optim
 from parity import draws
 from parity._compilation import compiled
 from parity.case import Case
+from parity.subjects._rates import with_other_rates
 from parity.subjects.program import Program, program
 from parity.trace import Quantity, Trace
 
@@ -95,6 +96,10 @@ class OptimizerCase(Case):
 
     def redrawn(self, number: int) -> Self:
         return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})
+
+    def with_other_rate(self, number: int) -> Self:
+        ours, reference = with_other_rates(number, self.ours, self.reference)
+        return replace(self, ours=ours, reference=reference)
 
     def _rounded(self, array: np.ndarray) -> np.ndarray:
         """Inputs that every precision of the case holds exactly."""

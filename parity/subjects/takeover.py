@@ -19,6 +19,7 @@ from jaxtrain.train import TrainState
 from parity._compilation import compiled
 from parity.case import Case
 from parity.subjects._arrays import to_numpy, to_torch
+from parity.subjects._rates import with_other_rates
 from parity.subjects.optimizer import Leaf, scalar_states_of, trajectory
 from parity.subjects.program import program
 from parity.trace import Quantity, Trace
@@ -69,6 +70,10 @@ class TakeoverCase(Case):
 
     def redrawn(self, number: int) -> Self:
         return replace(self, leaves={name: leaf.redrawn(number, self.precision) for name, leaf in self.leaves.items()})
+
+    def with_other_rate(self, number: int) -> Self:
+        optimizer, reference = with_other_rates(number, self.optimizer, self.reference)
+        return replace(self, optimizer=optimizer, reference=reference)
 
     @property
     def handover(self) -> int:

@@ -181,12 +181,32 @@ def test_draws_go_on_while_further_ones_can_change_the_verdict():
 
     assert Counting(component="squares", ours=right).measurement.passed
     assert drawn == [1, 2, 3]
-    for error, number in [(1.5e-7, 64), (1e-6, 4)]:
+    for error, number in [(1.5e-7, 64), (1e-6, 64), (np.inf, 4)]:
         drawn.clear()
-        found = Counting(component="squares", ours=off_by(error, ["float32"])).measurement.difference
-        assert found is not None
-        assert (found.error > 4 * found.limit) == (number == 4)
+        assert not Counting(component="squares", ours=off_by(error, ["float32"])).measurement.passed
         assert drawn == list(range(1, number))
+
+
+def test_the_largest_error_of_pytorch_may_be_in_a_later_draw():
+    """Ours has one in the first, a hundred times its limit there."""
+
+    class Rare(Squares):
+        number = 0
+
+        def redrawn(self, number):
+            made = super().redrawn(number)
+            object.__setattr__(made, "number", number)
+            return made
+
+        def run_torch(self, dtype):
+            rare = 1e-4 if self.number == 9 and dtype == "float32" else 0
+            return {quantity: values * (1 + rare) for quantity, values in super().run_torch(dtype).items()}
+
+        def run_ours(self, ours, dtype):
+            rare = 1e-4 if self.number == 0 and dtype == "float32" else 0
+            return {quantity: values * (1 + rare) for quantity, values in super().run_ours(ours, dtype).items()}
+
+    assert Rare(component="squares", ours=right).measurement.passed
 
 
 def test_which_defects_are_caught():

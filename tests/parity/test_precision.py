@@ -11,12 +11,12 @@ ONE = np.ones(1)
 SIZE = 100_000
 
 
-def judged(ours, torch, truth, unit=ONE, factor=1.5, dtype="float32", draws=1):
+def judged(ours, torch, truth, unit=ONE, factor=1.5, dtype="float32", draws=1, moved=None):
     """The verdict on arrays of one quantity, or on several draws of them along the first axis."""
     if draws == 1:
         ours, torch, truth = (np.asarray(array)[None] for array in (ours, torch, truth))
     runs = [
-        Draw(ours={P: mine}, torch={P: theirs}, truth={P: true}, units={P: unit}, source=f"draw {number}")
+        Draw(ours={P: mine}, torch={P: theirs}, truth={P: true}, units={P: unit}, moved=moved, source=f"draw {number}")
         for number, (mine, theirs, true) in enumerate(zip(ours, torch, truth, strict=True))
     ]
     return precision_verdict(runs, factor, dtype)
@@ -112,6 +112,13 @@ def test_an_overflow_of_torch_excuses_nothing_else():
     _, theirs, difference = judged(np.array([[1.0, 1.01]]), torch, truth, dtype="float16")
     assert theirs == pytest.approx(1e-3 / 2**0.5)
     assert difference.index == (1,)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_overflow_by_roundings_after_every_operation_excuses_nothing(value):
+    truth, moved = np.ones((1, 2)), {P: np.array([[value, 1.001]])}
+    assert judged(np.array([[1.0, 1.001]]), truth, truth, moved=moved)[-1] is None
+    assert judged(np.array([[1.01, 1.0]]), truth, truth, moved=moved)[-1].index == (0,)
 
 
 def test_an_overflow_of_ours_fails():

@@ -56,7 +56,7 @@ def case(
         component=component,
         configuration=configuration or text_of(given, options.get("precision")),
         ours=wrapped(partial(optimizer, **given)),
-        reference=lambda tensors: reference(tensors, **for_torch),
+        reference=partial(reference, **for_torch),
         **options,
     )
 
