@@ -4,13 +4,16 @@ import re
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 
 from parity import draws
 from parity.cases import all_cases
-from parity.draws import redrawn
+from parity.draws import decided, redrawn
+from parity.subjects.loss import LossCase
 
 X = np.random.default_rng(0).normal(size=1000).astype(np.float32)
 
@@ -35,6 +38,32 @@ def test_ties_grids_signs_and_integers_stay():
     grid = np.array([0.0, 1.0, -1.0, 0.25, -3.75, np.inf, np.nan])
     np.testing.assert_array_equal(redrawn(grid, 3, "float32"), grid)
     np.testing.assert_array_equal(redrawn(np.arange(5), 3, "float32"), np.arange(5))
+
+
+def test_rows_that_rounding_would_decide_give_way_to_the_first_other_row():
+    x, y = np.array([1.0, 2.0, -3.0, 0.0, 5.0]), np.array([1.0001, 2.0, -3.1, 0.0, 5.0003])
+    names = np.array(list("abcde"))
+
+    def compared(x, y, _):
+        yield x, y
+        yield np.array([0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 1])
+
+    left, right, rows = decided((x, y, np.arange(5)), compared, "float32")
+    assert "".join(names[rows]) == "bbcdb"
+    np.testing.assert_array_equal((left, right), ([2, 2, -3, 0, 2], [2, 2, -3.1, 0, 2]))
+    assert "".join(names[decided((x, y, np.arange(5)), compared, "bfloat16")[2]]) == "bbbdb"
+
+
+def test_a_case_keeps_clear_of_where_rounding_decides():
+    x = np.append(X, np.float32(1 + 2**-20))
+    options = {
+        "component": "loss",
+        "ours": lambda x: jnp.where(x > 1, x, 0),
+        "reference": lambda x: torch.where(x > 1 + 2**-19, x, 0),
+        "inputs": [(x,)],
+    }
+    assert not LossCase(**options).measurement.passed
+    assert LossCase(**options, compared=lambda x: [(x, np.ones_like(x))]).measurement.passed
 
 
 def test_another_draw_of_a_case_has_other_results_of_the_same_shapes():
