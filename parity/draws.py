@@ -63,9 +63,9 @@ def numbers(usual: tuple[int, ...]) -> tuple[int, ...]:
     return usual if number is None or usual == (1,) else (number,)
 
 
-def generator(seed: int) -> np.random.Generator:
-    """Random numbers for a table of cases."""
-    return np.random.default_rng(seed + _Process.drawing.seed)
+def generator(seed: int, *shape: int) -> np.random.Generator:
+    """Random numbers for a table of cases; with a shape, others for each shape."""
+    return np.random.default_rng((seed + _Process.drawing.seed, *shape))
 
 
 def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
