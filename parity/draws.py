@@ -1,7 +1,7 @@
 """The random numbers of the cases: where they come from, and further draws of the same inputs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -9,6 +9,9 @@ import ml_dtypes
 import numpy as np
 
 GOLDEN = (5**0.5 - 1) / 2
+
+Compared = Callable[..., Iterable[tuple[np.ndarray, np.ndarray]]]
+"""From arrays in float64, pairs of numbers of each row that decide on which piece of a function it is."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,9 @@ def numbers(usual: tuple[int, ...]) -> tuple[int, ...]:
     return usual if number is None or usual == (1,) else (number,)
 
 
-def generator(seed: int) -> np.random.Generator:
-    """Random numbers for a table of cases."""
-    return np.random.default_rng(seed + _Process.drawing.seed)
+def generator(seed: int, *shape: int) -> np.random.Generator:
+    """Random numbers for a table of cases; with a shape, others for each shape."""
+    return np.random.default_rng((seed + _Process.drawing.seed, *shape))
 
 
 def factor(number: int) -> float:
@@ -86,3 +89,20 @@ def redrawn(array: np.ndarray, number: int, precision: str) -> np.ndarray:
         chance = np.modf(fractions * 2.0**info.nmant * ((number + _Process.drawing.seed) * GOLDEN % 1))[0]
     others = (array * (1 - chance / 4)).astype(info.dtype).astype(array.dtype)
     return np.where(few_bits, array, others)
+
+
+def decided(arrays: Sequence[np.ndarray], compared: Compared, precision: str) -> tuple[np.ndarray, ...]:
+    """The arrays without rows that rounding puts on one piece of a function or on the other.
+
+    These are rows of which two numbers that are compared differ in the second half of the digits of `precision` alone.
+    The first row without such numbers takes their place. Numbers that are equal decide alike everywhere.
+    """
+    wide = [np.asarray(array, np.float64) for array in arrays]
+    share = 2.0 ** -((ml_dtypes.finfo(precision).nmant + 1) // 2)
+    apart = [
+        (left == right) | (np.abs(left - right) > share * np.maximum(np.abs(left), np.abs(right)))
+        for left, right in compared(*wide)
+    ]
+    is_decided = np.all(apart, axis=0)
+    rows = np.where(is_decided, np.arange(len(is_decided)), np.argmax(is_decided))
+    return tuple(array[rows] for array in arrays)

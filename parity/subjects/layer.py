@@ -61,7 +61,9 @@ class LayerCase(Case):
         to_torch: from our layout to PyTorch's, for inputs and gradients.
         from_torch: the way back, for outputs and gradients.
         seed: of the values of the parameters.
-        centre: the mean of matrices; of vectors it is 1, and the deviation is a half. Around 0 they saturate no gate.
+        centre: the mean of matrices. The deviation is a half. Around 0 they saturate no gate.
+        centre_of_vectors: the mean of vectors. Around 1 the weight of a norm hides nothing. Around 0 the two biases of
+            a recurrent layer saturate none of its units.
     """
 
     reference: Callable[[], torch.nn.Module]
@@ -71,6 +73,7 @@ class LayerCase(Case):
     from_torch: Callable[[np.ndarray], np.ndarray] = same_layout
     seed: int = 0
     centre: float = 1.0
+    centre_of_vectors: float = 1.0
 
     inputs_in: ClassVar[tuple[str, ...]] = ("inputs",)
 
@@ -84,7 +87,7 @@ class LayerCase(Case):
         rng = draws.generator(self.seed)
         with torch.no_grad():
             for parameter in module.parameters():
-                mean = self.centre if parameter.ndim > 1 else 1.0
+                mean = self.centre if parameter.ndim > 1 else self.centre_of_vectors
                 values = (mean + rng.normal(size=tuple(parameter.shape)) / 2).astype(np.float32)
                 parameter.copy_(torch.tensor(values))
         return module

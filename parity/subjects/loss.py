@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar, Self
 
 import jax
@@ -33,12 +33,15 @@ class LossCase(Case):
         wrt: positions of the inputs with respect to which gradients are compared.
         reductions: values of the keyword `reduction` with which both sides, and every defect, are called in turn; if
             there are none, they are called once without it.
+        compared: what decides on which piece of the function a row of the inputs is, if both sides compute it before
+            they compare it: rows of which rounding would decide are not among the inputs.
     """
 
     reference: Callable[..., torch.Tensor]
     inputs: Sequence[Inputs]
     wrt: tuple[int, ...] = (0,)
     reductions: tuple[str, ...] = ()
+    compared: draws.Compared | None = None
 
     inputs_in: ClassVar[tuple[str, ...]] = ("inputs",)
 
@@ -49,8 +52,15 @@ class LossCase(Case):
         ]
         return replace(self, inputs=inputs)
 
+    @cached_property
+    def decided(self) -> Sequence[Inputs]:
+        """The inputs, each row on a piece of the function that no rounding changes."""
+        if self.compared is None:
+            return self.inputs
+        return [draws.decided(arrays, self.compared, self.precision) for arrays in self.inputs]
+
     def run_torch(self, dtype: str) -> Trace:
-        return stacked(self._torch_results(arrays, dtype) for arrays in self.inputs)
+        return stacked(self._torch_results(arrays, dtype) for arrays in self.decided)
 
     def _torch_results(self, arrays: Inputs, dtype: str) -> Results:
         results: dict[str, dict[str, np.ndarray]] = {}
@@ -70,7 +80,7 @@ class LossCase(Case):
 
     def run_ours(self, ours: Callable[..., jax.Array], dtype: str) -> Trace:
         program = _compiled(ours, self.wrt, self.reductions, dtype)
-        sets = ([None if array is None else to_jax(array, dtype) for array in arrays] for arrays in self.inputs)
+        sets = ([None if array is None else to_jax(array, dtype) for array in arrays] for arrays in self.decided)
         return stacked(program(*arrays) for arrays in sets)
 
     def units(self, truth: Trace) -> Trace:

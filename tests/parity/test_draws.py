@@ -3,14 +3,18 @@
 import re
 import subprocess
 import sys
+from itertools import combinations
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import torch
 
 from parity import draws
 from parity.cases import all_cases
-from parity.draws import redrawn
+from parity.draws import decided, redrawn
+from parity.subjects.loss import LossCase
 
 X = np.random.default_rng(0).normal(size=1000).astype(np.float32)
 
@@ -37,6 +41,32 @@ def test_ties_grids_signs_and_integers_stay():
     np.testing.assert_array_equal(redrawn(np.arange(5), 3, "float32"), np.arange(5))
 
 
+def test_rows_that_rounding_would_decide_give_way_to_the_first_other_row():
+    x, y = np.array([1.0, 2.0, -3.0, 0.0, 5.0]), np.array([1.0001, 2.0, -3.1, 0.0, 5.0003])
+    names = np.array(list("abcde"))
+
+    def compared(x, y, _):
+        yield x, y
+        yield np.array([0, 0, 0, 1, 1]), np.array([1, 1, 1, 1, 1])
+
+    left, right, rows = decided((x, y, np.arange(5)), compared, "float32")
+    assert "".join(names[rows]) == "bbcdb"
+    np.testing.assert_array_equal((left, right), ([2, 2, -3, 0, 2], [2, 2, -3.1, 0, 2]))
+    assert "".join(names[decided((x, y, np.arange(5)), compared, "bfloat16")[2]]) == "bbbdb"
+
+
+def test_a_case_keeps_clear_of_where_rounding_decides():
+    x = np.append(X, np.float32(1 + 2**-20))
+    options = {
+        "component": "loss",
+        "ours": lambda x: jnp.where(x > 1, x, 0),
+        "reference": lambda x: torch.where(x > 1 + 2**-19, x, 0),
+        "inputs": [(x,)],
+    }
+    assert not LossCase(**options).measurement.passed
+    assert LossCase(**options, compared=lambda x: [(x, np.ones_like(x))]).measurement.passed
+
+
 def test_another_draw_of_a_case_has_other_results_of_the_same_shapes():
     for name in (
         "losses.mse_loss[plain]",
@@ -50,6 +80,17 @@ def test_another_draw_of_a_case_has_other_results_of_the_same_shapes():
         for quantity, values in case.truth.items():
             assert other.truth[quantity].shape == values.shape
         assert any((other.truth[quantity] != values).any() for quantity, values in case.truth.items())
+
+
+def test_the_arrays_of_a_case_are_independent():
+    """A bias with the numbers of a row of the kernel cancels it for some inputs, and hides a kernel in its place."""
+    for case in all_cases():
+        if isinstance(case, LossCase):
+            for arrays in case.inputs:
+                floats = [array.ravel() for array in arrays if np.size(array) > 2 and array.dtype == np.float32]
+                for one, other in combinations(floats, 2):
+                    size = min(one.size, other.size)
+                    assert one.size == other.size or np.any(one[:size] != other[:size]), case.name
 
 
 def test_a_seed_shifts_the_inputs_of_the_tables():

@@ -58,6 +58,11 @@ def cosines(epsilon):
     return each
 
 
+def compared_cosines(input1, input2, target):
+    lengths = np.sqrt((np.sum(input1**2, -1) + 1e-12) * (np.sum(input2**2, -1) + 1e-12))
+    yield np.sum(input1 * input2, -1) / lengths, np.full(len(target), 0.25)
+
+
 PAIRS = [
     (normal(3, ROWS, FEATURES), normal(4, ROWS, FEATURES), SIGNS[:, 0]),
     (normal(5, ROWS, FEATURES, scale=1e-7), normal(6, ROWS, FEATURES, scale=1e-7), SIGNS[:, 0]),
@@ -76,6 +81,7 @@ COSINE_EMBEDDING = [
         margin=0.25,
         wrt=(0, 1),
         reductions=EACH,
+        compared=compared_cosines,
     ),
     case(
         "cosine_embedding_loss",
@@ -101,6 +107,24 @@ AT_HINGE = [(np.zeros((2, 1), np.float32), np.array([[1], [2]], np.float32), np.
 THREE = (0, 1, 2)
 
 
+def p_distance(x, y, p=2.0):
+    return np.linalg.norm(x - y + 1e-6, p, axis=-1)
+
+
+def compared_distances(anchor, positive, negative, *, distance=p_distance, margin=1.0, swap=False):
+    """The far distance with the near one and the margin; with `swap` the two far ones as well."""
+    far = distance(anchor, negative)
+    if swap:
+        other = distance(positive, negative)
+        yield far, other
+        far = np.minimum(far, other)
+    yield margin + distance(anchor, positive), far
+
+
+def squared_distance(x, y):
+    return ((x - y) ** 2).sum(-1)
+
+
 def optax_triplet(*arrays, reduction, **options):
     losses = optax.losses.triplet_margin_loss(*arrays, **options)
     return {"mean": losses.mean, "sum": losses.sum, "none": lambda: losses}[reduction]()
@@ -115,6 +139,7 @@ TRIPLET = [
         {"as optax": optax_triplet, "other sign of epsilon": partial(losses.triplet_margin_loss, eps=-1e-6)},
         wrt=THREE,
         reductions=EACH,
+        compared=compared_distances,
     ),
     *(
         case(
@@ -129,6 +154,7 @@ TRIPLET = [
             margin=2.0,
             p=p,
             wrt=THREE,
+            compared=partial(compared_distances, distance=partial(p_distance, p=p), margin=2.0),
         )
         for p in (0.5, 1, 1.5, 3, float("inf"))
     ),
@@ -141,6 +167,7 @@ TRIPLET = [
         margin=2.0,
         swap=True,
         wrt=THREE,
+        compared=partial(compared_distances, margin=2.0, swap=True),
     ),
     case(
         "triplet_margin_loss",
@@ -150,6 +177,7 @@ TRIPLET = [
         {"default epsilon": losses.triplet_margin_loss},
         eps=0.0,
         wrt=THREE,
+        compared=compared_distances,
     ),
     case(
         "triplet_margin_loss",
@@ -173,6 +201,7 @@ TRIPLET = [
         margin=2.0,
         swap=True,
         wrt=THREE,
+        compared=partial(compared_distances, margin=2.0, swap=True),
         reductions=EACH,
     ),
     case(
@@ -181,8 +210,9 @@ TRIPLET = [
         F.triplet_margin_with_distance_loss,
         TRIPLETS,
         {"the default distance": losses.triplet_margin_with_distance_loss},
-        distance_function=lambda x, y: ((x - y) ** 2).sum(-1),
+        distance_function=squared_distance,
         wrt=THREE,
+        compared=partial(compared_distances, distance=squared_distance),
     ),
 ]
 

@@ -17,7 +17,7 @@ from parity.draws import generator
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
 
-BATCH, LENGTH, WIDTH, HEADS = 3, 5, 8, 2
+BATCH, LENGTH, WIDTH, HEADS = 12, 5, 8, 2
 SPREADS = [(0.0, 1.0), (0.5, 0.5)]
 
 QUERY, OTHER_HEADS = normal((2, 4, 3, WIDTH), SPREADS)
@@ -104,7 +104,7 @@ FUNCTION = [
     ),
 ]
 
-IS_IGNORED = np.arange(LENGTH) >= np.array([[5], [3], [1]])
+IS_IGNORED = np.arange(LENGTH) >= np.resize([5, 3, 1], (BATCH, 1))
 IS_HIDDEN = ~np.tri(LENGTH, dtype=bool)
 PADDING_BIAS = np.where(IS_IGNORED, -np.inf, 0.5).astype(np.float32)
 BIAS_BY_HEAD = normal((BATCH * HEADS, LENGTH, LENGTH), SPREADS)[0]

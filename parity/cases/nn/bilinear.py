@@ -14,7 +14,8 @@ from parity.subjects.layer import LayerCase, Variables
 from parity.subjects.loss import LossCase
 
 FIRST, SECOND, OUT = 3, 4, 5
-[X] = normal((6, FIRST + SECOND), [(0.0, 1.0)])
+# Many examples: the largest makes the largest errors, and in which order its terms are added well is chance.
+[X] = normal((48, FIRST + SECOND), [(0.0, 1.0)])
 [KERNEL] = normal((FIRST, SECOND, OUT), [(0.0, 1.0)])
 [BIAS] = normal((OUT,), [(0.0, 1.0)])
 

@@ -7,9 +7,14 @@ from jax import lax
 
 from jaxtrain import nn
 from parity.case import Case
-from parity.cases.nn._inputs import normal
+from parity.cases.nn._inputs import MOMENTS, normal
 from parity.subjects.layer import LayerCase
 from parity.subjects.loss import LossCase
+
+# Many single examples, each with a kernel. PyTorch adds the products to the bias, JAX the bias to the products: which
+# sums are larger, and so are rounded to larger steps, depends on the numbers.
+EXAMPLES = [*normal((5,), MOMENTS * 8), *normal((32, 5))]
+KERNELS, BIASES = (normal(shape, [(0.0, 1.0)] * len(EXAMPLES)) for shape in ((5, 40), (40,)))
 
 
 class AddsBiasFirst(nn.Linear):
@@ -53,7 +58,7 @@ CASES: list[Case] = [
         configuration="one example and a batch",
         ours=nn.linear,
         reference=lambda input, kernel, bias: F.linear(input, kernel.T, bias),
-        inputs=[(x, *normal((5, 40))[:1], *normal((40,))[:1]) for x in (*normal((5,)), *normal((32, 5)))],
+        inputs=[*zip(EXAMPLES, KERNELS, BIASES, strict=True)],
         wrt=(0, 1, 2),
         defects={"rounded kernel": rounded_to_bfloat16, "no bias": lambda x, kernel, bias: nn.linear(x, kernel)},
     ),

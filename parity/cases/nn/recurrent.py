@@ -15,8 +15,8 @@ from parity.case import Case
 from parity.cases.nn._inputs import normal
 from parity.subjects.layer import LayerCase
 
-BATCH, TIME, FEATURES, HIDDEN = 4, 6, 5, 4
-LENGTHS = (6, 4, 1, 5)
+BATCH, TIME, FEATURES, HIDDEN = 12, 6, 5, 4
+LENGTHS = (6, 4, 1, 5) * 3
 SPREADS = [(0.0, 1.0), (0.5, 0.5)]
 
 
@@ -72,6 +72,7 @@ def case(
         inputs=normal((BATCH, TIME, FEATURES), SPREADS),
         defects={bug: partial(joined, wrong, **{"lengths": lengths, **options}) for bug, wrong in defects.items()},
         centre=0.0,
+        centre_of_vectors=0.0,
     )
 
 
@@ -159,6 +160,7 @@ def cell_case(kind: type[nnx.Module], configuration: str, defects: dict[str, Cal
         inputs=normal((BATCH, FEATURES), SPREADS),
         defects={bug: partial(twice, wrong) for bug, wrong in defects.items()},
         centre=0.0,
+        centre_of_vectors=0.0,
     )
 
 
