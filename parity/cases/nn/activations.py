@@ -21,7 +21,7 @@ KINKS = [-800.0, -200.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0, 20.0, 20.5, 
 """Where pieces of the activations meet, and far away on both sides."""
 
 LINE = [
-    np.concatenate([KINKS, generator(0).normal(size=51)]).astype(np.float32),
+    np.concatenate([KINKS, generator(0).normal(size=499)]).astype(np.float32),
     generator(1).normal(size=512).astype(np.float32),
 ]
 FEATURES = normal((5, 4, 6), [(0.0, 1.0), (3.0, 2.0)])
