@@ -2,7 +2,8 @@
 
 There XLA hands a convolution to Eigen if the channels come last, and computes one in another layout product by product.
 The gradients that JAX finds have other layouts, so they are written out here. Each is given as a linear map of which it
-is the transpose: so forward mode and further derivatives work as well.
+is the transpose: so forward mode and further derivatives work as well. Over a mesh with explicit axes and in
+`shard_map`, where the types of arrays say how they lie, the gradients are JAX's.
 """
 
 import math
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import AxisType
 from jax.typing import DTypeLike
 
 from jaxtrain._ground.sums import is_small
@@ -57,12 +59,12 @@ class Window(NamedTuple):
     def apply(self, input: jax.Array, kernel: jax.Array, bias: jax.Array | None, axis: int) -> jax.Array:
         """The convolution plus the bias along `axis`, rounded once to the dtype of the input."""
         size = kernel.shape[:-2]
-        channels_last = self.axes.lhs_spec[1] == len(size) + 1
         product: Product | Multiply = self.convolve
-        if channels_last and self.groups == 1:
+        if self.axes.lhs_spec[1] == len(size) + 1 and self.groups == 1:  # The channels come last.
             if size == self.spread == (1,) * len(size) and self.padding == ((0, 0),) * len(size):
                 return affine(self._multiply, input, kernel, bias, axis)
-            product = Product(self.convolve, self._of_input, self._of_kernel)
+            if not _is_on_a_mesh(input) and not _is_on_a_mesh(kernel):
+                product = Product(self.convolve, self._of_input, self._of_kernel)
         return affine(product, input, kernel, bias, axis, sums_in_float64=is_small(input))
 
     def _multiply(
@@ -144,6 +146,11 @@ class Window(NamedTuple):
             around_input.append((low, element + place - position - low))
             around_gradient.append((element - low, position - place + low))
         return tuple(around_input), tuple(around_gradient)
+
+
+def _is_on_a_mesh(array: jax.Array) -> bool:
+    """Whether its type says how it lies on the axes of a mesh."""
+    return any(kind != AxisType.Auto for kind in jax.typeof(array).sharding.mesh.axis_types)
 
 
 def _as_it_is(array: jax.Array) -> jax.Array:

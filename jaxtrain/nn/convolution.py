@@ -22,7 +22,6 @@ from jaxtrain.nn._spatial import (
     check_bias,
     check_groups,
     check_kernel,
-    check_output_size,
     layout,
     per_axis,
 )
@@ -216,7 +215,11 @@ def _convolved(
     axes = layout(where, input, kernel, in_channels, axis)
     window = Window(stride, padding, dilation, groups, axes, spread=(1,) * len(size))
     output = window.apply(input, kernel, bias, axis)
-    check_output_size(where, input, output, size)
+    if 0 in output.shape[1:]:
+        raise ValueError(
+            f"{where}: a kernel of size {size} is too large for an input of shape {input.shape}: the output would have "
+            f"shape {output.shape}; use more padding or a smaller kernel"
+        )
     return output
 
 

@@ -20,7 +20,6 @@ from jaxtrain.nn._spatial import (
     check_bias,
     check_groups,
     check_kernel,
-    check_output_size,
     layout,
     per_axis,
 )
@@ -86,19 +85,21 @@ def conv_transpose(
     dilation = per_axis("conv_transpose", "dilation", dilation, len(size), 1)
     padding = per_axis("conv_transpose", "padding", padding, len(size), 0)
     output_padding = per_axis("conv_transpose", "output_padding", output_padding, len(size), 0)
-    if any(extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)):
+    _check_output_padding("conv_transpose", output_padding, stride, dilation)
+    positions = [input.shape[along] for along in axes.lhs_spec[2:]]
+    numbers = zip(positions, size, stride, dilation, padding, output_padding, strict=True)
+    lengths = tuple((n - 1) * s + d * (k - 1) - 2 * p + extra + 1 for n, k, s, d, p, extra in numbers)
+    if any(isinstance(length, int) and length < 1 for length in lengths):
         raise ValueError(
-            f"conv_transpose: output_padding must be below the stride or the dilation, got {output_padding} with "
-            f"stride {stride} and dilation {dilation}"
+            f"conv_transpose: padding {padding} is too much for an input of shape {input.shape}: the output would have "
+            f"{lengths} positions; use less padding or a larger kernel"
         )
 
     # Sliding the mirrored kernel over the input, spread by the stride, sums the same products.
     reaches = [d * (k - 1) - p for k, d, p in zip(size, dilation, padding, strict=True)]
     ends = tuple((reach, reach + extra) for reach, extra in zip(reaches, output_padding, strict=True))
     window = Window((1,) * len(size), ends, dilation, groups, axes, spread=stride)
-    output = window.apply(input, _mirrored(kernel, groups), bias, axis)
-    check_output_size("conv_transpose", input, output, size)
-    return output
+    return window.apply(input, _mirrored(kernel, groups), bias, axis)
 
 
 class ConvTranspose(nnx.Module):
@@ -187,6 +188,7 @@ class ConvTranspose(nnx.Module):
         self.padding = per_axis("ConvTranspose", "padding", padding, axes, 0)
         self.output_padding = per_axis("ConvTranspose", "output_padding", output_padding, axes, 0)
         self.dilation = per_axis("ConvTranspose", "dilation", dilation, axes, 1)
+        _check_output_padding("ConvTranspose", self.output_padding, self.stride, self.dilation)
         self.groups = groups
         self.axis = axis
         self.dtype = dtype
@@ -227,6 +229,16 @@ class ConvTranspose(nnx.Module):
                 f"{input.shape}, got {output_size}"
             )
         return extra
+
+
+def _check_output_padding(
+    where: str, output_padding: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> None:
+    if any(extra >= max(s, d) for extra, s, d in zip(output_padding, stride, dilation, strict=True)):
+        raise ValueError(
+            f"{where}: output_padding must be below the stride or the dilation, got {output_padding} with "
+            f"stride {stride} and dilation {dilation}"
+        )
 
 
 def _mirrored(kernel: jax.Array, groups: int) -> jax.Array:

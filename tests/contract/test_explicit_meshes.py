@@ -71,6 +71,8 @@ LAYERS = {
     "Linear": (nn.Linear(4, 3, rngs=RNGS), ROWS),
     "Bilinear": (nn.Bilinear(4, 4, 3, rngs=RNGS), ROWS, ROWS),
     "Conv": (nn.Conv(4, 4, (3, 3), padding=1, padding_mode="circular", groups=2, rngs=RNGS), IMAGES),
+    "Conv, no groups": (nn.Conv(4, 3, (3, 3), padding=1, rngs=RNGS), IMAGES),
+    "Conv, one position": (nn.Conv(4, 3, (1, 1), rngs=RNGS), IMAGES),
     "ConvTranspose": (nn.ConvTranspose(4, 3, (3, 3), rngs=RNGS), IMAGES),
     "BatchNorm": (nn.BatchNorm(4), IMAGES),
     "InstanceNorm": (nn.InstanceNorm(4, affine=True, track_running_stats=True), IMAGES),
@@ -118,26 +120,43 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_a_sharded_batch_is_traced_and_stays_sharded(name):
-    """What JAX refuses on explicit axes it refuses while tracing; nothing needs to be compiled."""
-    function, *arrays = LAYERS[name]
-    graph, state = nnx.split(function) if isinstance(function, nnx.Module) else (None, None)
-    specs = []
+def summed(name, graph, rest, specs):
+    """The sum of a layer's outputs as a function of its parameters and inputs; `specs` gets their shardings."""
 
-    def total(x, *rest):
-        call = function if graph is None else nnx.merge(graph, state, copy=True)
-        rest, lengths = (rest[:1], {"lengths": rest[1]}) if name == "GRU" else (rest, {})
-        outputs = jax.tree.leaves(call(x, *rest, **lengths))
+    def total(params, x, *others):
+        call = LAYERS[name][0] if graph is None else nnx.merge(graph, params, rest, copy=True)
+        others, lengths = (others[:1], {"lengths": others[1]}) if name == "GRU" else (others, {})
+        outputs = jax.tree.leaves(call(x, *others, **lengths))
         specs.append(jax.typeof(outputs[0]).sharding.spec)
         return sum(jnp.sum(output) for output in outputs if jnp.issubdtype(output.dtype, jnp.floating))
 
+    return total
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_sharded_batch_is_traced_and_stays_sharded(name):
+    """What JAX refuses on explicit axes, or in `shard_map`, it refuses while tracing; nothing needs to be compiled."""
+    function, *arrays = LAYERS[name]
+    graph, params, rest = nnx.split(function, nnx.Param, ...) if isinstance(function, nnx.Module) else (None, {}, {})
+    specs = []
+    gradient = jax.grad(summed(name, graph, rest, specs), (0, 1))
+    whole, data = PartitionSpec(), PartitionSpec("data")
     mesh = jax.make_mesh((8,), ("data",))
-    placed = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data")))
+    placed = [
+        jax.device_put(tree, NamedSharding(mesh, spec))
+        for tree, spec in ((params, whole), *((a, data) for a in arrays))
+    ]
     with jax.set_mesh(mesh):
-        gradient = jax.eval_shape(jax.grad(total), *placed)
+        of_params, of_x = jax.eval_shape(gradient, *placed)
     assert specs[0][0] == "data"
-    assert gradient.shape == arrays[0].shape
+    assert of_x.shape == arrays[0].shape
+    assert jax.tree.map(jnp.shape, of_params) == jax.tree.map(jnp.shape, params)
+
+    specs_in = (whole, *[data] * len(arrays))
+    in_shards = jax.shard_map(gradient, mesh=mesh, in_specs=specs_in, out_specs=(whole, data))
+    of_params, of_x = jax.eval_shape(in_shards, *placed)
+    assert of_x.shape == arrays[0].shape
+    assert jax.tree.map(jnp.shape, of_params) == jax.tree.map(jnp.shape, params)
 
 
 def test_ctc_loss_runs_inside_shard_map():

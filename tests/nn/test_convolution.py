@@ -219,6 +219,13 @@ def test_bad_input_is_refused(layer, input, error, message):
         (lambda: nn.conv_transpose(X[0], KERNEL[0, 0]), r"conv_transpose: kernel must have .*, got \(4,\)"),
         (lambda: nn.conv_transpose(X, KERNEL, output_padding=1), "output_padding must be below the stride or the dil"),
         (
+            lambda: nn.ConvTranspose(4, 6, 3, stride=2, output_padding=2, rngs=RNGS),
+            "ConvTranspose: output_padding must be below the stride or the dilation, got .2,. with stride .2,.",
+        ),
+        (lambda: nn.conv(X[:0], np.ones((9, 4, 6), np.float32)), "is too large for .* use more padding or a smaller"),
+        (lambda: nn.conv_transpose(X, KERNEL, padding=5), r"padding \(5,\) is too much for .* have \(-1,\) positions"),
+        (lambda: nn.conv_transpose(X[:, :2], KERNEL, padding=8), "use less padding or a larger kernel"),
+        (
             lambda: nn.ConvTranspose(4, 6, 3, stride=2, rngs=RNGS)(X, (17,)),
             r"output_size must lie between .*15.* and .*16.*, got \(17,\)",
         ),
