@@ -85,11 +85,8 @@ class Window(NamedTuple):
         outputs = jax.eval_shape(self.convolve, input, kernel)
         mirrored = _as_it_is(jnp.flip(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2))
         _, ends = self._ends(input, kernel, outputs)
-
-        def gradient_of_input(gradient: jax.Array) -> jax.Array:
-            return self._slide(mirrored, self.dilation, gradient, self.stride, self.spread, ends)
-
-        (output,) = jax.linear_transpose(gradient_of_input, outputs)(input)
+        over_gradient = self._replace(stride=self.spread, padding=ends, spread=self.stride)
+        (output,) = jax.linear_transpose(lambda gradient: over_gradient.convolve(gradient, mirrored), outputs)(input)
         return output
 
     def _of_kernel_on_cpu(self, input: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -100,38 +97,22 @@ class Window(NamedTuple):
         """
         outputs = jax.eval_shape(self.convolve, input, kernel)
         around_input, around_gradient = self._ends(input, kernel, outputs)
+        over_input = self._replace(stride=self.dilation, padding=around_input, dilation=self.stride)
+        over_gradient = self._replace(
+            stride=self.dilation, padding=around_gradient, dilation=self.spread, spread=self.stride
+        )
         positions, places = math.prod(input.shape[1:-1]), math.prod(outputs.shape[1:-1])
 
         def gradient_of_kernel(gradient: jax.Array) -> jax.Array:
             if isinstance(positions, int) and isinstance(places, int) and positions < places:
                 window, images = _as_it_is(jnp.moveaxis(input, 0, -2)), _as_it_is(gradient.swapaxes(0, -1))
-                slid = self._slide(window, self.spread, images, self.stride, self.dilation, around_gradient)
-                return jnp.flip(jnp.moveaxis(_as_it_is(slid), 0, -1), range(kernel.ndim - 2))
+                slid = _as_it_is(over_gradient.convolve(images, window))
+                return jnp.flip(jnp.moveaxis(slid, 0, -1), range(kernel.ndim - 2))
             window, images = _as_it_is(jnp.moveaxis(gradient, 0, -2)), _as_it_is(input.swapaxes(0, -1))
-            slid = self._slide(window, self.stride, images, self.spread, self.dilation, around_input)
-            return jnp.moveaxis(_as_it_is(slid), 0, -2)
+            return jnp.moveaxis(_as_it_is(over_input.convolve(images, window)), 0, -2)
 
         (output,) = jax.linear_transpose(gradient_of_kernel, outputs)(kernel)
         return output
-
-    def _slide(
-        self,
-        window: jax.Array,
-        dilation: tuple[int, ...],
-        images: jax.Array,
-        spread: tuple[int, ...],
-        stride: tuple[int, ...],
-        padding: Amounts,
-    ) -> jax.Array:
-        return lax.conv_general_dilated(
-            images,
-            window,
-            stride,
-            padding,
-            lhs_dilation=spread,
-            rhs_dilation=dilation,
-            dimension_numbers=self.axes,
-        )
 
     def _ends(self, input: jax.Array, kernel: jax.Array, outputs: jax.ShapeDtypeStruct) -> tuple[Amounts, Amounts]:
         """How to pad the input or the gradient so that the other one, or the kernel, slides over it."""

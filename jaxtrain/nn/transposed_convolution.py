@@ -87,8 +87,8 @@ def conv_transpose(
     output_padding = per_axis("conv_transpose", "output_padding", output_padding, len(size), 0)
     _check_output_padding("conv_transpose", output_padding, stride, dilation)
     positions = [input.shape[along] for along in axes.lhs_spec[2:]]
-    numbers = zip(positions, size, stride, dilation, padding, output_padding, strict=True)
-    lengths = tuple((n - 1) * s + d * (k - 1) - 2 * p + extra + 1 for n, k, s, d, p, extra in numbers)
+    shortest = _shortest(positions, size, stride, padding, dilation)
+    lengths = tuple(least + extra for least, extra in zip(shortest, output_padding, strict=True))
     if any(isinstance(length, int) and length < 1 for length in lengths):
         raise ValueError(
             f"conv_transpose: padding {padding} is too much for an input of shape {input.shape}: the output would have "
@@ -217,10 +217,7 @@ class ConvTranspose(nnx.Module):
     def _padding_for(self, input: jax.Array, output_size: tuple[int, ...]) -> tuple[int, ...]:
         """The output padding that gives `output_size` positions; raise `ValueError` if there is none."""
         positions = [size for axis, size in enumerate(input.shape) if axis not in (0, self.axis % input.ndim)]
-        smallest = tuple(
-            (n - 1) * s - 2 * p + d * (k - 1) + 1
-            for n, k, s, p, d in zip(positions, self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
-        )
+        smallest = _shortest(positions, self.kernel_size, self.stride, self.padding, self.dilation)
         extra = tuple(wanted - least for wanted, least in zip(output_size, smallest, strict=False))
         if len(output_size) != len(smallest) or any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
             largest = tuple(least + s - 1 for least, s in zip(smallest, self.stride, strict=True))
@@ -229,6 +226,18 @@ class ConvTranspose(nnx.Module):
                 f"{input.shape}, got {output_size}"
             )
         return extra
+
+
+def _shortest(
+    positions: Sequence[int],
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> tuple[int, ...]:
+    """The positions of the output along each axis without output padding."""
+    numbers = zip(positions, size, stride, padding, dilation, strict=True)
+    return tuple((n - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in numbers)
 
 
 def _check_output_padding(

@@ -34,8 +34,8 @@ _WORK_ELSEWHERE = 2e13
 _FEWEST = {"cpu": 2}
 """With fewer steps in a program, starting each by itself costs next to nothing.
 
-On a CPU each program maps its temporaries anew: the page faults of parity's `train.gpt` took 23 of 106 ms a step, in
-programs of two steps 13 of 96 (one core of an Intel Xeon, JAX 0.10.2).
+On a CPU every program asks the system for the memory of its intermediate results. For parity's `train.gpt` that took 23
+of 106 ms a step, and 13 of 96 ms in programs of two steps (one core of an Intel Xeon, JAX 0.10.2).
 """
 _FEWEST_ELSEWHERE = 8
 

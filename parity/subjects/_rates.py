@@ -14,7 +14,7 @@ from parity import draws
 def with_other_rates(number: int, ours: Any, reference: Any) -> tuple[Any, Any]:
     """What makes the optimizer on each side, with the learning rate of a draw, a part of its own.
 
-    If a side is no `functools.partial` with arguments by name, or its rate is no number, both stay as they are.
+    Both stay as they are unless each is a `functools.partial` with named arguments and its learning rate is a number.
     """
     rate, torch_rate = _rate(ours), _rate(reference)
     if rate is None or torch_rate is None:
@@ -24,7 +24,7 @@ def with_other_rates(number: int, ours: Any, reference: Any) -> tuple[Any, Any]:
 
 
 def _rate(side: Any) -> Any:
-    """The learning rate with which an optimizer is made; None if that is no number."""
+    """The learning rate with which an optimizer is made; None if it is not a number."""
     if not isinstance(side, partial) or side.args:
         return None
     default = signature(side.func).parameters.get("lr")

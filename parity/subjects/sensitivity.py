@@ -64,7 +64,7 @@ def part(trace: Trace, rows: slice) -> Trace:
 
 
 def without(draw: Draw, rows: slice) -> Draw:
-    """The draw with NaN in some rows of both sides and of the truth, which is no error."""
+    """The draw without some rows: they are NaN on both sides and in the truth, which the judge counts as equal."""
     sides = {name: getattr(draw, name) for name in ("truth", "ours", "torch", "moved")}
     return replace(draw, **{name: _blank(trace, rows) for name, trace in sides.items() if trace is not None})
 
