@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+MANY = 64
+"""Gradients that are sums of more elements take too long to compile."""
+
 
 class Taps(NamedTuple):
     """The elements of an axis that make up each place of the output.
@@ -18,6 +21,21 @@ class Taps(NamedTuple):
 
     index: np.ndarray
     weight: np.ndarray
+
+    def transposed(self, positions: int) -> "Taps":
+        """For each element of the input, the places of the output that it is part of, and its weights there.
+
+        Elements of fewer places than others get places that do not exist, behind the last.
+        """
+        place, number = self.weight.nonzero()
+        source, weight = self.index[place, number], self.weight[place, number]
+        order = np.argsort(source, kind="stable")
+        source, weight, place = source[order], weight[order], place[order]
+        column = np.arange(source.size) - np.searchsorted(source, source)
+        shape = positions, column.max() + 1
+        transposed = Taps(np.full(shape, len(self.index)), np.zeros(shape))
+        transposed.index[source, column], transposed.weight[source, column] = place, weight
+        return transposed
 
 
 def nearest(positions: int, places: int, ratio: float, exact: bool, dtype: np.dtype) -> Taps:
@@ -77,15 +95,36 @@ def lanczos_filter(x: np.ndarray) -> np.ndarray:
 
 
 def resample(x: jax.Array, axis: int, taps: Taps) -> jax.Array:
-    """The sum of the weighted elements along an axis."""
-    columns = zip(taps.index.T.astype(np.int32), taps.weight.T, strict=True)
+    """The sum of the weighted elements along an axis.
+
+    Its gradient is such a sum as well, which is several times as fast on a CPU as adding each place to its elements.
+    """
+    of_gradient = taps.transposed(x.shape[axis])
+    if of_gradient.index.shape[1] > MANY:
+        return _weighted(x, axis, taps)
+
+    @jax.custom_jvp
+    def resampled(x: jax.Array) -> jax.Array:
+        return _weighted(x, axis, taps)
+
+    @resampled.defjvp
+    def _jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+        output = resampled(*primals)
+        (tangent,) = jax.linear_transpose(lambda gradient: _weighted(gradient, axis, of_gradient), output)(*tangents)
+        return output, tangent
+
+    return resampled(x)
+
+
+def _weighted(x: jax.Array, axis: int, taps: Taps) -> jax.Array:
+    """The sum, element by element; those that do not exist are 0."""
     shape = [-1 if other == axis else 1 for other in range(x.ndim)]
 
     def taken(index: np.ndarray, weight: np.ndarray) -> jax.Array:
-        elements = jnp.take(x, index, axis, mode="clip", indices_are_sorted=True)
+        elements = jnp.take(x, index.astype(np.int32), axis, mode="fill", fill_value=0)
         return elements if (weight == 1).all() else elements * jnp.asarray(weight.reshape(shape), x.dtype)
 
-    first, *others = [taken(index, weight) for index, weight in columns]
+    first, *others = [taken(index, weight) for index, weight in zip(taps.index.T, taps.weight.T, strict=True)]
     return sum(others, first)
 
 
