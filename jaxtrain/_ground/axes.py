@@ -1,5 +1,6 @@
-"""Axes of arrays: all but some, and vectors along one of them."""
+"""Axes of arrays: all but some, vectors along one of them, and one element of each row along one."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,3 +30,27 @@ def entries(table: jax.Array, index: jax.Array, **options: Any) -> jax.Array:
     if AxisType.Explicit in sharding.mesh.axis_types:
         options["out_sharding"] = PartitionSpec(*sharding.spec, *jax.typeof(table).sharding.spec[1:])
     return table.at[index].get(**options)
+
+
+def is_at(index: jax.Array, axis: int, size: int) -> jax.Array:
+    """Whether each element of an array with `size` elements along `axis` is the one at its row's `index`."""
+    index = jnp.expand_dims(index, axis)
+    return index == along_axis(jnp.arange(size, dtype=index.dtype), axis % index.ndim, index.ndim)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def pick(values: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+    """The element of each row along `axis` at the row's `index`, which must be in range.
+
+    Its gradient is a comparison that XLA merges with the arithmetic around it. That of an array that is indexed would
+    be a scatter: several kernels of their own.
+    """
+    picked = jnp.take_along_axis(values, jnp.expand_dims(index, axis), axis, mode="promise_in_bounds")
+    return jnp.squeeze(picked, axis)
+
+
+@pick.defjvp
+def _pick_jvp(axis: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (values, index), (change, _) = primals, tangents
+    chosen = jnp.where(is_at(index, axis, values.shape[axis]), change, 0)
+    return pick(values, index, axis), jnp.sum(chosen, axis)

@@ -8,7 +8,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxtrain._ground.axes import along_axis, entries
+from jaxtrain._ground.axes import along_axis, entries, is_at, pick
 from jaxtrain._ground.checks import is_concrete, is_zero
 from jaxtrain.losses._arguments import (
     as_class_weight,
@@ -98,9 +98,7 @@ def _of_classes(
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
         return CrossEntropies((labels.losses(own),), None, labels.weight, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
-    is_label = jnp.expand_dims(labels.safe, axis) == along_axis(
-        jnp.arange(input.shape[axis], dtype=labels.safe.dtype), axis, input.ndim
-    )
+    is_label = is_at(labels.safe, axis, input.shape[axis])
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
@@ -155,12 +153,6 @@ def _way_out(input: Array, target: Array) -> str:
     if input.ndim > 1 and target.shape == input.shape[:1] + input.shape[2:]:
         return "if the classes lie along axis 1, as in PyTorch, pass axis=1"
     return "probabilities must be floats"
-
-
-def pick(values: Array, labels: Array, axis: int) -> Array:
-    """The value of each position's label along `axis`."""
-    picked = jnp.take_along_axis(values, jnp.expand_dims(labels, axis), axis, mode="promise_in_bounds")
-    return jnp.squeeze(picked, axis)
 
 
 def _normalizer(logits: Array, axis: int) -> tuple[Array, Array]:

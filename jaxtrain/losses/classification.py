@@ -3,8 +3,9 @@
 import jax
 from jaxtyping import Array, Float, Int, Num
 
+from jaxtrain._ground.axes import pick
 from jaxtrain.losses._arguments import as_class_weight, as_floats, check_class_number, class_axis, promoted
-from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, labels_of, pick
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, labels_of
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 

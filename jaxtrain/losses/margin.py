@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, Real
 
-from jaxtrain._ground.axes import entries
+from jaxtrain._ground.axes import entries, is_at, pick
 from jaxtrain._ground.checks import check_choice
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import (
@@ -18,7 +18,6 @@ from jaxtrain.losses._arguments import (
     check_same_shape,
     promoted,
 )
-from jaxtrain.losses._cross_entropy import pick
 from jaxtrain.losses._elementwise import hinge, logistic_entropy, softplus
 from jaxtrain.losses._reduction import check_reduction, reduce
 
@@ -165,7 +164,7 @@ def multi_margin_loss(
 
     is_class = (target >= 0) & (target < classes)
     target = jnp.where(is_class, target, 0)
-    is_target = target[..., None] == jnp.expand_dims(jnp.arange(classes), range(input.ndim - 1))
+    is_target = is_at(target, -1, classes)
     # The strict comparison in relu puts the hinge itself on the inactive side.
     excess = jnp.where(is_target, 0, jax.nn.relu(margin - pick(input, target, -1)[..., None] + input))
     losses = jnp.sum(excess if p == 1 else jnp.square(excess), -1)

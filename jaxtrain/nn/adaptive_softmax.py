@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
+from jaxtrain._ground.axes import pick
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_rngs
@@ -171,5 +172,4 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
 
 def _pick(values: jax.Array, index: jax.Array) -> jax.Array:
     """The value of each example at its index; an arbitrary value where the index is out of range."""
-    index = jnp.clip(index, 0, values.shape[-1] - 1)
-    return jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]
+    return pick(values, jnp.clip(index, 0, values.shape[-1] - 1), -1)
