@@ -81,6 +81,7 @@ def plot(best: dict[str, np.ndarray], trials: int, path: Path) -> None:
 def plot_trials(study: optuna.Study, path: Path) -> None:
     """The accuracy of every trial of one search over each hyper-parameter, later trials darker."""
     with warnings.catch_warnings():
+        # Optuna calls its plots in matplotlib experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         panels: Any = optuna.visualization.matplotlib.plot_slice(study, target_name="validation accuracy")
     figure = panels[0].get_figure()

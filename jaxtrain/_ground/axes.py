@@ -33,7 +33,10 @@ def entries(table: jax.Array, index: jax.Array, **options: Any) -> jax.Array:
 
 
 def is_at(index: jax.Array, axis: int, size: int) -> jax.Array:
-    """Whether each element of an array with `size` elements along `axis` is the one at its row's `index`."""
+    """Whether each element of an array with `size` elements along `axis` is the one at its row's `index`.
+
+    The dtype of `index` must hold `size`.
+    """
     index = jnp.expand_dims(index, axis)
     return index == along_axis(jnp.arange(size, dtype=index.dtype), axis % index.ndim, index.ndim)
 

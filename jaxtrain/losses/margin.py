@@ -157,7 +157,7 @@ def multi_margin_loss(
     check_number(where, "margin", margin)
     dtype, (input,) = promoted(as_floats(where, "input", input))
     _check_examples(where, input)
-    target = as_classes(where, "target", target).astype(int)  # as jnp.arange
+    target = as_classes(where, "target", target)
     classes = input.shape[-1]
     if target.shape != input.shape[:-1]:
         raise ValueError(f"{where}: expected a class for each example, of shape {input.shape[:-1]}, got {target.shape}")

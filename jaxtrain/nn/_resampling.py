@@ -15,8 +15,8 @@ class Taps(NamedTuple):
     """The elements of an axis that make up each place of the output.
 
     Attributes:
-        index: integers of shape (places, elements).
-        weight: numbers of the same shape; they add up to one at each place.
+        index: integers of shape (places, elements); an element behind the last one counts as 0.
+        weight: numbers of the same shape.
     """
 
     index: np.ndarray

@@ -116,6 +116,7 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
         input, target = as_floating(type(self).__name__, input), jnp.asarray(target)
         if not jnp.issubdtype(target.dtype, jnp.integer):
             raise TypeError(f"{type(self).__name__}: target must hold classes as integers, got {target.dtype}")
+        target = target.astype(int)  # A narrow dtype does not hold all classes.
         if input.shape != (*target.shape, self.in_features) or target.ndim > 1:
             raise ValueError(
                 f"{type(self).__name__}: expected an input of shape (batch, {self.in_features}) and a target of shape "

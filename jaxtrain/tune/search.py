@@ -284,6 +284,7 @@ def _sampler(sampler: Any, seed: int, begun: int) -> Any:
     if sampler in ("random", "grid"):
         return samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
+        # Optuna calls GPSampler and constant_liar experimental.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         # A constant liar keeps trials that run at the same time apart.
         return samplers.GPSampler(seed=seed) if sampler == "gp" else samplers.TPESampler(seed=seed, constant_liar=True)

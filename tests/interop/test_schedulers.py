@@ -99,6 +99,7 @@ def test_refusals() -> None:
 def made(name: str) -> tuple[torch.optim.Optimizer, lrs.LRScheduler]:
     own = optimizer()
     with warnings.catch_warnings():
+        # Some schedulers are deprecated in PyTorch, and some warn of their own first step.
         warnings.simplefilter("ignore")
         return own, SCHEDULERS[name](own)
 

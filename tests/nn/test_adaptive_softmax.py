@@ -52,6 +52,20 @@ def test_output_is_the_log_probability_of_the_target(layer):
     np.testing.assert_array_equal(favourite, np.argmax(log_prob, -1))
 
 
+def test_classes_in_a_narrow_dtype_are_those_of_int32():
+    layer = nn.AdaptiveLogSoftmaxWithLoss(16, 1000, [300, 600], rngs=nnx.Rngs(0))
+    # uint8 does not hold the 302 entries of the head, nor int8 the cutoffs.
+    targets = np.array([0, 4, 5, 127, 12, 19])
+
+    @nnx.jit
+    def loss_and_gradient(layer, targets):
+        return jax.value_and_grad(lambda x: layer(x, targets).loss)(X)
+
+    expected = loss_and_gradient(layer, targets.astype(np.int32))
+    for dtype in (np.int8, np.uint8):
+        jax.tree.map(np.testing.assert_array_equal, loss_and_gradient(layer, targets.astype(dtype)), expected)
+
+
 def test_classes_out_of_range_are_nan_in_value_and_gradient(layer):
     targets = jnp.array([-1, 20, 3, -2, 25, 0])
 

@@ -119,6 +119,7 @@ class _Plain(torch.optim.Optimizer):
                     self.move(group, parameter, parameter.grad, self.state[parameter])
 
     def move(self, group: dict[str, Any], p: torch.Tensor, g: torch.Tensor, state: dict[str, Any]) -> None:
+        """Move one parameter against its gradient, as each optimizer does in its own way."""
         raise NotImplementedError
 
 
