@@ -82,29 +82,33 @@ class Scanned:
     def __init__(self, program: Program, batches: Batches, put: Callable[[PyTree], PyTree], size: int) -> None:
         self._program = program
         self._batches = batches
+        self._put = put
         self._data = put(batches.data)
         self._size = size
-        self._drawn: tuple[int, list[np.ndarray]] | None = None
+        self._drawn: tuple[int, list[tuple[np.ndarray, PyTree]]] | None = None
 
     @property
     def steps(self) -> int:
         return len(self._batches)
 
     def epoch(self, epoch: int, done: int = 0, following: int | None = None) -> Iterator[Dispatch]:
-        for rows in self._chunks(epoch):
+        for rows, there in self._chunks(epoch):
             left, done = rows[done:], max(0, done - len(rows))
             if len(left):
-                yield partial(_call, self._program, self._data, left), len(left)
+                order = there if len(left) == len(rows) else left
+                yield partial(_call, self._program, self._data, order), len(left)
         if following is not None:  # The device is busy now: time to draw the next order.
             self._chunks(following)
 
-    def _chunks(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each program, (steps, rows of a batch): nearly equal, then a smaller last batch."""
+    def _chunks(self, epoch: int) -> list[tuple[np.ndarray, PyTree]]:
+        """The rows of each program, on the host and on the device."""
         if self._drawn is None or (self._batches.shuffle and self._drawn[0] != epoch):
-            self._drawn = epoch, self._cut(self._batches.order(epoch).astype(np.int32))
+            chunks = self._cut(self._batches.order(epoch).astype(np.int32))
+            self._drawn = epoch, [(rows, self._put(rows)) for rows in chunks]
         return self._drawn[1]
 
     def _cut(self, order: np.ndarray) -> list[np.ndarray]:
+        """The rows of each program, (steps, rows of a batch): nearly equal, then a smaller last batch."""
         whole = len(order) // self._batches.batch_size
         chunks = []
         if whole:

@@ -17,7 +17,7 @@ from jaxtrain.train.listeners.listening import Listening
 from jaxtrain.train.listeners.progress import progress_listeners
 from jaxtrain.train.listeners.protocol import Listener, Run
 from jaxtrain.train.placement import Placement, check_placement
-from jaxtrain.train.rates import learning_rates
+from jaxtrain.train.rates import rates_of
 from jaxtrain.train.sources import Source, Stream, are_arrays, steps_in_epoch
 from jaxtrain.train.state import TrainState, check_callable, check_state
 from jaxtrain.train.step import LossFn, Observe, make_eval_step, make_train_step
@@ -140,7 +140,8 @@ def fit(
     run = Run(range(start_epoch, epochs), training.steps, copied(state), start_epoch, History())
 
     def trained() -> dict[str, float]:
-        return {**run.totals.finish(), **learning_rates(run.state)}
+        rates = rates_of(run.state)
+        return {**run.totals.finish(), **{name: float(rate) for name, rate in rates.items()}}
 
     with (
         InterruptBetweenSteps() as interrupt,

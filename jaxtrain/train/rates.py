@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxtrain._ground.checks import check_scalar
+from jaxtrain.train._leaves import sent
 from jaxtrain.train.state import TrainState, check_state
 
 
@@ -39,9 +40,13 @@ def learning_rates(state: TrainState) -> dict[str, float]:
     PyTorch: `scheduler.get_last_lr()`.
     """
     check_state("learning_rates", state)
+    return {name: float(rate) for name, rate in rates_of(state).items()}
+
+
+def rates_of(state: TrainState) -> dict[str, Array]:
+    """The rates of `learning_rates` as arrays, on their way to the host."""
     leaves, structure = jax.tree.flatten(state.opt_state)
-    rates = jax.device_get({name: leaves[index] for name, index in _rates_in(structure).items()})
-    return {name: float(rate) for name, rate in rates.items()}
+    return sent({name: leaves[index] for name, index in _rates_in(structure).items()})
 
 
 def set_learning_rate(state: TrainState, lr: ArrayLike) -> TrainState:

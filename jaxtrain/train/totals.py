@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
+from jaxtrain.train._leaves import sent
 from jaxtrain.train.metrics import Average
 
 
@@ -63,7 +64,7 @@ class Totals:
             metrics: its averages.
             steps: None for one step. For a program of many steps their number, the leading axis of the metrics.
         """
-        self._waiting.append((steps, metrics))
+        self._waiting.append((steps, sent(metrics)))
         self._waiting_steps += steps or 1
         if self._waiting_steps > self._CHUNK or time.monotonic() - self._last_read > self._PATIENCE:
             self._read(len(self._waiting) - 1)

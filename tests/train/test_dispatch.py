@@ -42,6 +42,13 @@ def test_drop_last_in_programs(net):
     assert int(state.step) == 3 * 6
 
 
+def test_programs_wait_for_nothing_from_the_host(net):
+    expected = run(net, 2)[1]
+    # Data and orders are put on the device beforehand, where a transfer would wait for the program before it.
+    with jax.transfer_guard_host_to_device("disallow"):
+        assert run(net, 2)[1] == expected
+
+
 def test_the_second_of_two_equal_runs_compiles_nothing(net):
     traces = []
 

@@ -104,7 +104,7 @@ def test_totals_are_kept_in_float64():
 
 
 def metrics_of(step):
-    return {"accuracy": Average(np.int32(1), np.int32(2)), "loss": Average(np.float32(step), np.int32(1))}
+    return {"accuracy": Average(jnp.int32(1), jnp.int32(2)), "loss": Average(jnp.float32(step), jnp.int32(1))}
 
 
 def test_metrics_are_read_in_chunks_and_one_step_late(monkeypatch):
@@ -135,8 +135,8 @@ def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
 def test_steps_of_one_program_are_told_one_by_one():
     seen = []
     totals = Totals(lambda step, metrics: seen.extend(enumerate(metrics["loss"], step)), first_step=5)
-    totals.add({"loss": Average(np.float32([3, 5, 7]), np.int32([1, 2, 0]))}, 3)
-    totals.add({"loss": Average(np.float32(4), np.int32(1))})
+    totals.add({"loss": Average(jnp.array([3.0, 5.0, 7.0]), jnp.array([1, 2, 0]))}, 3)
+    totals.add({"loss": Average(jnp.float32(4), jnp.int32(1))})
     assert totals.finish() == {"loss": 19 / 4}
     assert totals.steps == 4
     assert seen[:2] == [(5, 3.0), (6, 2.5)]
