@@ -152,7 +152,7 @@ class Case(ABC):
             measurement = self._judge(draws)
         for enough in () if formula_only or not measurement.passed else numbers(self.draws):
             draws += [self._draw(number, ours, truth.keys()) for number in range(len(draws) - 1, enough)]
-            draws, measurement = self.judged(draws)
+            draws, measurement = self.judged(draws, ours)
             difference = measurement.difference
             if not difference or math.isinf(difference.error):
                 break
@@ -166,8 +166,9 @@ class Case(ABC):
         """Both sides in low precision, on the draws with which the second verdict begins."""
         return [self._draw(number, self.ours, self.truth.keys()) for number in range(numbers(self.draws)[0])]
 
-    def judged(self, draws: list[Draw]) -> tuple[list[Draw], Measurement]:
-        """What of the draws is compared, and the verdicts on it."""
+    def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
+        """What of the draws of an implementation is compared, and the verdicts on it."""
+        del ours
         return draws, self._judge(draws)
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:

@@ -17,7 +17,7 @@ from parity.case import Case
 from parity.precision import Draw
 from parity.subjects._arrays import to_torch
 from parity.subjects.program import Program, program
-from parity.subjects.sensitivity import is_by_rounding, outlier, without
+from parity.subjects.sensitivity import Problem, judged_apart
 from parity.trace import Quantity, Trace
 from parity.verdicts import Measurement
 
@@ -108,32 +108,18 @@ class ClosureCase(Case):
             quantity: np.asarray(array, np.float64).reshape(-1, *array.shape[2:]) for quantity, array in results.items()
         }
 
-    def judged(self, draws: list[Draw]) -> tuple[list[Draw], Measurement]:
-        """The verdicts without the problems on which rounding alone takes PyTorch as far as ours from the truth.
+    def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
+        """The verdicts without the problems on which rounding alone takes PyTorch as far as ours from the truth."""
+        del ours
+        return judged_apart(draws, self._judge, self._problem, self.precision_factor, self.precision)
 
-        Only those are tried whose errors are too large for normal ones.
-        """
-        measurement = self._judge(draws)
-        while len(draws) > 1 and measurement.difference:
-            found = outlier(draws[1:], measurement.difference.quantity, self.precision_factor, self.precision)
-            if not found:
-                break
-            number, row = found
-            draw = draws[1 + number]
-            length = len(draw.truth[measurement.difference.quantity]) // len(self.problems)
-            problem = row // length
-            rows = slice(problem * length, (problem + 1) * length)
-            run = partial(self._on_one, number, problem)
-            if not is_by_rounding(draw, rows, run, self.precision_factor, self.precision):
-                break
-            draws = [*draws[: 1 + number], without(draw, rows), *draws[2 + number :]]
-            measurement = self._judge(draws)
-        return draws, measurement
-
-    def _on_one(self, number: int, problem: int) -> Trace:
-        """PyTorch in float64 on one problem of a draw."""
+    def _problem(self, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
         case = self.redrawn(number) if number else self
-        return replace(case, problems=case.problems[problem : problem + 1]).run_torch("float64")
+        length = len(draw.truth[quantity]) // len(self.problems)
+        index = at[0] // length
+        alone = replace(case, problems=case.problems[index : index + 1])
+        rows = slice(index * length, (index + 1) * length)
+        return Problem(dict.fromkeys(draw.truth, rows), partial(alone.run_torch, "float64"))
 
     def units(self, truth: Trace) -> Trace:
         """For each problem: of parameters the distance travelled, of all else the largest magnitude so far.

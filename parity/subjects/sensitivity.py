@@ -1,76 +1,137 @@
 """Problems that rounding takes further than all others.
 
 A line search compares losses and slopes that may be nearly equal, and a curvature may be the difference of nearly equal
-gradients. On such a problem right implementations part, by thousands of the errors that they make elsewhere. So it says
-nothing about the others, and its own measure is PyTorch on that problem, with a rounding after every operation.
+gradients; a parameter that is pulled to zero may swing about it. On such a problem right implementations part, by
+thousands of the errors that they make elsewhere. So it says nothing about the others, and its own measure is PyTorch on
+that problem, with a rounding after every operation.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from parity.precision import Draw, pooled
 from parity.references.rounded_operations import RoundedOperations
 from parity.trace import Quantity, Trace
-from parity.verdicts import errors, largest_normal
+from parity.verdicts import Measurement, errors, largest_normal
 
 RUNS = 100
 """How often PyTorch runs with other roundings, unless it goes as far before."""
 
+Where = Mapping[Quantity, Any]
+"""A part of a trace: an index into each of its arrays, whose first axis may be sliced only."""
 
-def outlier(draws: Sequence[Draw], quantity: Quantity, factor: float, dtype: str) -> tuple[int, int] | None:
-    """The draw and the row with our largest error, if a normal one with PyTorch's mean square is not so large."""
-    [pool] = [pool for (other, _), pool in pooled(draws, dtype).items() if other == quantity]
-    if pool.largest <= factor * largest_normal(pool.expected, pool.count):
+
+@dataclass(frozen=True)
+class Problem:
+    """A part of a draw that has nothing to do with the rest.
+
+    Attributes:
+        where: the part.
+        run: PyTorch in float64, on this part alone.
+    """
+
+    where: Where
+    run: Callable[[], Trace]
+
+
+def judged_apart(
+    draws: list[Draw],
+    judge: Callable[[Sequence[Draw]], Measurement],
+    problem: Callable[[int, Draw, Quantity, tuple[int, ...]], Problem],
+    factor: float,
+    dtype: str,
+) -> tuple[list[Draw], Measurement]:
+    """The draws and the verdicts on them, without the problems on which rounding alone takes PyTorch as far as ours.
+
+    Only those are tried whose errors are too large for normal ones.
+
+    Args:
+        draws: for the formula, and then those for the precision.
+        judge: the verdicts.
+        problem: `problem(number, draw, quantity, at)` is the one with this element of the draw that has this number.
+        factor: how many times PyTorch's error ours may be.
+        dtype: the precision.
+    """
+    measurement = judge(draws)
+    while len(draws) > 1 and measurement.difference:
+        quantity = measurement.difference.quantity
+        found = outlier(draws[1:], quantity, factor, dtype)
+        if not found:
+            break
+        number, at = found
+        draw = draws[1 + number]
+        alone = problem(number, draw, quantity, at)
+        if not is_by_rounding(draw, alone, factor, dtype):
+            break
+        draws = [*draws[: 1 + number], without(draw, alone.where), *draws[2 + number :]]
+        measurement = judge(draws)
+    return draws, measurement
+
+
+def outlier(draws: Sequence[Draw], quantity: Quantity, factor: float, dtype: str) -> tuple[int, tuple[int, ...]] | None:
+    """The draw and the element with our largest error, if a normal one with PyTorch's mean square is not so large."""
+    suspects = [
+        pool
+        for (other, _), pool in pooled(draws, dtype).items()
+        if other == quantity and pool.largest > factor * largest_normal(pool.expected, pool.count)
+    ]
+    if not suspects:
         return None
-    largest = [by_row(draw, draw.ours or {}, quantity) for draw in draws]
-    number = int(np.argmax([each.max() for each in largest]))
-    return number, int(np.argmax(largest[number]))
+    worst = max(suspects, key=lambda pool: pool.largest).worst
+    assert worst is not None  # A pool with an error knows the largest.
+    at = (worst.step or 0, *worst.index)
+    return int(np.argmax([_errors(draw, draw.ours or {}, quantity)[at] for draw in draws])), at
 
 
-def is_by_rounding(draw: Draw, rows: slice, run: Callable[[], Trace], factor: float, dtype: str) -> bool:
+def is_by_rounding(draw: Draw, problem: Problem, factor: float, dtype: str) -> bool:
     """Whether PyTorch with a rounding after every operation goes as far as ours in all rows of a problem.
 
     Args:
         draw: what both sides computed.
-        rows: of the problem.
-        run: PyTorch in float64 on this problem alone.
+        problem: of the draw.
         factor: how many times the largest error of these runs ours may be.
         dtype: the precision of the roundings.
     """
-    own = Draw(truth=part(draw.truth, rows), units=part(draw.units, rows), ours=part(draw.ours or {}, rows))
-    ours = {quantity: by_row(own, own.ours or {}, quantity) for quantity in own.truth}
-    largest = {quantity: np.zeros_like(each) for quantity, each in ours.items()}
+    own = Draw(truth=part(draw.truth, problem.where), units=part(draw.units, problem.where))
+    ours = part(draw.ours or {}, problem.where)
+    found = {quantity: by_row(own, ours, quantity) for quantity in own.truth}
+    largest = {quantity: np.zeros_like(each) for quantity, each in found.items()}
     for seed in range(RUNS):
         with RoundedOperations(dtype, seed):
-            moved = run()
+            moved = problem.run()
         for quantity, before in largest.items():
-            found = by_row(own, moved, quantity)
-            largest[quantity] = np.maximum(before, np.where(np.isfinite(found), found, 0.0))
-        if all((each <= factor * largest[quantity]).all() for quantity, each in ours.items()):
+            further = by_row(own, moved, quantity)
+            largest[quantity] = np.maximum(before, np.where(np.isfinite(further), further, 0.0))
+        if all((each <= factor * largest[quantity]).all() for quantity, each in found.items()):
             return True
     return False
 
 
 def by_row(draw: Draw, found: Trace, quantity: Quantity) -> np.ndarray:
     """The largest error of each row, given what one side found."""
-    true = draw.truth[quantity]
-    return errors(found[quantity], true, draw.units[quantity]).reshape(len(true), -1).max(axis=1)
+    return _errors(draw, found, quantity).reshape(len(draw.truth[quantity]), -1).max(axis=1)
 
 
-def part(trace: Trace, rows: slice) -> Trace:
-    return {quantity: values[rows] for quantity, values in trace.items()}
+def _errors(draw: Draw, found: Trace, quantity: Quantity) -> np.ndarray:
+    return errors(found[quantity], draw.truth[quantity], draw.units[quantity])
 
 
-def without(draw: Draw, rows: slice) -> Draw:
-    """The draw without some rows: they are NaN on both sides and in the truth, which the judge counts as equal."""
+def part(trace: Trace, where: Where) -> Trace:
+    return {quantity: trace[quantity][index] for quantity, index in where.items()}
+
+
+def without(draw: Draw, where: Where) -> Draw:
+    """The draw without a part: it is NaN on both sides and in the truth, which the judge counts as equal."""
     sides = {name: getattr(draw, name) for name in ("truth", "ours", "torch", "moved")}
-    return replace(draw, **{name: _blank(trace, rows) for name, trace in sides.items() if trace is not None})
+    return replace(draw, **{name: _blank(trace, where) for name, trace in sides.items() if trace is not None})
 
 
-def _blank(trace: Trace, rows: slice) -> Trace:
-    blank = {quantity: values.copy() for quantity, values in trace.items()}
-    for values in blank.values():
-        values[rows] = np.nan
+def _blank(trace: Trace, where: Where) -> Trace:
+    blank = {quantity: values.copy() if quantity in where else values for quantity, values in trace.items()}
+    for quantity, index in where.items():
+        if quantity in blank:
+            blank[quantity][index] = np.nan
     return blank

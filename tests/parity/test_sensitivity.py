@@ -10,12 +10,12 @@ from jaxtrain import optim
 from parity.precision import Draw
 from parity.subjects import sensitivity
 from parity.subjects.closure import ClosureCase
-from parity.subjects.sensitivity import is_by_rounding, outlier, without
+from parity.subjects.sensitivity import Problem, is_by_rounding, outlier, without
 from parity.trace import Quantity
 
 P = Quantity("parameter", "p")
 ROWS, COLUMNS = 40, 5
-FIRST = slice(0, 2)
+FIRST = {P: slice(0, 2)}
 
 
 def draw(largest=0.0, row=0):
@@ -27,7 +27,7 @@ def draw(largest=0.0, row=0):
     return Draw(truth={P: truth}, units={P: np.ones(ROWS)}, ours={P: ours}, torch={P: theirs})
 
 
-@pytest.mark.parametrize(("largest", "found"), [(0.0, None), (5e-6, None), (1e-4, (1, 7))])
+@pytest.mark.parametrize(("largest", "found"), [(0.0, None), (5e-6, None), (1e-4, (1, (7, 3)))])
 def test_an_outlier_is_an_error_that_no_normal_one_can_be(largest, found):
     assert outlier([draw(), draw(largest, 7)], P, 1.5, "float32") == found
 
@@ -40,18 +40,19 @@ def test_roundings_excuse_an_error_as_far_as_they_go_on_the_problem(multiplied, 
         number = torch.full((2, COLUMNS), 1 / 3, dtype=torch.float64) * multiplied * 3
         return {P: (number / 7 * 7 - (multiplied - 1)).numpy()}
 
-    assert is_by_rounding(draw(2e-5), FIRST, run, 1.5, "float32") == excused
+    assert is_by_rounding(draw(2e-5), Problem(FIRST, run), 1.5, "float32") == excused
 
 
 def test_an_overflow_of_the_roundings_excuses_nothing():
-    assert not is_by_rounding(draw(2e-5), FIRST, lambda: {P: np.full((2, COLUMNS), np.nan)}, 1.5, "float32")
+    overflown = Problem(FIRST, lambda: {P: np.full((2, COLUMNS), np.nan)})
+    assert not is_by_rounding(draw(2e-5), overflown, 1.5, "float32")
 
 
 def test_what_is_left_out_is_no_error_and_all_else_stays():
     left = without(draw(1e-4), FIRST)
     assert left.ours is not None
-    assert np.isnan(left.truth[P][FIRST]).all()
-    assert np.isnan(left.ours[P][FIRST]).all()
+    assert np.isnan(left.truth[P][:2]).all()
+    assert np.isnan(left.ours[P][:2]).all()
     np.testing.assert_array_equal(left.ours[P][2:], draw().ours[P][2:])
     assert outlier([left], P, 1.5, "float32") is None
 
