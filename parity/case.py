@@ -192,8 +192,8 @@ class Case(ABC):
             for quantity, error in spread.items()
         }
 
-    def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
-        """The results of both sides in low precision, as far as they are compared.
+    def of_draw(self, number: int, ours: Any) -> tuple[Self, Any]:
+        """The case with the inputs of a draw, and the implementation for it.
 
         A planted defect keeps its learning rate, and so does what it is compared with.
         """
@@ -201,6 +201,11 @@ class Case(ABC):
         if number and ours is self.ours:
             case = case.with_other_rate(number)
             ours = case.ours
+        return case, ours
+
+    def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
+        """The results of both sides in low precision, as far as they are compared."""
+        case, ours = self.of_draw(number, ours)
         found = case._run_ours(ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None

@@ -110,11 +110,11 @@ class ClosureCase(Case):
 
     def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
         """The verdicts without the problems on which rounding alone takes PyTorch as far as ours from the truth."""
-        del ours
-        return judged_apart(draws, self._judge, self._problem, self.precision_factor, self.precision)
+        problem = partial(self._problem, ours)
+        return judged_apart(draws, self._judge, problem, self.precision_factor, self.precision)
 
-    def _problem(self, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
-        case = self.redrawn(number) if number else self
+    def _problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+        case, _ = self.of_draw(number, ours)
         length = len(draw.truth[quantity]) // len(self.problems)
         index = at[0] // length
         alone = replace(case, problems=case.problems[index : index + 1])

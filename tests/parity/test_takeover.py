@@ -1,10 +1,14 @@
 """Runs that change the framework: the cases have all options with which PyTorch tests its optimizers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from parity.cases.takeover import lbfgs
 from parity.cases.takeover.optimizers import OPTIONS, case
+from parity.precision import Draw
+from parity.subjects import sensitivity
 from parity.torch_inputs import torch_databases
 from parity.torch_inputs.optimizers import plain
 
@@ -35,6 +39,38 @@ def test_both_halves_count(begins):
         moved = np.abs(values[-1] - before).max(axis=-1)
         assert (units[quantity][-1].squeeze(-1) >= moved).all()
         assert moved.max() > 0
+
+
+def with_an_error(draw, quantity, row):
+    """The draw with an error of ours in one row that no rounding makes elsewhere."""
+    ours = {name: values.copy() for name, values in draw.ours.items()}
+    ours[quantity][:, row] += 1e-4 * draw.units[quantity][:, row]
+    return replace(draw, ours=ours)
+
+
+@pytest.mark.parametrize("is_subject", [True, False])
+def test_an_error_in_one_row_fails_unless_roundings_make_it(is_subject, monkeypatch):
+    """The row is measured by PyTorch on the very inputs of the draw, whose rate is the case's own for a defect."""
+    monkeypatch.setattr(sensitivity, "RUNS", 3)
+    found = case("SGD", {"momentum": 0.9}, "jaxtrain", "float32")
+    ours = found.ours if is_subject else lambda *given: found.ours(*given)
+    [quantity] = [name for name, values in found.truth.items() if values.ndim == 3]
+    draws = [Draw(truth=found.truth, units=found.units(found.truth), ours64=found.truth)]
+    draws += [found._draw(number, ours, found.truth) for number in range(3)]
+    assert found.judged(draws, ours)[1].passed
+    draws[3] = with_an_error(draws[3], quantity, 2)
+    left, measurement = found.judged(draws, ours)
+    assert measurement.difference.quantity == quantity
+    assert left is draws
+
+    problem = found._problem(ours, 2, draws[3], quantity, (4, 2, 1))
+    for name, values in sensitivity.part(draws[3].truth, problem.where).items():
+        assert values.shape[1] == 1
+        np.testing.assert_array_equal(problem.run()[name], values)
+    monkeypatch.setattr(sensitivity, "is_by_rounding", lambda *given: True)
+    left, measurement = found.judged(draws, ours)
+    assert measurement.passed
+    assert np.isnan(left[3].truth[quantity]).any(axis=(0, 2)).tolist() == [False, False, True, False, False, False]
 
 
 def test_the_ring_of_lbfgs_is_full_at_the_handover():
