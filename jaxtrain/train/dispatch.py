@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Hashable, Iterator
 from functools import lru_cache, partial
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import jax
@@ -54,12 +55,27 @@ class Feed(Protocol):
 
 
 class Single:
-    """One dispatch for every batch. Data come from the host, but the only batch of every epoch is sent once."""
+    """One dispatch for every batch. Data come from the host, but the only batch of every epoch is sent once.
 
-    def __init__(self, step: Step, batches: Batches | Stream, placement: Placement | None = None) -> None:
+    Args:
+        step: the compiled step.
+        batches: where the batches come from.
+        placement: over which devices the steps are spread; None for none.
+        device: an accelerator on which they run. A batch is sent before the step on the one ahead of it starts, and
+            travels meanwhile. Default None: each goes with its step.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        batches: Batches | Stream,
+        placement: Placement | None = None,
+        device: Any = None,
+    ) -> None:
         self._step = step
         self._batches = batches
-        self._put = put(batches, placement)
+        self._put = put(batches, placement, device)
+        self._is_ahead = device is not None
         self._sent: list[PyTree] | None = None
         if isinstance(batches, Batches) and len(batches) == 1 and not batches.shuffle:
             self._sent = [self._put(batch) if placement else jax.device_put(batch) for batch in batches.epoch()]
@@ -72,8 +88,11 @@ class Single:
         if self._sent is not None:
             yield from ((partial(_call, self._step, batch), None) for batch in self._sent[done:])
             return
-        for batch in self._batches.epoch(epoch, done):
-            yield partial(_call, self._step, self._put(batch)), None
+        batches = map(self._put, self._batches.epoch(epoch, done))
+        if self._is_ahead:
+            batches = (batch for batch, _ in pairwise(chain(batches, (None,))))
+        for batch in batches:
+            yield partial(_call, self._step, batch), None
 
 
 class Scanned:
@@ -119,11 +138,18 @@ class Scanned:
         return chunks
 
 
-def put(batches: Batches | Stream, placement: Placement | None) -> Callable[[PyTree], PyTree]:
+def put(batches: Batches | Stream, placement: Placement | None, device: Any = None) -> Callable[[PyTree], PyTree]:
     """How a batch goes to the devices: of arrays in memory every process has all rows, of an iterable its part."""
     if placement is None:
-        return lambda batch: batch
+        return (lambda batch: batch) if device is None else partial(jax.device_put, device=device)
     return placement.put_batch if isinstance(batches, Stream) else placement.put_whole_batch
+
+
+def accelerator(state: TrainState, placement: Placement | None) -> Any:
+    """A device of the state to which batches can be sent ahead; None on a CPU, and on several without a placement."""
+    devices = state.step.devices()
+    device = next(iter(devices))
+    return None if device.platform == "cpu" or (placement is None and len(devices) > 1) else device
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -184,7 +210,7 @@ def feed(
         reason = "so the caller chose"
     if isinstance(batches, Stream) or size == 1:
         _log.info("%s: single steps: %s", where, reason)
-        return Single(step, batches, placement)
+        return Single(step, batches, placement, accelerator(state, placement))
     _log.info("%s: up to %d steps in a program: %s", where, size, reason)
     device = next(iter(state.step.devices()))
     put_data = partial(jax.device_put, device=device) if placement is None else placement.put_everywhere

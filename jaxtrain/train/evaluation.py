@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.train.data import Batches, on_host
-from jaxtrain.train.dispatch import Feed, Single, kept, put
+from jaxtrain.train.dispatch import Feed, Single, accelerator, kept, put
 from jaxtrain.train.metrics import Average
 from jaxtrain.train.placement import Placement, check_parts, check_placement, placed, placement_of
 from jaxtrain.train.sources import Source, Stream, are_arrays
@@ -67,7 +67,8 @@ def evaluate(eval_step: EvalStep, state: TrainState, data: Source, *, batch_size
     batches, placement = held_out("evaluate: data", data, batch_size), placement_of(eval_step)
     if isinstance(batches, Stream):
         check_parts("evaluate", state, placement, "pass make_eval_step(metrics_fn, placement=...)")
-    return metrics_of(Single(averaged, batches, placement), state)[0]
+    single = Single(averaged, batches, placement, accelerator(state, placement))
+    return metrics_of(single, state)[0]
 
 
 def predict(

@@ -35,6 +35,9 @@ def steps_in_epoch(batches: "Batches | Stream") -> int | None:
 class Stream:
     """Batches of anything that can be iterated again and again, their leaves as arrays that a compiled step takes.
 
+    A step may read a batch long after the next one was drawn. So arrays are copied, unless they are elements of a list:
+    what draws batches may fill the same memory with each.
+
     Args:
         where: how errors begin.
         source: an iterable that starts over each time, such as a list of batches, a torch `DataLoader`, a grain loader
@@ -54,6 +57,7 @@ class Stream:
             )
         self._where = where
         self._source: Any = source
+        self._copies = not isinstance(source, list | tuple)
         self._length: int | None = len(source) if isinstance(source, Sized) else None
 
     @property
@@ -79,7 +83,7 @@ class Stream:
         self._length = count
 
     def _array(self, leaf: Any) -> np.ndarray | jax.Array:
-        """An array that a step takes: NumPy and JAX arrays, tensors of other packages without a copy, numbers."""
+        """An array that a step takes, of a NumPy or JAX array, a tensor of another package, or a number."""
         if isinstance(leaf, jax.Array):
             return leaf
         try:
@@ -87,5 +91,6 @@ class Stream:
         except (TypeError, RuntimeError):
             # Tensors on a device, with a gradient or in bfloat16, which NumPy does not know.
             leaf = leaf.detach() if hasattr(leaf, "detach") else leaf
-            return jnp.from_dlpack(leaf)
-        return as_numbers(self._where, array)
+            return jnp.from_dlpack(leaf.clone() if self._copies and hasattr(leaf, "clone") else leaf)
+        numbers = as_numbers(self._where, array)
+        return numbers.copy() if self._copies and numbers is array and array.flags.writeable else numbers

@@ -12,7 +12,8 @@ from flax import nnx
 
 from jaxtrain import losses, nn, optim, schedules
 from jaxtrain.train import Batches, ReduceLROnPlateau, TrainState, fit
-from jaxtrain.train.dispatch import Single
+from jaxtrain.train.dispatch import Single, accelerator
+from jaxtrain.train.sources import Stream
 
 
 def run(net, size, state=None, **changes):
@@ -122,6 +123,29 @@ def test_the_only_batch_of_every_epoch_is_sent_once():
 
 def classify(model, batch):
     return losses.cross_entropy(model(batch[0]), batch[1])
+
+
+@pytest.mark.parametrize(("device", "order"), [(None, "aAbBcC"), (jax.devices("cpu")[0], "abAcBC")])
+def test_batches_travel_to_an_accelerator_while_the_step_before_runs(device, order):
+    """Small letters are batches drawn, capital ones steps."""
+    happened = []
+
+    def drawn(epoch):
+        for letter in "abc":
+            happened.append(letter)
+            yield np.array(ord(letter))
+
+    def step(state, batch):
+        assert isinstance(batch, jax.Array) == (device is not None)
+        happened.append(chr(int(batch)).upper())
+
+    for dispatch, _ in Single(step, Stream("fit: data", drawn), device=device).epoch(0):
+        dispatch(None)
+    assert "".join(happened) == order
+
+
+def test_a_cpu_gets_no_batch_ahead(net):
+    assert accelerator(net.state, None) is None
 
 
 def test_how_steps_go_out_is_logged(net, caplog):

@@ -83,6 +83,23 @@ def test_tensors_become_arrays_without_a_copy():
     assert labels.dtype == np.int32
 
 
+@pytest.mark.parametrize(
+    "make",
+    [np.zeros, torch.zeros, lambda size: torch.zeros(size, dtype=torch.bfloat16)],
+    ids=["NumPy", "torch", "half"],
+)
+def test_batches_may_be_drawn_into_the_same_memory(make):
+    def drawn(epoch):
+        memory = make(1000)
+        for number in range(3):
+            memory[:] = number
+            yield {"x": memory}
+
+    batches = list(Stream("fit: data", drawn).epoch(0))
+    for number, batch in enumerate(batches):
+        np.testing.assert_array_equal(np.asarray(batch["x"], np.float32), np.full(1000, number))
+
+
 def test_what_counts_as_arrays():
     x = np.zeros(3)
     assert all(map(are_arrays, (x, jnp.zeros(3), (x, x), {"x": (x, x)}, [x, x])))
