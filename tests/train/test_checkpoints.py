@@ -161,7 +161,7 @@ def written(monkeypatch):
         # The last step of an epoch is saved after the epoch, once.
         ({"every_steps": 5}, Listener, [([], [1, 2])]),
         ({"every_steps": 4}, Listener, [([4, 9], [1, 2])]),
-        # A resumed run counts from where it begins. After SIGTERM nothing is saved twice, nor after the end of an epoch.
+        # A resumed run counts from where it begins. Nothing is saved twice, nor within an epoch that is over.
         ({"every_steps": 2}, lambda: Crash(3), [([2], []), ([4, 7, 9], [1, 2])]),
         ({"every_steps": 3}, lambda: Crash(5, terminate=True), [([3, 5], []), ([8], [1, 2])]),
         ({"every_steps": 2}, lambda: Crash(4, terminate=True), [([2, 4], []), ([7, 9], [1, 2])]),
@@ -238,7 +238,7 @@ def test_which_checkpoints_stay(net, tmp_path, name, mode, best):
 
 def test_what_the_run_does_not_log_cannot_be_the_best(net, tmp_path):
     with pytest.raises(
-        KeyError, match="Checkpoints: expected one of 'epoch', 'loss', .*, got 'val_bleu'; the run does"
+        KeyError, match=r"Checkpoints: expected one of 'epoch', 'loss', .*, got 'val_bleu'; the run does"
     ):
         run(net, tmp_path, epochs=1, keep_best="val_bleu", mode="max")
 

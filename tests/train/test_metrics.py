@@ -1,6 +1,7 @@
 """Averages over batches of different sizes, and when they are read."""
 
 import math
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from jaxtrain.train import Average
 from jaxtrain.train.metrics import Metrics, as_average
-from jaxtrain.train.totals import Totals
+from jaxtrain.train.totals import Partial, Totals
 
 
 def test_averages_add():
@@ -130,6 +131,34 @@ def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
         totals.add(metrics_of(step))
         read.append(totals.steps)
     assert read == [0, 1, 2]
+
+
+def test_the_host_waits_for_the_device_now_and_then(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(Totals, "_PATIENCE", 2.5)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    totals, read = Totals(), []
+    for step in range(12):  # A second for each look at the clock: two where something is read.
+        totals.add(metrics_of(step))
+        read.append(totals.steps)
+    assert read == [0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9, 9]
+
+
+@pytest.mark.parametrize("steps", [None, 1, 3])
+def test_what_is_done_of_an_epoch_is_counted_and_stays(monkeypatch, steps):
+    monkeypatch.setattr(Totals, "_PATIENCE", math.inf)
+    numbers = {"loss": Average(jnp.ones(() if steps is None else steps), jnp.ones(() if steps is None else steps))}
+    begun = Partial(2, {"loss": Average(5.0, 2)})
+    totals, each = Totals(begun=begun), steps or 1
+    totals.add(numbers, steps)
+    assert (totals.steps, totals.started) == (2, 2 + each)
+    first = totals.partial()
+    totals.add(numbers, steps)
+    assert (totals.steps, totals.started) == (2 + each, 2 + 2 * each)
+    second = totals.partial()
+    assert totals.started == totals.steps == 2 + 2 * each
+    for number, part in enumerate((begun, first, second)):
+        assert part == Partial(2 + number * each, {"loss": Average(5.0 + number * each, 2 + number * each)})
 
 
 def test_steps_of_one_program_are_told_one_by_one():
