@@ -150,6 +150,12 @@ def test_plateau_is_the_rule_by_hand():
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=1.0)
     _, history = run(values, ReduceLROnPlateau("val_loss", rule), optimizer=optimizer)
     assert history["lr"] == expected
+    # A run that goes on with what the rule remembers of its first three epochs.
+    plateau = rule.init()
+    for value in values[:3]:
+        plateau = rule.update(plateau, value)
+    _, history = run(values[3:], ReduceLROnPlateau("val_loss", rule, plateau), optimizer=optimizer)
+    assert history["lr"] == expected[3:]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from jaxtrain.train import History, Listener, NonFiniteLossError, Run, StopRun, 
 from jaxtrain.train.interrupt import InterruptBetweenSteps
 from jaxtrain.train.listeners.listening import Listening
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Recorder(Listener):
     def __init__(self):
@@ -198,6 +200,18 @@ def test_ctrl_c_stops_in_the_middle_of_an_epoch(net):
     assert (int(state.step), dict(history)) == (2, {})
 
 
+@pytest.mark.parametrize("which", SIGNALS)
+def test_a_signal_at_the_end_of_an_epoch_stops_before_the_next_step(net, which):
+    class Send(Listener):
+        def epoch_ended(self, epoch, entries, state):
+            signal.raise_signal(which)
+
+    recorder = Recorder()
+    with contextlib.suppress(SystemExit):
+        run(net, recorder, Send(), steps_per_dispatch=1)
+    assert recorder.told[-1][:2] == ("ended", 3)
+
+
 def test_a_second_ctrl_c_interrupts_at_once(net):
     class Hang(Listener):
         def stepped(self, step, metrics):
@@ -208,9 +222,6 @@ def test_a_second_ctrl_c_interrupts_at_once(net):
     state, history = run(net, Hang())
     assert list(history) == []
     assert int(state.step) >= 1
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def handlers():
@@ -339,5 +350,7 @@ def test_a_function_hears_of_each_epoch(net):
             raise StopRun
 
     settings = {"epochs": 3, "batch_size": 20, "progress": False}
-    _, history = fit(net.state, net.loss_fn, net.batch, listeners=[heard.append, enough], **settings)
+    # What a function does to its entries is not seen elsewhere.
+    listeners = [dict.clear, heard.append, enough]
+    _, history = fit(net.state, net.loss_fn, net.batch, listeners=listeners, **settings)
     assert heard == [{name: column[epoch] for name, column in history.items()} for epoch in range(2)]
