@@ -81,6 +81,11 @@ def test_what_counts_how(metric, total, count, dtype):
     assert (float(average.total), float(average.count), str(average.total.dtype)) == (total, count, dtype)
 
 
+def test_a_batch_without_rows_counts_nothing():
+    average = as_average("ones", jnp.ones(0), np.zeros((0, 2)))
+    assert (float(average.total), int(average.count)) == (0.0, 0)
+
+
 def test_sums_of_half_precision_go_on_counting():
     average = as_average("ones", jnp.ones(3000, jnp.bfloat16), ())
     assert (float(average.total), int(average.count)) == (3000.0, 3000)

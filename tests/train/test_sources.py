@@ -85,7 +85,7 @@ def test_tensors_become_arrays_without_a_copy():
 
 def test_what_counts_as_arrays():
     x = np.zeros(3)
-    assert all(map(are_arrays, (x, jnp.zeros(3), (x, x), {"x": (x, x)}, [x, x])))
+    assert all(map(are_arrays, (x, jnp.zeros(3), (x, x), {"x": (x, x)}, [x, x], (x, {"y": x}))))
     assert not any(map(are_arrays, ([(x, x)], [{"x": x}], range(3), iter([x]), len, ())))
 
 
