@@ -12,12 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from jaxtrain import optim, schedules
 from jaxtrain.train import (
+    Average,
     Batches,
     Checkpoints,
     EarlyStopping,
@@ -171,7 +173,7 @@ def written(monkeypatch):
 )
 def test_when_a_run_is_saved(net, tmp_path, written, options, listener, runs):
     settings = {"epochs": 2, "batch_size": 8, "steps_per_dispatch": 1, "progress": False}
-    folder, listeners = tmp_path / "new" / "run", [listener()]
+    folder, listeners = tmp_path / "new" / "deep" / "run", [listener()]
     for within, epochs in runs:
         written.clear()
         with contextlib.suppress(RuntimeError, SystemExit):
@@ -260,6 +262,23 @@ def test_how_both_folders_are_written(net, tmp_path, monkeypatch, asynchronous):
     saved.started(Run(range(1), 5, net.state, 0, History()))
     saved.ended(net.state, None)
     assert made == [("run", asynchronous), ("within", asynchronous)]
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(1, [0]), (2, [])])
+def test_processes_that_end_at_different_steps_save_none(net, tmp_path, monkeypatch, processes, expected):
+    written = []
+
+    def store(folder, policy, asynchronous):
+        return SimpleNamespace(latest=None, close=lambda: None, save=lambda number, *_: written.append(number))
+
+    monkeypatch.setattr("jaxtrain.train.listeners.checkpoints.Store", store)
+    run, saved = Run(range(1), 5, net.state, 0, History()), Checkpoints(tmp_path / "run", every_steps=3)
+    saved.started(run)
+    run.totals.add({"loss": Average(jnp.float32(1), jnp.int32(1))})
+    saved.dispatched(net.state)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    saved.ended(net.state, SystemExit(143))
+    assert written == expected
 
 
 @pytest.mark.parametrize("late", [False, True])

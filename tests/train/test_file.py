@@ -167,6 +167,15 @@ def test_damaged_foreign_and_newer_files(tmp_path):
         load(tmp_path / "nothing.npz", TREE)
 
 
+def test_arrays_on_several_machines_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(TREE["kernel"]), "is_fully_addressable", False)
+    with pytest.raises(
+        ValueError, match=r"save: expected arrays on this machine, got file on several; use train\.Check"
+    ):
+        save(tmp_path / "x", TREE)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match=r"save: expected a pytree with arrays, got \{\}"):
         save(tmp_path / "x", {})
