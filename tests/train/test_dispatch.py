@@ -277,6 +277,9 @@ def test_how_many_steps_a_program_has(net, monkeypatch, work, batches, devices, 
     step = SimpleNamespace(trace=lambda state, batch: SimpleNamespace(jaxpr=None))
     data = Batches(np.zeros((2 * batches, 3), np.float32), 2)
     assert dispatch._steps_in_a_program(step, data, state, placement)[0] == size
+    # Where starting a program costs less, short epochs are still worth one.
+    monkeypatch.setitem(dispatch._FEWEST, "cpu", 8)
+    assert dispatch._steps_in_a_program(step, data, state, placement)[0] == (size if size >= min(8, batches) else 1)
 
 
 @pytest.mark.parametrize(("rows", "size"), [(100, 50), (102, 1)])

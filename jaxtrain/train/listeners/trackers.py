@@ -52,8 +52,8 @@ class TensorBoardLog(Listener):
         self._make, self._folder = SummaryWriter, str(Path(folder).absolute())
 
     def started(self, run: Run) -> None:
-        # What an interrupted run wrote after its last checkpoint is written again. A thread writes, every two minutes by
-        # default: its `flush` does not wait for what the thread has not taken yet.
+        # What an interrupted run wrote after its last checkpoint is written again. A thread writes, by default every
+        # two minutes, and `flush` does not wait for what the thread has not taken yet.
         self._writer: Any = self._make(self._folder, purge_step=run.epochs.start, flush_secs=1)
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
