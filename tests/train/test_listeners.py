@@ -158,6 +158,9 @@ def test_listeners_that_started_are_ended_if_one_fails_to_start(net):
         def started(self, run):
             raise OSError("no such folder")
 
+        def ended(self, state, error):
+            raise AssertionError("it did not begin")
+
     first, last = Recorder(), Recorder()
     with pytest.raises(OSError, match="no such folder"):
         run(net, first, Fail(), last)

@@ -188,6 +188,13 @@ def test_an_array_that_is_no_value_for_each_example_is_refused():
         as_average("recall", jnp.ones(3), (np.zeros((32, 2)), np.zeros(32)))
 
 
+def test_counts_of_arrays_cannot_be_logged():
+    totals = Totals()
+    totals.add({"recall": Average(jnp.float32(1), jnp.ones(3))})
+    with pytest.raises(ValueError, match=r"metric recall: .* got a total of shape \(\) and a count of shape \(3,\)"):
+        totals.finish()
+
+
 @pytest.mark.parametrize("steps", [None, 2])
 def test_averages_of_arrays_cannot_be_logged(steps):
     totals = Totals()
