@@ -40,7 +40,7 @@ def gradients_of(
             _, metrics = objective(model, part, key)
             total, count = jnp.asarray(metrics["loss"].total), jnp.asarray(metrics["loss"].count)
             # A part without a token to count has no mean.
-            return total / jnp.maximum(count, 1).astype(total.dtype), metrics
+            return total / jnp.where(count == 0, jnp.ones_like(count), count).astype(total.dtype), metrics
 
         gradients, _, metrics, state = state.gradients(mean, part, state.step_key)
         return (_times(gradients, metrics["loss"].count), metrics), state

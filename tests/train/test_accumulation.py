@@ -35,11 +35,15 @@ def linear(optimizer, **options):
     return TrainState.create(nn.Linear(3, 1, rngs=nnx.Rngs(0)), optimizer, **options)
 
 
-@pytest.mark.parametrize("loss_fn", [mean, masked])
-def test_parts_are_the_whole_batch(loss_fn):
-    whole, expected = make_train_step(loss_fn)(linear(optim.sgd(0.1)), (X, Y, REAL))
+@pytest.mark.parametrize(
+    ("loss_fn", "weights"),
+    [(mean, REAL), (masked, REAL), (masked, REAL / 16), (masked, 0 * REAL)],
+    ids=["mean", "masked", "weights below one", "nothing counts"],
+)
+def test_parts_are_the_whole_batch(loss_fn, weights):
+    whole, expected = make_train_step(loss_fn)(linear(optim.sgd(0.1)), (X, Y, weights))
     for parts in (3, 5):  # 4 + 4 + 2 rows, and 2 + 2 + 2 + 2 + 2
-        state, metrics = make_train_step(loss_fn, accumulate=parts)(linear(optim.sgd(0.1)), (X, Y, REAL))
+        state, metrics = make_train_step(loss_fn, accumulate=parts)(linear(optim.sgd(0.1)), (X, Y, weights))
         for one, other in zip(jax.tree.leaves(state.params), jax.tree.leaves(whole.params), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
         assert int(state.step) == 1
@@ -107,6 +111,27 @@ def test_statistics_and_masks_of_each_part():
     for name in ("mask", "draw"):
         assert int(both[name].count) == 2
         assert float(both[name].total) != 2 * float(first[name].total)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_an_optimizer_that_asks_again_sees_the_same_masks_and_draws(parts):
+    class Net(nnx.Module):
+        def __init__(self):
+            self.drop = nn.Dropout(0.5, rngs=nnx.Rngs(0))
+            self.w = nnx.Param(jnp.ones(()))
+
+    def loss_fn(model, batch, key):
+        x, scale = batch
+        return (model.w[...] * model.drop(x) * jax.random.uniform(key, x.shape)).mean() * scale
+
+    def update(gradients, state, params, *, value, value_fn, **_):
+        return jax.tree.map(jnp.zeros_like, gradients), {"once": value, "again": value_fn(params)}
+
+    init = lambda params: {"once": jnp.zeros(()), "again": jnp.zeros(())}  # noqa: E731
+    spy = optax.GradientTransformationExtraArgs(init, update)
+    step = make_train_step(loss_fn, accumulate=parts)
+    state, _ = step(TrainState.create(Net(), spy), (X, jnp.float32(2.0)))  # A number belongs to all parts.
+    assert float(state.opt_state["once"]) == pytest.approx(float(state.opt_state["again"]), rel=1e-6)
 
 
 def test_fit_accumulates():

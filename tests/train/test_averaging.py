@@ -60,6 +60,25 @@ def test_equal_weights_after_every_epoch_from_the_second_on():
     assert float(state.averaged().params["w"]) == np.mean([8, 12, 16])
 
 
+@pytest.mark.parametrize("options", [{}, {"start": 0}, {"start": 1}, {"start": 3}])
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_which_steps_are_in_an_average(every, options):
+    average, start, included = (
+        AveragedEvery(optim.averaged_model(), every=every, **options),
+        options.get("start", 0),
+        [],
+    )
+    state = average.init({"w": jnp.float32(0.0)}, {"calls": jnp.float32(0.0)})
+    for step in range(1, 9):
+        number = jnp.float32(step)
+        state = average.update_parameters(state, {"w": number}, {"calls": number})
+        if step > start and (step - start) % every == 0:
+            included.append(step)
+        assert float(state.module["w"]) == pytest.approx(np.mean(included or [0.0]))
+        assert float(state.buffers["calls"]) == (included or [0])[-1]
+        assert int(state.count) == step
+
+
 def test_the_best_epoch_brings_its_average():
     def scored(model, x):
         w = model(x).mean()

@@ -72,6 +72,22 @@ def test_it_gives_up_and_begins_without_a_checkpoint_at_the_beginning(tmp_path):
     assert run(tmp_path, loss_fn=never) == (None, [(1.5, 0)])
 
 
+def test_the_next_run_has_all_attempts_again(tmp_path):
+    saved, begins = Checkpoints(tmp_path, back_off=0.5), Begins()
+    for _ in range(2):
+        with pytest.raises(NonFiniteLossError):
+            fit(
+                TrainState.create(Number(), SLOPE),
+                lambda model, x: model.w[...] * jnp.nan,
+                np.ones(2, np.float32),
+                epochs=1,
+                batch_size=1,
+                listeners=[saved, begins],
+                progress=False,
+            )
+    assert [rate for rate, _ in begins.notes] == [1.5, 0.75, 0.375, 0.1875] * 2
+
+
 def test_a_new_checkpoint_begins_to_count_again(tmp_path):
     fails = [2, 4]
 

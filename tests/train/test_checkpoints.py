@@ -1,5 +1,6 @@
 """A run that is killed goes on where it was, to the last bit."""
 
+import contextlib
 import os
 import re
 import signal
@@ -7,15 +8,31 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from jaxtrain import optim, schedules
-from jaxtrain.train import Batches, Checkpoints, EarlyStopping, Listener, ReduceLROnPlateau, StopRun, TrainState, fit
-from jaxtrain.train.listeners.checkpoint_files import check_shapes
+from jaxtrain.train import (
+    Average,
+    Batches,
+    Checkpoints,
+    EarlyStopping,
+    History,
+    Listener,
+    ReduceLROnPlateau,
+    Run,
+    StopRun,
+    TrainState,
+    fit,
+)
+from jaxtrain.train.listeners.checkpoint_files import FolderLock, check_shapes
+from jaxtrain.train.listeners.checkpoint_store import Store
 
 pytest.importorskip("orbax.checkpoint")
 
@@ -115,6 +132,58 @@ class Begun(Listener):
         self.first = False
 
 
+class Terminate(Listener):
+    """Sends SIGTERM at the end of an epoch."""
+
+    def epoch_ended(self, epoch, entries, state):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What a run writes in which folder: the number of a checkpoint, or "closed"."""
+    notes, save, close = [], Store.save, Store.close
+
+    def noted(store, number, *args, **options):
+        notes.append((store.path(number).parent.name, number))
+        save(store, number, *args, **options)
+
+    monkeypatch.setattr(Store, "save", noted)
+    monkeypatch.setattr(
+        Store, "close", lambda store: notes.append((store.path(0).parent.name, "closed")) or close(store)
+    )
+    return notes
+
+
+@pytest.mark.parametrize(
+    ("options", "listener", "runs"),
+    [
+        # Epochs of five steps: the steps of one that is not saved count in the next.
+        ({"every": 2, "every_steps": 3}, Listener, [([3, 6, 9], [2])]),
+        # The last step of an epoch is saved after the epoch, once.
+        ({"every_steps": 5}, Listener, [([], [1, 2])]),
+        ({"every_steps": 4}, Listener, [([4, 9], [1, 2])]),
+        # A resumed run counts from where it begins. Nothing is saved twice, nor within an epoch that is over.
+        ({"every_steps": 2}, lambda: Crash(3), [([2], []), ([4, 7, 9], [1, 2])]),
+        ({"every_steps": 3}, lambda: Crash(5, terminate=True), [([3, 5], []), ([8], [1, 2])]),
+        ({"every_steps": 2}, lambda: Crash(4, terminate=True), [([2, 4], []), ([7, 9], [1, 2])]),
+        ({"every_steps": 3}, lambda: Crash(4, terminate=True), [([3, 4], []), ([8], [1, 2])]),
+        ({"every_steps": 3}, Terminate, [([3], [1])]),
+    ],
+)
+def test_when_a_run_is_saved(net, tmp_path, written, options, listener, runs):
+    settings = {"epochs": 2, "batch_size": 8, "steps_per_dispatch": 1, "progress": False}
+    folder, listeners = tmp_path / "new" / "deep" / "run", [listener()]
+    for within, epochs in runs:
+        written.clear()
+        with contextlib.suppress(RuntimeError, SystemExit):
+            saved = Checkpoints(folder, asynchronous=False, **options)
+            fit(net.state, net.loss_fn, net.batch, listeners=[*listeners, saved], **settings)
+        assert [number for name, number in written if name == "within"] == [*within, "closed"]
+        assert [number for name, number in written if name == "run"] == [*epochs, "closed"]
+        listeners = []
+
+
 def test_a_checkpoint_within_an_epoch_of_another_length_is_refused(net, tmp_path):
     def go(batch_size, *others):
         listeners = [*others, Checkpoints(tmp_path, every_steps=1)]
@@ -147,22 +216,103 @@ def test_what_is_being_written_does_not_grow_with_the_history(net, tmp_path, mon
 
 def test_a_finished_run_trains_no_more(net, tmp_path, assert_same):
     first, history = run(net, tmp_path, epochs=2)
-    second, again = run(net, tmp_path, epochs=2)
-    assert_same(first, second)
-    assert again == history
+    for epochs in (2, 1):
+        last = Begun([])
+        second, again = run(net, tmp_path, last, epochs=epochs)
+        assert_same(first, second)
+        assert again == history
+        # TensorBoard forgets what comes after the first epoch of a call.
+        assert (last.run.epochs.start, len(last.run.epochs)) == (2, 0)
 
 
-def test_which_checkpoints_stay(net, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "mode", "best"),
+    [("score", "max", 2), ("score", "min", 3), ("score_loss", None, 3), ("score_accuracy", None, 2)],
+)
+def test_which_checkpoints_stay(net, tmp_path, name, mode, best):
     class Score(Listener):
-        """Epoch 1 is the best."""
+        """Epoch 1 has the highest, epoch 2 the lowest."""
 
         def epoch_ended(self, epoch, entries, state):
-            entries["score"] = float(epoch == 1)
+            entries[name] = {1: 2.0, 2: 0.5}.get(epoch, 1.0)
 
-    state = TrainState.create(net.Net(), optim.adam())
-    saved = Checkpoints(tmp_path, keep_last=2, keep_best="score", mode="max")
-    fit(state, net.loss_fn, net.batch, epochs=6, batch_size=40, listeners=[Score(), saved], progress=False)
-    assert sorted(int(path.name) for path in tmp_path.iterdir()) == [2, 5, 6]
+    saved = Checkpoints(tmp_path, keep_last=2, keep_best=name, mode=mode)
+    settings = {"epochs": 6, "batch_size": 40, "progress": False}
+    fit(net.state, net.loss_fn, net.batch, listeners=[Score(), saved], **settings)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == [best, 5, 6]
+
+
+def test_what_the_run_does_not_log_cannot_be_the_best(net, tmp_path):
+    with pytest.raises(
+        KeyError, match=r"Checkpoints: expected one of 'epoch', 'loss', .*, got 'val_bleu'; the run does"
+    ):
+        run(net, tmp_path, epochs=1, keep_best="val_bleu", mode="max")
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_how_both_folders_are_written(net, tmp_path, monkeypatch, asynchronous):
+    made = []
+
+    def store(folder, policy, asynchronous):
+        made.append((folder.name, asynchronous))
+        return SimpleNamespace(latest=None, close=lambda: None)
+
+    monkeypatch.setattr("jaxtrain.train.listeners.checkpoints.Store", store)
+    saved = Checkpoints(tmp_path / "run", every_steps=1, asynchronous=asynchronous)
+    saved.started(Run(range(1), 5, net.state, 0, History()))
+    saved.ended(net.state, None)
+    assert made == [("run", asynchronous), ("within", asynchronous)]
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(1, [0]), (2, [])])
+def test_processes_that_end_at_different_steps_save_none(net, tmp_path, monkeypatch, processes, expected):
+    written = []
+
+    def store(folder, policy, asynchronous):
+        return SimpleNamespace(latest=None, close=lambda: None, save=lambda number, *_: written.append(number))
+
+    monkeypatch.setattr("jaxtrain.train.listeners.checkpoints.Store", store)
+    run, saved = Run(range(1), 5, net.state, 0, History()), Checkpoints(tmp_path / "run", every_steps=3)
+    saved.started(run)
+    run.totals.add({"loss": Average(jnp.float32(1), jnp.int32(1))})
+    saved.dispatched(net.state)
+    monkeypatch.setattr(jax, "process_count", lambda: processes)
+    saved.ended(net.state, SystemExit(143))
+    assert written == expected
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_cannot_be_written_is_said_and_the_run_goes_on(net, tmp_path, monkeypatch, caplog, late):
+    """Orbax says so when it is asked to write, or when it is asked whether it is done."""
+    from orbax.checkpoint import CheckpointManager
+
+    wait = CheckpointManager.wait_until_finished
+
+    def full(*args, **options):
+        monkeypatch.setattr(CheckpointManager, "wait_until_finished", wait)
+        raise OSError(28, "No space left on device")
+
+    class Fill(Listener):
+        def ended(self, state, error):
+            if late:
+                monkeypatch.setattr(CheckpointManager, "wait_until_finished", full)
+
+    if not late:
+        monkeypatch.setattr(CheckpointManager, "save", full)
+    listeners = [Fill(), Checkpoints(tmp_path, asynchronous=False)]
+    settings = {"epochs": 2, "batch_size": 8, "progress": False}
+    assert fit(net.state, net.loss_fn, net.batch, listeners=listeners, **settings)[1]["epoch"] == [0, 1]
+    message = "{}/{} could not be written ([Errno 28] No space left on device); the run goes on"
+    for number in (1, 2):
+        assert (message.format(tmp_path, number) in caplog.text) == (number == 2 or not late)
+
+
+def test_what_a_killed_run_left_half_written_is_removed(net, tmp_path):
+    half = tmp_path / "7.orbax-checkpoint-tmp"
+    half.mkdir()
+    settings = {"epochs": 1, "batch_size": 8, "progress": False}
+    fit(net.state, net.loss_fn, net.batch, listeners=[Checkpoints(tmp_path)], **settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
 def test_not_every_epoch_but_the_last(net, tmp_path):
@@ -250,6 +400,30 @@ def test_two_runs_on_one_folder_are_refused(net, tmp_path):
     _, history = run(net, tmp_path / "a", Second(), epochs=2)
     assert history["epoch"] == [0]
     assert run(net, tmp_path / "a", Listener(), epochs=1)[1]["epoch"] == [0]
+
+
+def test_a_folder_is_locked_for_one_run_and_let_go(tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+
+    def free():
+        """The lowest number of a file that is not open."""
+        number = os.dup(0)
+        os.close(number)
+        return number
+
+    first = FolderLock(tmp_path / "new" / "a")
+    before = free()
+    FolderLock(tmp_path / "new" / "b").release()
+    for _ in range(2):
+        with pytest.raises(ValueError, match="a folder that no other run uses"):
+            FolderLock(tmp_path / "new" / "a")
+    monkeypatch.setattr(jax, "process_index", lambda: 1)  # Another process of the same run.
+    FolderLock(tmp_path / "new" / "a").release()
+    monkeypatch.undo()
+    assert free() == before
+    for _ in range(2):
+        first.release()
+    FolderLock(tmp_path / "new" / "a").release()
 
 
 def test_a_file_is_not_a_folder(net, tmp_path):

@@ -39,6 +39,13 @@ def test_shuffled_epochs_are_permutations_that_can_be_had_again():
     assert orders[:2] == [np.random.default_rng([5, epoch]).permutation(20).tolist() for epoch in range(2)]
 
 
+@pytest.mark.parametrize("options", [{}, {"shuffle": True}, {"drop_last": True}])
+def test_an_epoch_from_a_batch_on(options):
+    batches = Batches(np.arange(7), 3, **options)
+    for first in range(4):
+        assert [x.tolist() for x in batches.epoch(2, first)] == rows(batches, 2)[first:]
+
+
 def test_rows_stay_together_in_any_pytree():
     x = np.arange(10)
     batches = Batches({"x": x, "pair": (x * 2, jnp.stack([x, x], 1))}, 4, shuffle=True)
@@ -81,6 +88,8 @@ def test_wrong_data(data, error, message):
         ({"batch_size": 6}, ValueError, "Batches: batch_size must be from 1 to 5, got 6"),
         ({"batch_size": 2.0}, TypeError, "batch_size must be an integer, got 2.0"),
         ({"batch_size": True}, TypeError, "batch_size must be an integer, got True"),
+        ({"batch_size": 2, "shuffle": "no"}, TypeError, "Batches: shuffle must be True or False, got 'no'"),
+        ({"batch_size": 2, "drop_last": 1}, TypeError, "Batches: drop_last must be True or False, got 1"),
         ({"batch_size": 2, "seed": -1}, ValueError, "Batches: seed must be at least 0, got -1"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -62,6 +63,7 @@ def run(values, *listeners, optimizer=None, name="val_loss", **changes):
         ([1, 2, 2, 3, 1, 1, 5], 2, "max", 6, 4),
         ([3, 2, 1], 1, "min", 3, 3),
         ([1, 1, 1], 1, "min", 2, 1),
+        ([1, 1, 1], 1, "max", 2, 1),
         ([2, np.nan, 1, np.nan, np.nan, 0], 2, "min", 5, 3),
         ([np.nan, np.nan, 1], 2, "min", 2, 2),
     ],
@@ -88,6 +90,21 @@ def test_the_best_average_comes_back_with_the_best_parameters():
     jax.tree.map(np.testing.assert_array_equal, restored.average, best)
 
 
+def test_what_it_remembers_is_its_own():
+    """The next step consumes the state of an epoch, and somebody may go on with the state that it gives back."""
+    listener = EarlyStopping("val_loss", patience=2)
+    state = TrainState.create(Counter(), optim.sgd(1.0), average=optim.averaged_model())
+    listener.started(Run(range(3), 1, state, 0, History()))
+    listener.epoch_ended(0, {"val_loss": 1.0}, state)
+    waited = listener.memory["waited"]  # A checkpoint may still be reading it.
+    listener.epoch_ended(1, {"val_loss": 2.0}, state)
+    assert (int(waited), int(listener.memory["waited"])) == (0, 1)
+    for used in (state, listener.ended(state, None)):
+        for leaf in jax.tree.leaves((used.params, used.model_state, used.average)):
+            leaf.delete()
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(listener.memory["weights"]))
+
+
 def test_a_value_that_stays_the_same_is_no_better_though_the_best_is_kept_in_float32():
     listener = EarlyStopping("val_loss", patience=2)
     state = TrainState.create(Counter(), optim.sgd(1.0))
@@ -102,6 +119,8 @@ def test_which_way_is_up_is_known_or_asked_for():
     assert len(run([1, 2, 3], EarlyStopping("val_accuracy", patience=1), name="val_accuracy")[1]["epoch"]) == 3
     with pytest.raises(ValueError, match="EarlyStopping: expected mode='min' or mode='max' for 'val_bleu', got None"):
         EarlyStopping("val_bleu", patience=1)
+    with pytest.raises(ValueError, match="EarlyStopping: mode must be one of 'min', 'max', got 'best'"):
+        EarlyStopping("val_loss", patience=1, mode="best")
     with pytest.raises(ValueError, match="EarlyStopping: patience must be at least 1, got 0"):
         EarlyStopping("val_loss", patience=0)
 
@@ -131,6 +150,12 @@ def test_plateau_is_the_rule_by_hand():
     optimizer = optax.inject_hyperparams(optax.sgd)(learning_rate=1.0)
     _, history = run(values, ReduceLROnPlateau("val_loss", rule), optimizer=optimizer)
     assert history["lr"] == expected
+    # A run that goes on with what the rule remembers of its first three epochs.
+    plateau = rule.init()
+    for value in values[:3]:
+        plateau = rule.update(plateau, value)
+    _, history = run(values[3:], ReduceLROnPlateau("val_loss", rule, plateau), optimizer=optimizer)
+    assert history["lr"] == expected[3:]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +200,14 @@ def test_a_log_that_cannot_be_written_does_not_end_a_run(tmp_path, monkeypatch, 
     _, history = run([0.1, 0.2], CsvLog(tmp_path / "run.csv"))
     assert history["epoch"] == [0, 1]
     assert "run.csv could not be written ([Errno 28] No space left on device); the run goes on" in caplog.text
+
+
+def test_a_log_that_can_never_be_written_is_refused_before_the_run(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"JsonLinesLog: expected a file that can be written, got {tmp_path}"):
         run([0.1], JsonLinesLog(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == tmp_path and mode == os.W_OK))
+    with pytest.raises(ValueError, match=f"CsvLog: expected a file that can be written, got {tmp_path}/run.csv"):
+        run([0.1], CsvLog(tmp_path / "run.csv"))
 
 
 def test_logs_are_the_history(tmp_path):
@@ -185,11 +216,12 @@ def test_logs_are_the_history(tmp_path):
             if epoch == 1:
                 raise StopRun
 
-    logs = CsvLog(tmp_path / "new" / "run.csv"), JsonLinesLog(tmp_path / "run.jsonl")
+    logs = CsvLog(tmp_path / "new" / "deep" / "run.csv"), JsonLinesLog(tmp_path / "run.jsonl")
     _, history = run([0.1, np.nan, 0.3], *logs, Stop())
-    rows = list(csv.DictReader((tmp_path / "new" / "run.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((tmp_path / "new" / "deep" / "run.csv").read_text().splitlines()))
     read = {name: [float(row[name]) for row in rows] for name in history}
     np.testing.assert_equal(read, dict(history))
     lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     np.testing.assert_equal({name: [line[name] for line in lines] for name in history}, dict(history))
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "run.csv", "run.jsonl"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "new", "run.csv", "run.jsonl"]
+    assert b"\r" not in (tmp_path / "new" / "deep" / "run.csv").read_bytes()

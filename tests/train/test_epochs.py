@@ -1,5 +1,7 @@
 """`fit` tells schedules that count epochs how many steps one has, and refuses those that are too short."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -85,6 +87,14 @@ def test_a_cycle_that_is_too_short_is_refused_before_the_first_step():
     message = "fit: expected a schedule for 9 steps, 3 epochs of 3 after 0 steps, got one for 6; make it longer"
     with pytest.raises(ValueError, match=message):
         run(state_with(CYCLE), 3, listeners=[NoStep()])
+
+
+def test_steps_that_are_done_count():
+    state = dataclasses.replace(state_with(CYCLE), step=jnp.int32(3))
+    in_epochs(state, 3, 1)
+    message = "fit: expected a schedule for 9 steps, 2 epochs of 3 after 3 steps, got one for 6; make it longer"
+    with pytest.raises(ValueError, match=message):
+        in_epochs(state, 3, 2)
 
 
 @pytest.mark.parametrize(

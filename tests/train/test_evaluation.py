@@ -8,7 +8,8 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from jaxtrain import nn, optim
-from jaxtrain.train import Placement, TrainState, evaluate, make_eval_step, predict
+from jaxtrain.train import Average, Placement, TrainState, evaluate, make_eval_step, predict
+from jaxtrain.train.evaluation import metrics_of
 
 X = np.linspace(-1, 1, 10, dtype=np.float32)
 
@@ -32,6 +33,38 @@ def test_evaluate_over_ragged_batches():
     x = np.arange(10, dtype=np.float32)
     assert evaluate(eval_step, line(), x, batch_size=4) == {"each": 4.5, "mean": 4.5}
     assert evaluate(eval_step, line(), x) == {"each": 4.5, "mean": 4.5}
+
+
+def test_a_thousand_rows_are_computed_at_once():
+    sizes = []
+
+    def seen(model, x):
+        sizes.append(len(x))
+        return {"each": x}
+
+    x = np.zeros(1030, np.float32)
+    evaluate(make_eval_step(seen), line(), x)
+    predict(line(), seen, x)
+    predict(line(), seen, x, batch_size=1000)
+    assert sizes == [1024, 6, 1024, 6, 1000, 30]
+
+
+def test_what_is_done_meanwhile_is_done_once_when_the_device_is_busy():
+    events = []
+
+    class Steps:
+        steps = 3
+
+        def epoch(self, epoch, done=0, following=None):
+            for step in range(3):
+                yield (
+                    lambda state, step=step: events.append(step) or {"loss": Average(jnp.float32(step), jnp.int32(1))},
+                    None,
+                )
+
+    found = metrics_of(Steps(), line(), lambda: events.append("meanwhile") or "result")
+    assert found == ({"loss": 1.0}, "result")
+    assert events == [0, "meanwhile", 1, 2]
 
 
 def test_evaluate_refuses_bad_input():
@@ -69,6 +102,18 @@ def test_predictions_are_the_rows_of_all_batches():
 def test_predictions_have_a_row_for_each_example(function, data, error, message):
     with pytest.raises(error, match=message):
         predict(line(), function, data)
+
+
+def test_predict_refuses_bad_input():
+    def function(model, x):
+        return x
+
+    with pytest.raises(ValueError, match="predict: batch_size must be at least 1, got 0"):
+        predict(line(), function, X, batch_size=0)
+    with pytest.raises(TypeError, match=r"predict: placement must be a train\.Placement or None, got str"):
+        predict(line(), function, X, placement="data")
+    with pytest.raises(TypeError, match="predict: state must be a TrainState"):
+        predict(function, line(), X)
 
 
 @pytest.mark.usefixtures("float64")

@@ -1,6 +1,8 @@
 """One file holds a state, whole or not at all."""
 
+import io
 import json
+import os
 import re
 import zipfile
 
@@ -9,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from numpy.lib.format import write_array
 
 from jaxtrain.train import load, save
+from jaxtrain.train._whole_file import replaced
 
 TREE = {
     "file": jnp.arange(2),
@@ -50,6 +54,68 @@ def test_arrays_come_back_to_their_devices(tmp_path):
     loaded = load(tmp_path / "x.npz", tree)
     assert loaded["x"].sharding == split
     assert loaded["x"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("implementation", ["threefry2x32", "rbg", "unsafe_rbg"])
+def test_keys_of_every_kind_come_back(tmp_path, assert_same, implementation):
+    key = jax.random.key(3, impl=implementation)
+    save(tmp_path / "key", {"key": key})
+    loaded = load(tmp_path / "key", {"key": jax.random.key(0, impl=implementation)})
+    assert_same(loaded, {"key": key})
+    assert loaded["key"].dtype == key.dtype
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    """Otherwise the name could be that of an empty file after a power cut."""
+    events, sync, replace = [], os.fsync, os.replace
+
+    def synced(number):
+        sync(number)
+        events.append(os.fstat(number).st_size)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *names: events.append("replaced") or replace(*names))
+    save(tmp_path / "tree.npz", TREE)
+    assert events == [(tmp_path / "tree.npz").stat().st_size, "replaced"]
+
+
+def test_two_processes_may_write_the_same_file(tmp_path, monkeypatch):
+    """The one that is done last wins."""
+    path = tmp_path / "file"
+    with replaced(path) as one:
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        with replaced(path) as other:
+            one.write_text("one")
+            other.write_text("other")
+        assert path.read_text() == "other"
+    assert path.read_text() == "one"
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+def test_arrays_may_be_larger_than_zip_files_once_could_hold(tmp_path, monkeypatch, assert_same):
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    tree = {"x": jnp.arange(100)}
+    save(tmp_path / "x.npz", tree)
+    assert_same(load(tmp_path / "x.npz", tree), tree)
+
+
+class Runs:
+    """Runs a program when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("the file has run a program",)
+
+
+def test_no_file_can_run_a_program(tmp_path):
+    path, content = tmp_path / "x.npz", io.BytesIO()
+    write_array(content, np.array([Runs()]), allow_pickle=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("jaxtrain.json", json.dumps({"format": 1, "arrays": {"x": "float32[1]"}}))
+        archive.writestr("x.npy", content.getvalue())
+    with pytest.raises(
+        ValueError, match=r"which cannot be read \(ValueError: Object arrays cannot be loaded when allow"
+    ):
+        load(path, {"x": jnp.ones(1)})
 
 
 def test_what_cannot_be_written_leaves_the_old_file(tmp_path, monkeypatch):
@@ -99,6 +165,15 @@ def test_damaged_foreign_and_newer_files(tmp_path):
         load(path, TREE)
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         load(tmp_path / "nothing.npz", TREE)
+
+
+def test_arrays_on_several_machines_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(TREE["kernel"]), "is_fully_addressable", False)
+    with pytest.raises(
+        ValueError, match=r"save: expected arrays on this machine, got file on several; use train\.Check"
+    ):
+        save(tmp_path / "x", TREE)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input(tmp_path):

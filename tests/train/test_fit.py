@@ -79,6 +79,28 @@ def test_validation_is_by_the_loss_unless_told_otherwise():
     assert history["val_loss"] == [pytest.approx((2 - w) ** 2 * np.mean(X**2), rel=1e-6)]
 
 
+@pytest.mark.parametrize(
+    ("changes", "sizes"),
+    [
+        ({"batch_size": 4}, {4, 2}),
+        ({"batch_size": 4, "validation_batch_size": 3}, {3, 1}),
+        ({"data": [DATA]}, {10}),
+        ({"data": [DATA], "validation_batch_size": 8}, {8, 2}),
+        ({"batch_size": 4, "validation": [DATA, DATA]}, {10}),
+    ],
+)
+def test_how_many_rows_are_validated_at_once(changes, sizes):
+    seen = set()
+
+    def metrics_fn(model, batch):
+        seen.add(len(batch[0]))
+        return {"error": model(batch[0]) - batch[1]}
+
+    arguments = {"data": DATA, "validation": DATA, "metrics_fn": metrics_fn, "epochs": 1, "progress": False, **changes}
+    fit(line(), loss_fn, **arguments)
+    assert seen == sizes
+
+
 def test_the_given_state_stays():
     state = line()
     first, _ = fit(state, loss_fn, DATA, epochs=1, batch_size=4, progress=False)
@@ -182,6 +204,12 @@ def test_metrics_are_read_after_the_next_dispatch(monkeypatch):
         ({"steps_per_dispatch": 0}, ValueError, "fit: steps_per_dispatch must be at least 1, got 0"),
         ({"validation": DATA, "validation_batch_size": 0}, ValueError, "fit: validation_batch_size must be at least 1"),
         ({"listeners": [1]}, TypeError, "fit: listeners must be jaxtrain.train.Listener objects or functions, got 1"),
+        (
+            {"listeners": [dict]},
+            TypeError,
+            "listeners must be jaxtrain.train.Listener objects or functions, got <class",
+        ),
+        ({"seed": -1}, ValueError, "fit: seed must be at least 0, got -1"),
         ({"listeners": [Curves]}, TypeError, r"functions, got the class Curves; make one: Curves\(\.\.\.\)"),
         ({"listeners": print}, TypeError, r"must be a list of jaxtrain.train.Listener objects, got <built-in .* alone"),
         ({"validation": (X, X[:3])}, ValueError, "fit: validation: expected arrays with the same number of rows"),

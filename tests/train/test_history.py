@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from jaxtrain import optim
-from jaxtrain.train import History, TrainState, learning_rates
+from jaxtrain.train import History, TrainState, learning_rates, set_learning_rate
 
 
 class Model(nnx.Module):
@@ -51,6 +51,30 @@ def test_where_the_rate_is_found(optimizer, expected):
     assert rates(optimizer) == expected
 
 
+def injected(lr, **options):
+    return optax.inject_hyperparams(optax.sgd, **options)(learning_rate=lr)
+
+
+def grouped(body, head):
+    return optax.partition({"body": body, "head": head}, {"lr": "body", "learning_rate": "head"})
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.125])
+def test_every_rate_that_can_be_set_is_set_in_its_dtype(rate):
+    half = injected(0.5, hyperparam_dtype=jnp.bfloat16)
+    scheduled = injected(lambda count: jnp.float32(0.75))
+    for optimizer, expected in (
+        (grouped(injected(0.5), half), {"lr/body": rate, "lr/head": rate}),
+        (grouped(scheduled, half), {"lr/body": 0.75, "lr/head": rate}),
+        (grouped(half, scheduled), {"lr/body": rate, "lr/head": 0.75}),
+    ):
+        state = TrainState.create(Model(), optimizer)
+        changed = set_learning_rate(state, rate)
+        assert learning_rates(changed) == expected
+        # Another type would be another program.
+        assert jax.tree.map(jax.typeof, changed) == jax.tree.map(jax.typeof, state)
+
+
 def test_rate_is_that_of_the_last_update():
     optimizer = optim.sgd(lr=lambda count: 0.5 / (count.astype(float) + 1))
     state = TrainState.create(Model(), optimizer)
@@ -72,5 +96,7 @@ def test_history_is_a_mapping_from_names_to_lists():
     assert (list(history), len(history)) == (["epoch", "loss"], 2)
     assert dict(history) == history == {"epoch": [0, 1], "loss": [2.0, 1.0]}
     assert history.get("val_loss") is None
+    with pytest.raises(KeyError, match="'loss' was not logged; there is nothing"):
+        History()["loss"]
     with pytest.raises(KeyError, match="'accuracy' was not logged; there is 'epoch', 'loss'"):
         history["accuracy"]

@@ -1,5 +1,6 @@
 """Listeners hear of everything, in order, and of the end whatever happens."""
 
+import contextlib
 import math
 import signal
 import threading
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 
 from jaxtrain import optim
-from jaxtrain.train import Listener, NonFiniteLossError, StopRun, TrainState, fit
+from jaxtrain.train import History, Listener, NonFiniteLossError, Run, StopRun, TrainState, fit
+from jaxtrain.train.interrupt import InterruptBetweenSteps
+from jaxtrain.train.listeners.listening import Listening
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Recorder(Listener):
@@ -133,10 +138,28 @@ def test_an_error_carries_on_after_all_were_told(net):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
+def test_the_first_error_at_the_end_is_the_one_that_is_raised(net):
+    class Fails(Listener):
+        def __init__(self, name):
+            self.name = name
+
+        def ended(self, state, error):
+            raise OSError(self.name)
+
+    last = Recorder()
+    told = Listening(Run(range(1), 1, net.state, 0, History()), [Fails("first"), Fails("second"), last])
+    with pytest.raises(OSError, match="first"), told:
+        pass
+    assert last.told[-1] == ("ended", 0, "NoneType")
+
+
 def test_listeners_that_started_are_ended_if_one_fails_to_start(net):
     class Fail(Listener):
         def started(self, run):
             raise OSError("no such folder")
+
+        def ended(self, state, error):
+            raise AssertionError("it did not begin")
 
     first, last = Recorder(), Recorder()
     with pytest.raises(OSError, match="no such folder"):
@@ -180,6 +203,18 @@ def test_ctrl_c_stops_in_the_middle_of_an_epoch(net):
     assert (int(state.step), dict(history)) == (2, {})
 
 
+@pytest.mark.parametrize("which", SIGNALS)
+def test_a_signal_at_the_end_of_an_epoch_stops_before_the_next_step(net, which):
+    class Send(Listener):
+        def epoch_ended(self, epoch, entries, state):
+            signal.raise_signal(which)
+
+    recorder = Recorder()
+    with contextlib.suppress(SystemExit):
+        run(net, recorder, Send(), steps_per_dispatch=1)
+    assert recorder.told[-1][:2] == ("ended", 3)
+
+
 def test_a_second_ctrl_c_interrupts_at_once(net):
     class Hang(Listener):
         def stepped(self, step, metrics):
@@ -190,6 +225,56 @@ def test_a_second_ctrl_c_interrupts_at_once(net):
     state, history = run(net, Hang())
     assert list(history) == []
     assert int(state.step) >= 1
+
+
+def handlers():
+    return [signal.getsignal(which) for which in SIGNALS]
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_the_handlers_of_signals_come_back_however_a_run_ends(error):
+    before = handlers()
+    with contextlib.suppress(ZeroDivisionError), InterruptBetweenSteps():
+        assert not set(handlers()) & set(before)
+        if error:
+            raise error
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("which", SIGNALS)
+def test_the_handler_of_somebody_else_stays(which):
+    heard = []
+    before = signal.signal(which, lambda number, frame: heard.append(number))
+    try:
+        with InterruptBetweenSteps() as interrupt:
+            signal.raise_signal(which)
+            interrupt.check()
+        signal.raise_signal(which)
+    finally:
+        signal.signal(which, before)
+    assert heard == [which] * 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "error", "code"),
+    [
+        (["SIGINT"], KeyboardInterrupt, None),
+        (["SIGTERM"], SystemExit, 143),
+        (["SIGTERM", "SIGTERM"], SystemExit, 143),
+        (["SIGTERM", "SIGINT"], KeyboardInterrupt, None),
+        (["SIGINT", "SIGTERM"], SystemExit, 143),
+    ],
+)
+def test_a_signal_waits_for_the_end_of_a_step_and_counts_once(sent, error, code):
+    with InterruptBetweenSteps() as interrupt:
+        interrupt.check()
+        for _ in range(2):  # After the first it is as if there had been none.
+            for name in sent:
+                signal.raise_signal(getattr(signal, name))
+            with pytest.raises(error) as caught:
+                interrupt.check()
+            assert getattr(caught.value, "code", None) == code
+            interrupt.check()
 
 
 def test_a_run_in_a_thread_leaves_signals_alone(net):
@@ -268,5 +353,7 @@ def test_a_function_hears_of_each_epoch(net):
             raise StopRun
 
     settings = {"epochs": 3, "batch_size": 20, "progress": False}
-    _, history = fit(net.state, net.loss_fn, net.batch, listeners=[heard.append, enough], **settings)
+    # What a function does to its entries is not seen elsewhere.
+    listeners = [dict.clear, heard.append, enough]
+    _, history = fit(net.state, net.loss_fn, net.batch, listeners=listeners, **settings)
     assert heard == [{name: column[epoch] for name, column in history.items()} for epoch in range(2)]

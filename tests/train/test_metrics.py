@@ -1,6 +1,7 @@
 """Averages over batches of different sizes, and when they are read."""
 
 import math
+import time
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 
 from jaxtrain.train import Average
 from jaxtrain.train.metrics import Metrics, as_average
-from jaxtrain.train.totals import Totals
+from jaxtrain.train.totals import Partial, Totals
 
 
 def test_averages_add():
@@ -80,6 +81,11 @@ def test_what_counts_how(metric, total, count, dtype):
     assert (float(average.total), float(average.count), str(average.total.dtype)) == (total, count, dtype)
 
 
+def test_a_batch_without_rows_counts_nothing():
+    average = as_average("ones", jnp.ones(0), np.zeros((0, 2)))
+    assert (float(average.total), int(average.count)) == (0.0, 0)
+
+
 def test_sums_of_half_precision_go_on_counting():
     average = as_average("ones", jnp.ones(3000, jnp.bfloat16), ())
     assert (float(average.total), int(average.count)) == (3000.0, 3000)
@@ -132,6 +138,34 @@ def test_slow_steps_are_read_when_the_next_is_under_way(monkeypatch):
     assert read == [0, 1, 2]
 
 
+def test_the_host_waits_for_the_device_now_and_then(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(Totals, "_PATIENCE", 2.5)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    totals, read = Totals(), []
+    for step in range(12):  # A second for each look at the clock: two where something is read.
+        totals.add(metrics_of(step))
+        read.append(totals.steps)
+    assert read == [0, 0, 0, 3, 3, 3, 6, 6, 6, 9, 9, 9]
+
+
+@pytest.mark.parametrize("steps", [None, 1, 3])
+def test_what_is_done_of_an_epoch_is_counted_and_stays(monkeypatch, steps):
+    monkeypatch.setattr(Totals, "_PATIENCE", math.inf)
+    numbers = {"loss": Average(jnp.ones(() if steps is None else steps), jnp.ones(() if steps is None else steps))}
+    begun = Partial(2, {"loss": Average(5.0, 2)})
+    totals, each = Totals(begun=begun), steps or 1
+    totals.add(numbers, steps)
+    assert (totals.steps, totals.started) == (2, 2 + each)
+    first = totals.partial()
+    totals.add(numbers, steps)
+    assert (totals.steps, totals.started) == (2 + each, 2 + 2 * each)
+    second = totals.partial()
+    assert totals.started == totals.steps == 2 + 2 * each
+    for number, part in enumerate((begun, first, second)):
+        assert part == Partial(2 + number * each, {"loss": Average(5.0 + number * each, 2 + number * each)})
+
+
 def test_steps_of_one_program_are_told_one_by_one():
     seen = []
     totals = Totals(lambda step, metrics: seen.extend(enumerate(metrics["loss"], step)), first_step=5)
@@ -152,6 +186,13 @@ def test_average_as_a_float():
 def test_an_array_that_is_no_value_for_each_example_is_refused():
     with pytest.raises(ValueError, match=r"metric recall: .* each of the 32 rows, got shape \(3,\); give each number"):
         as_average("recall", jnp.ones(3), (np.zeros((32, 2)), np.zeros(32)))
+
+
+def test_counts_of_arrays_cannot_be_logged():
+    totals = Totals()
+    totals.add({"recall": Average(jnp.float32(1), jnp.ones(3))})
+    with pytest.raises(ValueError, match=r"metric recall: .* got a total of shape \(\) and a count of shape \(3,\)"):
+        totals.finish()
 
 
 @pytest.mark.parametrize("steps", [None, 2])

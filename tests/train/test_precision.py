@@ -1,17 +1,23 @@
 """Mixed precision, the scale of a loss, and steps that are skipped because their gradients are not finite."""
 
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 from jaxtrain import losses, nn, optim
 from jaxtrain.train import (
     GradScaler,
     GradScalerState,
+    History,
     NonFiniteLossError,
     Precision,
+    Run,
     TrainState,
     evaluate,
     fit,
@@ -19,7 +25,9 @@ from jaxtrain.train import (
     make_train_step,
     predict,
 )
-from jaxtrain.train.grad_scaler import unscaled
+from jaxtrain.train.blueprint import Options
+from jaxtrain.train.grad_scaler import scaled, unscaled
+from jaxtrain.train.listeners import NonFiniteGuard
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 3)).astype(np.float32)
@@ -209,6 +217,8 @@ def test_skipped_steps_are_counted_and_bounded(steps_per_dispatch):
         (lambda: Precision("half a float"), TypeError, "Precision: compute must be a floating-point dtype .* 'half a"),
         (lambda: Precision("float16", scaler=2.0), TypeError, "Precision: scaler must be a GradScaler, got 2.0"),
         (lambda: GradScaler(growth_factor=1.0), ValueError, r"GradScaler: growth_factor must lie in \(1, inf"),
+        (lambda: GradScaler(init_scale=0.0), ValueError, r"GradScaler: init_scale must lie in \(0, inf"),
+        (lambda: GradScaler(backoff_factor=1.0), ValueError, r"GradScaler: backoff_factor must lie in \(0, 1\), got 1"),
         (lambda: GradScaler(growth_interval=0), ValueError, "GradScaler: growth_interval must be at least 1, got 0"),
         (lambda: net("bfloat16"), TypeError, "TrainState.create: precision must be a train.Precision, got 'bfloat16'"),
         (lambda: net(skip_non_finite=-1), ValueError, "TrainState.create: skip_non_finite must be at least 0, got -1"),
@@ -217,6 +227,42 @@ def test_skipped_steps_are_counted_and_bounded(steps_per_dispatch):
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_scale_is_that_of_pytorch_by_default():
+    theirs = torch.amp.GradScaler("cpu")
+    ours = dataclasses.asdict(GradScaler())
+    assert ours == {
+        "init_scale": theirs.get_scale(),
+        "growth_factor": theirs.get_growth_factor(),
+        "backoff_factor": theirs.get_backoff_factor(),
+        "growth_interval": theirs.get_growth_interval(),
+    }
+
+
+def test_the_scale_does_not_carry_a_loss_beyond_its_dtype():
+    product = scaled(jnp.float16(2.0), GradScaler().init())
+    assert (product.dtype, float(product)) == (jnp.float32, 131072.0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "skip_non_finite", "expected"),
+    [(None, 0, 0), (None, 3, 3), ("bfloat16", 0, 0), ("float16", 0, 100), ("float16", 3, 3), ("float16", 200, 200)],
+)
+def test_how_many_steps_in_a_row_may_be_skipped(precision, skip_non_finite, expected):
+    given = precision and Precision(precision)
+    assert Options(precision=given, skip_non_finite=skip_non_finite).most_skipped == expected
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_the_guard_stops_at_every_loss_that_is_no_number(loss):
+    guard, state = NonFiniteGuard(), net()
+    guard.started(Run(range(1), 4, state, 0, History()))
+    assert guard.took_note(0, {"loss": [1.0, 2.0]})
+    assert not guard.took_note(0, {"loss": [1.0, loss]})
+    guard.stepped(0, {"loss": 1.0})
+    with pytest.raises(NonFiniteLossError, match=f"the loss is {loss} at step 1, in epoch 0"):
+        guard.stepped(1, {"loss": loss})
 
 
 def test_a_scale_does_not_grow_to_infinity():

@@ -60,10 +60,41 @@ def test_gradients_and_statistics_are_the_same_and_less_is_kept():
     assert int(statistics["blocks"][1]["inner"]["calls"]) == 1
 
 
-def test_only_the_outermost_of_nested_modules_computes_twice():
-    model = recomputing(Tower(), "^blocks/[1]")
-    changed = [path for path, module in nnx.iter_modules(model) if type(module) not in PLAIN]
-    assert changed == [("blocks", 1)]
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("^blocks/[1]", [("blocks", 1)]),
+        ("inner", [("blocks", 0, "inner"), ("blocks", 1, "inner")]),
+        ("0|inner", [("blocks", 0), ("blocks", 1, "inner")]),
+        (".*", [("blocks", 0), ("blocks", 1)]),  # Not the whole network, which would keep nothing.
+    ],
+)
+def test_only_the_outermost_of_nested_modules_computes_twice(pattern, expected):
+    model = recomputing(Tower(), pattern)
+    changed = {path: type(module) for path, module in nnx.iter_modules(model) if type(module) not in PLAIN}
+    assert sorted(changed) == expected
+    assert {kind.__name__ for kind in changed.values()} <= {"Block", "Inner"}
+
+
+def test_a_module_may_be_an_argument_of_one_that_computes_twice():
+    class Caller(nnx.Module):
+        def __call__(self, inner, x):
+            return inner(x)
+
+    class Net(nnx.Module):
+        def __init__(self):
+            self.inner, self.caller = Inner(), Caller()
+
+        def __call__(self, x):
+            return self.caller(self.inner, x)
+
+    ends = []
+    for remat in (None, "caller"):
+        state = TrainState.create(Net(), optim.sgd(0.1), remat=remat)
+        gradients, loss, _, state = state.gradients(lambda model: (model(X) ** 2).mean())
+        ends.append((gradients, loss, state.model_state))
+    jax.tree.map(np.testing.assert_array_equal, *ends)
+    assert int(ends[1][2]["inner"]["calls"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_batches_may_be_drawn_into_the_same_memory(make):
 
 def test_what_counts_as_arrays():
     x = np.zeros(3)
-    assert all(map(are_arrays, (x, jnp.zeros(3), (x, x), {"x": (x, x)}, [x, x])))
+    assert all(map(are_arrays, (x, jnp.zeros(3), (x, x), {"x": (x, x)}, [x, x], (x, {"y": x}))))
     assert not any(map(are_arrays, ([(x, x)], [{"x": x}], range(3), iter([x]), len, ())))
 
 

@@ -1,5 +1,7 @@
 """TrainState: one pytree of plain arrays, each in a separate buffer."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +112,16 @@ def test_random_streams_differ_by_stream_and_step_only(net, state):
     assert all(key not in (first, second) for key in keys(later))
     expected = jax.random.split(jax.random.fold_in(jax.random.key(7), 0), 2)[0]
     assert first == jax.random.key_data(expected).tolist()
+
+
+def test_the_key_of_a_loss_is_no_key_of_the_streams(state):
+    def numbers(*keys):
+        return {tuple(jax.random.key_data(key).tolist()) for key in keys}
+
+    at = [jax.random.fold_in(state.key, step) for step in (0, 1)]
+    of_loss = numbers(*(dataclasses.replace(state, step=jnp.int32(step)).step_key() for step in (0, 1)))
+    assert len(of_loss) == 2
+    assert not of_loss & numbers(state.key, *at, *jax.random.split(at[0]), *jax.random.split(at[1]))
 
 
 def test_masks_repeat_after_no_number_of_steps(state):

@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxtrain import nn, optim
 from jaxtrain.train import Average, TrainState, make_eval_step, make_train_step
+from jaxtrain.train.step import with_key
 
 
 class Scale(nnx.Module):
@@ -282,6 +283,7 @@ def test_intermediate_values_are_dropped_and_new_variables_refused():
             "dict of metrics, whose names are strings other than 'loss', 'skipped', ",
         ),
         (lambda x: (x.sum(), {"epoch": x}), "which a run logs itself; got metrics {'epoch'"),
+        (lambda x: (x.sum(), {"skipped": x}), "which a run logs itself; got metrics {'skipped'"),
         (lambda x: (x.sum(), {"lr": x}), "which a run logs itself; got metrics {'lr'"),
         (lambda x: (x.sum(), {"val_loss": x}), "which a run logs itself; got metrics {'val_loss'"),
         (lambda x: (x.sum(), {1: x}), "names are strings other than .* got metrics {1"),
@@ -341,6 +343,49 @@ def test_another_shape_is_a_warning_said_once(caplog):
     ((level, message),) = said(caplog)
     assert level == "WARNING"
     assert "evaluation step: compiling again, for a batch of float32[2,5] after one of float32[2,4]" in message
+
+
+def test_evaluation_may_have_batches_of_four_sizes(caplog):
+    step, state = make_eval_step(lambda model, batch: square(model, batch)), TrainState.create(Scale(), optim.sgd())
+    caplog.set_level(logging.INFO, "jaxtrain")
+    for rows in (8, 7, 6, 5):
+        step(state, jnp.ones(rows))
+    assert said(caplog) == [("INFO", "evaluation step: compiling once more, for float32[7] after float32[8]")]
+    step(state, jnp.ones(4))
+    assert [level for level, _ in said(caplog)] == ["INFO", "WARNING"]
+
+
+def test_another_dtype_is_a_warning(caplog):
+    step, state = make_eval_step(lambda model, batch: {"sum": batch.sum()}), TrainState.create(Scale(), optim.sgd())
+    for dtype in (jnp.float32, jnp.int32):
+        step(state, jnp.ones(2, dtype))
+    assert [level for level, _ in said(caplog)] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda model, batch: (model, batch), (1, 2)),
+        (lambda model, batch, key: (model, batch, key), (1, 2, 3)),
+        (lambda model, batch, key=None: (model, batch, key), (1, 2, 3)),
+        (lambda model, batch, key, /: (model, batch, key), (1, 2, 3)),
+        (lambda model, batch, weight=0.5, key=None: (model, batch, weight, key), (1, 2, 0.5, None)),
+        (lambda model, batch, *, key=None: (model, batch, key), (1, 2, None)),
+        (lambda *args: args, (1, 2)),
+        (max, 2),  # It has no signature.
+    ],
+)
+def test_a_third_argument_called_key_gets_the_key(function, expected):
+    assert with_key(function)(1, 2, lambda: 3) == expected
+
+
+def test_who_observes_sees_the_parameters_before_the_update():
+    def observe(gradients, updates, params):
+        return {"before": params["w"], "after": params["w"] + updates["w"]}
+
+    step = make_train_step(square, observe=observe)
+    state, metrics = step(TrainState.create(Scale(), optim.sgd(lr=0.1)), jnp.array([1.0, 2.0]))
+    assert (float(metrics["before"].value), float(metrics["after"].value)) == (3.0, float(state.params["w"]))
 
 
 def test_a_new_state_of_the_same_shapes_is_no_new_shape(caplog):

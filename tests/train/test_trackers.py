@@ -2,6 +2,7 @@
 
 import struct
 import sys
+import time
 from types import SimpleNamespace
 
 import jax
@@ -30,7 +31,7 @@ def scalars(folder):
 def test_all_three(net, tmp_path):
     listeners = [
         TensorBoardLog(tmp_path / "board"),
-        Curves(tmp_path / "pictures" / "run.png"),
+        Curves(tmp_path / "new" / "pictures" / "run.png"),
         Profile(tmp_path / "profile"),
     ]
     settings = {"epochs": 3, "batch_size": 40, "validation": net.batch, "progress": False}
@@ -39,7 +40,7 @@ def test_all_three(net, tmp_path):
     assert {name for _, name in found} == set(history) - {"epoch"}
     for epoch in range(3):
         assert found[epoch, "val_loss"] == np.float32(history["val_loss"][epoch])
-    image = (tmp_path / "pictures" / "run.png").read_bytes()
+    image = (tmp_path / "new" / "pictures" / "run.png").read_bytes()
     assert image.startswith(b"\x89PNG")
     assert len(image) > 10_000
     assert len(list((tmp_path / "profile").rglob("*.xplane.pb"))) == 1
@@ -62,8 +63,20 @@ def test_a_profile_of_a_run_that_stops_is_ended(net, tmp_path, monkeypatch):
 def test_a_resumed_run_purges_what_it_writes_again(net, tmp_path):
     log, made = TensorBoardLog(tmp_path), []
     log._make = lambda *args, **options: made.append((args, options))
-    log.started(Run(range(3, 5), 1, net.state, 3, History()))
-    assert made == [((str(tmp_path),), {"purge_step": 3})]
+    log.started(Run(range(3, 5), 1, net.state, 0, History()))
+    assert made == [((str(tmp_path),), {"purge_step": 3, "flush_secs": 1})]
+
+
+def test_an_epoch_can_be_seen_in_tensorboard_before_the_run_ends(net, tmp_path):
+    log = TensorBoardLog(tmp_path)
+    log.started(Run(range(2), 1, net.state, 0, History()))
+    for epoch in range(2):
+        log.epoch_ended(epoch, {"epoch": epoch, "loss": 0.5 + epoch}, net.state)
+        expected, limit = {(done, "loss"): 0.5 + done for done in range(epoch + 1)}, time.monotonic() + 30
+        while scalars(tmp_path) != expected and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert scalars(tmp_path) == expected
+    log.ended(net.state, None)
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
@@ -92,15 +105,62 @@ def test_bad_input(monkeypatch):
         Curves("run.png")
 
 
-def test_axes_are_logarithmic_where_all_is_positive(monkeypatch, tmp_path):
-    scales = []
-    monkeypatch.setattr(
-        Figure, "savefig", lambda figure, *_, **__: scales.append([axes.get_yscale() for axes in figure.axes])
-    )
-    for least in (0.0, 0.5):
-        history = History()
-        history.append({"epoch": 0, "loss": 1.0, "accuracy": 0.5, "lr": 0.1, "val_loss": least, "val_f1": 0.3})
-        curves = Curves(tmp_path / "run.png")
+@pytest.fixture
+def drawn(monkeypatch, tmp_path):
+    """Draws a history, and returns the axes of the picture, none if there is no picture."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+
+    def draw(*entries, **options):
+        figures.clear()
+        history, curves = History(), Curves(tmp_path / "run.png", **options)
+        for epoch in entries:
+            history.append(epoch)
         curves.started(SimpleNamespace(history=history))
         curves.ended(None, None)
-    assert scales == [["linear", "linear", "log", "linear"], ["log", "linear", "log", "linear"]]
+        return [axes for figure in figures for axes in figure.axes]
+
+    return draw
+
+
+def scales(axes):
+    return [one.get_yscale() for one in axes]
+
+
+def test_axes_are_logarithmic_where_all_is_positive(drawn):
+    def entries(loss, held_out):
+        return {"epoch": 0, "loss": loss, "accuracy": 0.5, "lr": 0.1, "lr/head": 0.1, "val_loss": held_out, "f1": 0.3}
+
+    mixed, positive = ["linear", "linear", "log", "log", "linear"], ["log", "linear", "log", "log", "linear"]
+    assert scales(drawn(entries(1.0, 0.0))) == scales(drawn(entries(0.0, 1.0))) == mixed
+    assert scales(drawn(entries(1.0, 0.5))) == scales(drawn(entries(1.0, 0.5), log_scale=True)) == positive
+    assert scales(drawn(entries(1.0, 0.5), log_scale=False)) == ["linear"] * 5
+
+
+def test_each_quantity_is_drawn_with_its_counterpart_over_the_epochs_counted_from_one(drawn):
+    axes = drawn(
+        {"epoch": 2, "loss": 3.0, "lr": 0.2, "val_loss": 4.0, "val_f1": 0.3},
+        {"epoch": 3, "loss": 1.0, "lr": 0.1, "val_loss": 2.0, "val_f1": 0.6},
+    )
+    lines = [{line.get_label(): line.get_xydata().tolist() for line in one.get_lines()} for one in axes]
+    assert lines == [
+        {"training": [[3, 3.0], [4, 1.0]], "validation": [[3, 4.0], [4, 2.0]]},
+        {"training": [[3, 0.2], [4, 0.1]]},
+        {"training": [[3, 0.3], [4, 0.6]]},
+    ]
+    assert [one.get_ylabel() for one in axes] == ["loss", "lr", "val_f1"]
+    assert [one.get_xlabel() for one in axes] == ["", "", "epoch"]
+    assert [one.get_legend() is not None for one in axes] == [True, False, False]
+
+
+def test_a_run_without_an_epoch_has_no_picture(drawn):
+    assert drawn() == []
+
+
+def test_a_picture_that_cannot_be_written_does_not_end_a_run(tmp_path, caplog):
+    (tmp_path / "file").write_text("mine")
+    history, curves = History(), Curves(tmp_path / "file" / "run.svg")
+    history.append({"epoch": 0, "loss": 1.0})
+    curves.started(SimpleNamespace(history=history))
+    curves.ended(None, None)
+    assert f"Curves: {tmp_path}/file/run.svg could not be written" in caplog.text

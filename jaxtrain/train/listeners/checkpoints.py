@@ -244,7 +244,7 @@ class Checkpoints(Listener):
         run.state, run.begun = arrays["state"], begun
         for row in zip(*history.values(), strict=True):
             run.history.append(dict(zip(history, row, strict=True)))
-        run.epochs = range(min(done, run.epochs.stop), run.epochs.stop)
+        run.epochs = range(done, run.epochs.stop)
         for listener, memory in zip(self._with_memory(), arrays["listeners"].values(), strict=True):
             listener.memory = memory
             try:

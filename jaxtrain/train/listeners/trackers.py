@@ -52,14 +52,14 @@ class TensorBoardLog(Listener):
         self._make, self._folder = SummaryWriter, str(Path(folder).absolute())
 
     def started(self, run: Run) -> None:
-        # What an interrupted run wrote after its last checkpoint is written again.
-        self._writer: Any = self._make(self._folder, purge_step=run.epochs.start)
+        # What an interrupted run wrote after its last checkpoint is written again. A thread writes, by default every
+        # two minutes, and `flush` does not wait for what the thread has not taken yet.
+        self._writer: Any = self._make(self._folder, purge_step=run.epochs.start, flush_secs=1)
 
     def epoch_ended(self, epoch: int, entries: Mapping[str, float], state: TrainState) -> None:
         for name, value in entries.items():
             if name != "epoch":
                 self._writer.add_scalar(name, value, epoch)
-        self._writer.flush()
 
     def ended(self, state: TrainState, error: BaseException | None) -> None:
         self._writer.close()
