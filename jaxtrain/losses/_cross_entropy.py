@@ -8,6 +8,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.axes import along_axis, entries, is_at, pick
 from jaxtrain._ground.checks import is_concrete, is_zero
 from jaxtrain.losses._arguments import (
@@ -71,7 +72,7 @@ def cross_entropies(
     """Check the arguments of `cross_entropy` and compute the loss of each position."""
     check_number(where, "label_smoothing", label_smoothing, low=0, high=1)
     check_class_number(where, "ignore_index", ignore_index)
-    input, target = as_floats(where, "input", input), jnp.asarray(target)
+    input, target = as_floats(where, "input", input), as_array(where, "target", target)
     axis = class_axis(where, axis, input.shape)
     if not jnp.issubdtype(target.dtype, jnp.floating):
         return _of_classes(where, input, target, weight, ignore_index, label_smoothing, axis)

@@ -30,8 +30,8 @@ def as_kernel_size(where: str, kernel_size: int | Sequence[int]) -> tuple[int, .
 
 
 def check_kernel(where: str, kernel: jax.Array) -> None:
-    """Raise `ValueError` unless the kernel has at least one spatial axis."""
-    if kernel.ndim < 3:
+    """Raise `ValueError` unless the kernel has at least one spatial axis, and none of them is empty."""
+    if kernel.ndim < 3 or 0 in kernel.shape[:-2]:
         raise ValueError(f"{where}: kernel must have a shape (*kernel_size, channels, channels), got {kernel.shape}")
 
 

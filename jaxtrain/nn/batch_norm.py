@@ -15,7 +15,7 @@ from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.spread import spread
-from jaxtrain.nn._arrays import as_floating, canonical_axis, check_flags, check_size, per_channel
+from jaxtrain.nn._arrays import as_floating, as_vector, canonical_axis, check_flags, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import Over, standardize
 
@@ -85,13 +85,10 @@ def batch_norm(
     axis = canonical_axis("batch_norm", input, axis)
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected a batch, of at least two dimensions, got shape {input.shape}")
-    for name, vector in (
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-        ("weight", weight),
-        ("bias", bias),
-    ):
-        check_size("batch_norm", name, vector, input, axis)
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    running_mean, running_var, weight, bias = (
+        as_vector("batch_norm", name, vector, input, axis) for name, vector in named.items()
+    )
 
     x = input.astype(at_least_float32(input.dtype))
     scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
