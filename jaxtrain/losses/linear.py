@@ -12,7 +12,7 @@ from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.losses._arguments import as_class_weight, as_floats, promoted
-from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of_parts
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _SMALLEST_CHUNK = 64
@@ -101,7 +101,7 @@ def linear_cross_entropy(
         _check_target(where, target, input.shape[0], len(linear_weight))
         chunk_size = _chunk_size(where, chunk_size, input.size, len(linear_weight))
         losses, weights = left_to_xla(_in_chunks(at_once, chunk_size), input, target, linear_weight, bias, weight)
-    factors = factors_of_parts(target, label_smoothing, len(linear_weight))
+    factors = factors_of(losses, label_smoothing, len(linear_weight))
     return reduce(losses, reduction, dtype, factors=factors, total=weights)
 
 

@@ -257,6 +257,6 @@ def _padded(
     # The input can be used once: n positions give n - 1 reflected or n repeated ones.
     spare = {"reflect": 1, "replicate": -math.inf, "circular": 0}[mode]
     for width, positions in zip(widths, input.shape, strict=True):
-        if max(width) > positions - spare:
+        if max(width) > max(positions - spare, 0):
             raise ValueError(f"{where}: padding {max(width)} in mode {mode!r} is too much for {positions} positions")
     return jnp.pad(input, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode])
