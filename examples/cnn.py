@@ -156,14 +156,23 @@ def new_state(
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a residual CNN on images.")
-    parser.add_argument("--data", type=Path, help="a folder with CIFAR-10 or MNIST; default: scikit-learn's digits")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--schedule", choices=["onecycle", "cosine"], default="onecycle")
-    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16")
-    parser.add_argument("--data-parallel", action="store_true", help="spread each batch over all devices")
-    parser.add_argument("--cpu-devices", type=int, metavar="N", help="make N devices of the CPU")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--curves", type=Path, help="a picture of the curves, such as cnn.png")
+    parser.add_argument("--data", type=Path, help="folder with CIFAR-10 or MNIST; default: scikit-learn's digits")
+    parser.add_argument("--epochs", type=int, default=12, help="passes over the training data; default: %(default)s")
+    parser.add_argument(
+        "--schedule",
+        choices=["onecycle", "cosine"],
+        default="onecycle",
+        help="of the learning rate; default: %(default)s",
+    )
+    parser.add_argument("--bfloat16", action="store_true", help="compute in bfloat16; default: float32")
+    parser.add_argument(
+        "--data-parallel", action="store_true", help="spread each batch over all devices; default: use one"
+    )
+    parser.add_argument("--cpu-devices", type=int, metavar="N", help="make N devices of the CPU; default: one")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the weights and of the order of the images; default: %(default)s"
+    )
+    parser.add_argument("--curves", type=Path, help="file for a picture of the curves, such as cnn.png; default: none")
     options = parser.parse_args(arguments)
     if options.cpu_devices:
         jax.config.update("jax_num_cpu_devices", options.cpu_devices)

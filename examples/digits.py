@@ -107,17 +107,25 @@ def plot(history: History, title: str, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a network on handwritten digits.")
-    parser.add_argument("--net", choices=["dropout", "batchnorm"], default="dropout")
-    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the weights, the dropout masks and the order of the digits"
+        "--net",
+        choices=["dropout", "batchnorm"],
+        default="dropout",
+        help="what regularizes the network; default: %(default)s",
+    )
+    parser.add_argument("--epochs", type=int, default=40, help="passes over the training data; default: %(default)s")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="seed of the weights, the dropout masks and the order of the digits; default: %(default)s",
     )
     parser.add_argument(
         "--figures",
         type=Path,
         nargs="?",
         const=Path(__file__).parent / "figures",
-        help="folder of the picture digits-<net>.png; without a folder, figures next to this script",
+        help="folder of the picture digits-<net>.png; without a folder, figures next to this script; default: none",
     )
     options = parser.parse_args(arguments)
     start = time.perf_counter()

@@ -115,9 +115,14 @@ def draw(fakes: np.ndarray, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a GAN on handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--picture", type=Path, help="a picture of 128 fakes, such as gan.png")
+    parser.add_argument("--epochs", type=int, default=200, help="passes over the digits; default: %(default)s")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the weights, the noise and the order of the digits; default: %(default)s",
+    )
+    parser.add_argument("--picture", type=Path, help="file for a picture of 128 fakes, such as gan.png; default: none")
     options = parser.parse_args(arguments)
     begin = time.perf_counter()
 

@@ -55,10 +55,10 @@ def seconds(program: Callable, arrays: tuple[jax.Array, ...]) -> float:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--tokens", type=int, default=2048)
-    parser.add_argument("--features", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7, help="how often each program is timed")
+    parser.add_argument("--tokens", type=int, default=2048, help="rows of the batch; default: %(default)s")
+    parser.add_argument("--features", type=int, default=64, help="columns of the batch; default: %(default)s")
+    parser.add_argument("--classes", type=int, default=20_000, help="size of the vocabulary; default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each program is timed; default: %(default)s")
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)

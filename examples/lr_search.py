@@ -163,10 +163,17 @@ def plot(rates: np.ndarray, accuracies: dict[str, np.ndarray], path: Path) -> No
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--rates", type=int, default=32, help="how many, from 1e-5 to 10")
-    parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed")
-    parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "lr_search.png")
-    parser.add_argument("--cpu-devices", type=int, help="spread the runs over so many devices of the CPU")
+    parser.add_argument(
+        "--rates", type=int, default=32, help="number of learning rates, from 1e-5 to 10; default: %(default)s"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is timed; default: %(default)s")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=Path(__file__).parent / "figures" / "lr_search.png",
+        help="file for the picture; default: %(default)s",
+    )
+    parser.add_argument("--cpu-devices", type=int, help="spread the runs over so many devices of the CPU; default: one")
     options = parser.parse_args(arguments)
     if options.cpu_devices:
         jax.config.update("jax_num_cpu_devices", options.cpu_devices)

@@ -235,7 +235,12 @@ def plot(results: list[tuple[Panel, np.ndarray, np.ndarray]], path: Path) -> Non
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="A gallery of every schedule.")
-    parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "schedules.png")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=Path(__file__).parent / "figures" / "schedules.png",
+        help="file for the picture; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
 
     results = [(panel, our_values(panel), torch_values(panel)) for panel in PANELS]

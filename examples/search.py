@@ -93,11 +93,18 @@ def plot_trials(study: optuna.Study, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=48, help="trials of each search")
-    parser.add_argument("--seeds", type=int, default=5, help="searches with each sampler")
-    parser.add_argument("--sampler", choices=["tpe", "gp"], default="tpe", help="the Bayesian one")
-    parser.add_argument("--at-once", type=int, default=4, help="trials in one program")
-    parser.add_argument("--figures", type=Path, default=Path(__file__).parent / "figures")
+    parser.add_argument("--trials", type=int, default=48, help="trials of each search; default: %(default)s")
+    parser.add_argument("--seeds", type=int, default=5, help="searches with each sampler; default: %(default)s")
+    parser.add_argument(
+        "--sampler", choices=["tpe", "gp"], default="tpe", help="the Bayesian one; default: %(default)s"
+    )
+    parser.add_argument("--at-once", type=int, default=4, help="trials in one program; default: %(default)s")
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        default=Path(__file__).parent / "figures",
+        help="folder for the pictures; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mpl.use("Agg")

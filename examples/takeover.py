@@ -169,8 +169,18 @@ def plot(found: dict[str, np.ndarray], path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "takeover.png")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=20,
+        help="passes over the data, half of them in each framework; default: %(default)s",
+    )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=Path(__file__).parent / "figures" / "takeover.png",
+        help="file for the picture; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # matrices of this size are faster so
 

@@ -109,12 +109,21 @@ def new_state(width: int, depth: int, epochs: int, *, seed: int = 0) -> TrainSta
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train a small GPT on Python's library sources.")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--bytes", type=int, default=600_000, help="how much text")
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--run", type=Path, help="a folder for checkpoints; run again, the command goes on from them")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=3, help="passes over the text; default: %(default)s")
+    parser.add_argument("--bytes", type=int, default=600_000, help="how much text, in bytes; default: %(default)s")
+    parser.add_argument("--width", type=int, default=64, help="features of each position; default: %(default)s")
+    parser.add_argument("--depth", type=int, default=2, help="number of transformer layers; default: %(default)s")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        help="folder for checkpoints, from which the command goes on when it is run again; default: none",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="of the weights, the dropout and the order of the text; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     begin = time.perf_counter()
 

@@ -156,11 +156,22 @@ def plot(curves: dict[str, np.ndarray], epochs: int, path: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__ and __doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=5, help="from how many initial weights")
-    parser.add_argument("--activation", choices=("relu", "tanh"), default="relu")
-    parser.add_argument("--show", type=int, default=3, help="the seed whose curves are printed and drawn")
-    parser.add_argument("--figure", type=Path, default=Path(__file__).parent / "figures" / "twin.png")
+    parser.add_argument("--epochs", type=int, default=20, help="passes over the data; default: %(default)s")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="number of initial weights to train from; default: %(default)s"
+    )
+    parser.add_argument(
+        "--activation", choices=("relu", "tanh"), default="relu", help="of the hidden layers; default: %(default)s"
+    )
+    parser.add_argument(
+        "--show", type=int, default=3, help="the seed whose curves are printed and drawn; default: %(default)s"
+    )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=Path(__file__).parent / "figures" / "twin.png",
+        help="file for the picture; default: %(default)s",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # matrices of this size are faster so
     seeds = range(options.seeds)

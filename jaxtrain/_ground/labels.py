@@ -26,6 +26,7 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
         A tree of labels, of the same structure, for `optax.partition`.
 
     Raises:
+        TypeError: if the rules are not a mapping, or a pattern is not a string.
         ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter or is not a
             regular expression. The message names them.
 
@@ -44,6 +45,8 @@ def label_parameters(params: PyTree[Array], rules: Mapping[str | None, Label]) -
 
     PyTorch: none; its parameter groups are lists that a script collects by hand from `model.named_parameters()`.
     """
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"label_parameters: rules must be labels by pattern, as in {{'^head/': 'fast'}}, got {rules!r}")
     patterns = {pattern: check_pattern("label_parameters", pattern) for pattern in rules if pattern is not None}
     unused, problems = set(patterns), []
 

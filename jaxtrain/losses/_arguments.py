@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer, check_scalar
 from jaxtrain._ground.dtypes import at_least_float32
 
@@ -20,7 +21,7 @@ def as_floats(where: str, name: str, value: ArrayLike) -> Array:
     Raises:
         TypeError: if it does not hold floats.
     """
-    array = jnp.asarray(value)
+    array = as_array(where, name, value)
     if not _is(array, jnp.floating):
         raise TypeError(f"{where}: {name} must hold floats, got {array.dtype}; convert it with .astype")
     return array
@@ -32,7 +33,7 @@ def as_numbers(where: str, name: str, value: ArrayLike) -> Array:
     Raises:
         TypeError: if it holds neither floats nor integers.
     """
-    array = jnp.asarray(value)
+    array = as_array(where, name, value)
     if not (_is(array, jnp.floating) or _is(array, jnp.integer)):
         raise TypeError(f"{where}: {name} must hold floats or integers, got {array.dtype}; convert it with .astype")
     return array
@@ -44,7 +45,7 @@ def as_classes(where: str, name: str, value: ArrayLike) -> Array:
     Raises:
         TypeError: if it holds anything but signed integers or uint8.
     """
-    classes = jnp.asarray(value)
+    classes = as_array(where, name, value)
     if not (_is(classes, jnp.signedinteger) or classes.dtype == jnp.uint8):
         raise TypeError(f"{where}: {name} must hold classes as signed integers or uint8, got {classes.dtype}")
     return classes if classes.dtype.itemsize >= 4 else classes.astype(jnp.int32)

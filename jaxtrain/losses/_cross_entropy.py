@@ -8,6 +8,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.axes import along_axis, entries, is_at, pick
 from jaxtrain._ground.checks import is_concrete, is_zero
 from jaxtrain.losses._arguments import (
@@ -30,13 +31,11 @@ class CrossEntropies(NamedTuple):
 
     Attributes:
         losses: the loss of each position, in one or two parts.
-        factors: of the parts, if there are two.
         weights: the weight of each position in the mean; None where all weigh the same.
         dtype: the dtype of the result.
     """
 
     losses: tuple[Array, ...]
-    factors: tuple[ArrayLike, ...] | None
     weights: Array | None
     dtype: np.dtype
 
@@ -71,7 +70,7 @@ def cross_entropies(
     """Check the arguments of `cross_entropy` and compute the loss of each position."""
     check_number(where, "label_smoothing", label_smoothing, low=0, high=1)
     check_class_number(where, "ignore_index", ignore_index)
-    input, target = as_floats(where, "input", input), jnp.asarray(target)
+    input, target = as_floats(where, "input", input), as_array(where, "target", target)
     axis = class_axis(where, axis, input.shape)
     if not jnp.issubdtype(target.dtype, jnp.floating):
         return _of_classes(where, input, target, weight, ignore_index, label_smoothing, axis)
@@ -96,22 +95,19 @@ def _of_classes(
     if is_zero(label_smoothing):
         # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
-        return CrossEntropies((labels.losses(own),), None, labels.weight, dtype)
+        return CrossEntropies((labels.losses(own),), labels.weight, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
     is_label = is_at(labels.safe, axis, input.shape[axis])
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
     smooth = jnp.where(labels.is_ignored, 0, -jnp.sum(weighted, axis))
-    factors = factors_of_parts(target, label_smoothing, input.shape[axis])
-    return CrossEntropies((labels.losses(own), smooth), factors, labels.weight, dtype)
+    return CrossEntropies((labels.losses(own), smooth), labels.weight, dtype)
 
 
-def factors_of_parts(target: Array, label_smoothing: ArrayLike, classes: int) -> tuple[ArrayLike, ArrayLike] | None:
+def factors_of(parts: tuple[Array, ...], label_smoothing: float, classes: int) -> tuple[ArrayLike, ...] | None:
     """By what the loss of the label and the sum of those of all classes are multiplied; None if there is one part."""
-    if jnp.issubdtype(target.dtype, jnp.floating) or is_zero(label_smoothing):
-        return None
-    return 1 - label_smoothing, label_smoothing / classes
+    return None if len(parts) == 1 else (1 - label_smoothing, label_smoothing / classes)
 
 
 def _of_probabilities(
@@ -130,7 +126,7 @@ def _of_probabilities(
         target = target * along_axis(weight, axis, input.ndim)
     largest, log_normalizer = _normalizer(input, axis)
     losses = -jnp.sum(product_or_zero(target, input - largest - log_normalizer), axis)
-    return CrossEntropies((losses,), None, None, dtype)
+    return CrossEntropies((losses,), None, dtype)
 
 
 def labels_of(where: str, input: Array, target: Array, weight: Array | None, ignore_index: int, axis: int) -> Labels:

@@ -1,11 +1,12 @@
 """Losses of a choice among classes."""
 
 import jax
+import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from jaxtrain._ground.axes import pick
 from jaxtrain.losses._arguments import as_class_weight, as_floats, check_class_number, class_axis, promoted
-from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, labels_of
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of, labels_of
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 
@@ -68,7 +69,8 @@ def cross_entropy(
     where = "cross_entropy"
     check_reduction(where, reduction)
     each = cross_entropies(where, input, target, weight, ignore_index, label_smoothing, axis)
-    return reduce(each.losses, reduction, each.dtype, factors=each.factors, total=each.weights)
+    factors = factors_of(each.losses, label_smoothing, np.shape(input)[axis])
+    return reduce(each.losses, reduction, each.dtype, factors=factors, total=each.weights)
 
 
 @jax.named_scope("nll_loss")

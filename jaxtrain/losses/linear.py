@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Num
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer
+from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.sharding import left_to_xla
-from jaxtrain.losses._arguments import as_floats, promoted
-from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of_parts
+from jaxtrain.losses._arguments import as_class_weight, as_floats, promoted
+from jaxtrain.losses._cross_entropy import NO_CLASS, cross_entropies, factors_of
 from jaxtrain.losses._reduction import check_reduction, reduce
 
 _SMALLEST_CHUNK = 64
@@ -75,10 +77,11 @@ def linear_cross_entropy(
     check_reduction(where, reduction)
     input, linear_weight = as_floats(where, "input", input), as_floats(where, "linear_weight", linear_weight)
     linear_bias = None if linear_bias is None else as_floats(where, "linear_bias", linear_bias)
-    target = jnp.asarray(target)
+    target = as_array(where, "target", target)
     if ignore_index is not None and jnp.issubdtype(target.dtype, jnp.floating):
         raise ValueError(f"{where}: ignore_index is for integer classes, but target holds {target.dtype}")
     _check_shapes(where, input, linear_weight, linear_bias)
+    weight = as_class_weight(where, weight, len(linear_weight), at_least_float32(linear_weight.dtype))
     # Converted outside the loop: the gradients of all chunks are then summed in the precision of the computation.
     dtype, (input, linear_weight, linear_bias) = promoted(input, linear_weight, linear_bias)
     bias = jnp.zeros((), input.dtype) if linear_bias is None else linear_bias
@@ -98,7 +101,7 @@ def linear_cross_entropy(
         _check_target(where, target, input.shape[0], len(linear_weight))
         chunk_size = _chunk_size(where, chunk_size, input.size, len(linear_weight))
         losses, weights = left_to_xla(_in_chunks(at_once, chunk_size), input, target, linear_weight, bias, weight)
-    factors = factors_of_parts(target, label_smoothing, len(linear_weight))
+    factors = factors_of(losses, label_smoothing, len(linear_weight))
     return reduce(losses, reduction, dtype, factors=factors, total=weights)
 
 

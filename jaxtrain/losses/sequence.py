@@ -6,6 +6,7 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_flag, check_integer, check_range, is_concrete
 from jaxtrain.losses._arguments import as_classes, as_floats, promoted
 from jaxtrain.losses._reduction import check_reduction, reduce
@@ -77,6 +78,8 @@ def ctc_loss(
     blank = check_integer(where, "blank", blank, low=0, high=log_probs.shape[-1] - 1)
     targets = as_classes(where, "targets", targets)
     is_single = log_probs.ndim == 2
+    if targets.ndim == 0:
+        raise ValueError(f"{where}: targets must hold the labels of a sequence along an axis, got one number")
     if is_single:
         if targets.ndim != 1:
             raise ValueError(f"{where}: one sequence needs targets of shape (longest,), got {targets.shape}")
@@ -112,7 +115,7 @@ def ctc_loss(
 
 def _lengths(where: str, name: str, value: ArrayLike, batch: int, most: int) -> tuple[Array, Array]:
     """Lengths of shape (batch,), and whether each is in range."""
-    lengths = jnp.asarray(value)
+    lengths = as_array(where, name, value)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"{where}: {name} must hold integers, got {lengths.dtype}")
     if lengths.shape not in ((batch,), () if batch == 1 else (batch,)):

@@ -9,6 +9,7 @@ import numpy as np
 from flax import nnx
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.axes import along_axis
 from jaxtrain._ground.checks import check_integer
 from jaxtrain._ground.dtypes import at_least_float32
@@ -18,10 +19,15 @@ from jaxtrain.nn import initializers
 
 def as_floating(where: str, input: ArrayLike, name: str = "input") -> jax.Array:
     """`input` as an array; raise `TypeError` unless it is floating-point. Errors call it `name`."""
-    input = jnp.asarray(input)
+    input = as_array(where, name, input)
     if not jnp.issubdtype(input.dtype, jnp.floating):
         raise TypeError(f"{where}: {name} must be floating-point, got {input.dtype}; convert it, as in x.astype(float)")
     return input
+
+
+def as_floating_or_none(where: str, name: str, vector: ArrayLike | None) -> jax.Array | None:
+    """`as_floating` of an argument that may be left out."""
+    return None if vector is None else as_floating(where, vector, name)
 
 
 def canonical_axis(where: str, input: jax.Array, axis: int) -> int:
@@ -53,13 +59,21 @@ def check_channels(where: str, input: ArrayLike, axis: int, channels: int) -> ja
     return input
 
 
-def check_size(where: str, name: str, vector: jax.Array | None, input: jax.Array, axis: int) -> None:
-    """Raise `ValueError` unless `vector`, if given, has one element per channel of `input`."""
+def as_vector(where: str, name: str, given: ArrayLike | None, input: jax.Array, axis: int) -> jax.Array | None:
+    """`given`, if it is, as an array of floats; raise `ValueError` unless it has one element per channel of `input`."""
+    vector = as_floating_or_none(where, name, given)
     if vector is not None and vector.shape != (input.shape[axis],):
         raise ValueError(
             f"{where}: {name} has shape {vector.shape}, but axis {axis} of the input of shape {input.shape} holds "
             f"{input.shape[axis]} channels; if the channels lie on another axis, pass axis="
         )
+    return vector
+
+
+def check_output_bias(where: str, bias: jax.Array | None, features: tuple[int, ...]) -> None:
+    """Raise `ValueError` unless the bias, if given, has one element per feature of the output, or one for all."""
+    if bias is not None and bias.shape not in (features, (1,), ()):
+        raise ValueError(f"{where}: bias must have the shape {features} of the output features, got {bias.shape}")
 
 
 def value(variable: nnx.Variable | None) -> jax.Array | None:

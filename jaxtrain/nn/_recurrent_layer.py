@@ -11,6 +11,7 @@ from flax import nnx
 from flax.nnx.nn.dtypes import promote_dtype
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer, check_scalar, is_concrete, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn import initializers
@@ -186,7 +187,7 @@ def set_parameters(
 
 def _inside(where: str, lengths: ArrayLike, batch: int, time: int) -> jax.Array:
     """Of shape (time, batch, 1): whether an example has not ended yet."""
-    lengths = jnp.asarray(lengths)
+    lengths = as_array(where, "lengths", lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"{where}: lengths must hold integers, got {lengths.dtype}")
     if lengths.shape != (batch,):

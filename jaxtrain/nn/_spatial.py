@@ -30,8 +30,8 @@ def as_kernel_size(where: str, kernel_size: int | Sequence[int]) -> tuple[int, .
 
 
 def check_kernel(where: str, kernel: jax.Array) -> None:
-    """Raise `ValueError` unless the kernel has at least one spatial axis."""
-    if kernel.ndim < 3:
+    """Raise `ValueError` unless the kernel has at least one spatial axis, and none of them is empty."""
+    if kernel.ndim < 3 or 0 in kernel.shape[:-2]:
         raise ValueError(f"{where}: kernel must have a shape (*kernel_size, channels, channels), got {kernel.shape}")
 
 
@@ -59,7 +59,8 @@ def layout(where: str, input: jax.Array, kernel: jax.Array, in_channels: int, ax
     """The axes of examples, channels and positions, which are the same in input and output.
 
     Raises:
-        ValueError: if the input does not have as many spatial axes as the kernel, or `in_channels` channels.
+        ValueError: if the input does not have as many spatial axes as the kernel, or `in_channels` channels, or if its
+            examples are empty.
     """
     spatial = kernel.ndim - 2
     if input.ndim != spatial + 2:
@@ -70,6 +71,8 @@ def layout(where: str, input: jax.Array, kernel: jax.Array, in_channels: int, ax
         )
     check_channels(where, input, axis, in_channels)
     axis = channel_axis(where, input, axis)
+    if input.shape[0] != 0 and 0 in input.shape[1:axis] + input.shape[axis + 1 :]:
+        raise ValueError(f"{where}: expected examples with positions, got an input of shape {input.shape}")
     positions = "".join(map(str, range(spatial)))
     axes = [*"N", *positions]
     axes.insert(axis, "C")

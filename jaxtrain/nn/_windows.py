@@ -71,9 +71,12 @@ def sliding(
     """`input` as an array of floats, and the windows along each of its axes of positions.
 
     Raises:
-        ValueError: if a number is out of range, the padding is more than half a window, or no window fits.
+        ValueError: if a number is out of range, there is nothing to pool, the padding is more than half a window, or no
+            window fits.
     """
     input, axes = as_positions(where, input, axis)
+    if 0 in input.shape[1:]:
+        raise ValueError(f"{where}: expected positions and channels to pool, got an input of shape {input.shape}")
     check_flag(where, "ceil_mode", ceil_mode)
     sizes = per_axis(where, "kernel_size", kernel_size, len(axes), 1)
     numbers = (

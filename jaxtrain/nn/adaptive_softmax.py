@@ -10,6 +10,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.axes import pick
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
@@ -113,7 +114,8 @@ class AdaptiveLogSoftmaxWithLoss(nnx.Module):
     def __call__(
         self, input: Float[Array, "*batch in_features"], target: Integer[Array, "*batch"]
     ) -> AdaptiveLogSoftmaxOutput:
-        input, target = as_floating(type(self).__name__, input), jnp.asarray(target)
+        input = as_floating(type(self).__name__, input)
+        target = as_array(type(self).__name__, "target", target)
         if not jnp.issubdtype(target.dtype, jnp.integer):
             raise TypeError(f"{type(self).__name__}: target must hold classes as integers, got {target.dtype}")
         target = target.astype(int)  # A narrow dtype does not hold all classes.

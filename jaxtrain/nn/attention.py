@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax.nnx.nn.dtypes import promote_dtype
 from jaxtyping import Array, Bool, Float
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_choice, check_number, check_scalar, is_zero
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import as_floating, check_flags
@@ -78,7 +79,7 @@ def scaled_dot_product_attention(
     )
     check_flags(where, is_causal=is_causal, enable_gqa=enable_gqa)
     check_scalar(where, "dropout_p", dropout_p, 0.0, 1.0)
-    _check_shapes(where, query, key, value)
+    _check_shapes(where, query, key, value, enable_gqa)
     groups = _groups(where, query, key, value) if enable_gqa else 1
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
@@ -183,7 +184,7 @@ def causal_mask(queries: int, keys: int) -> Bool[Array, "queries keys"]:
 
 def as_mask(where: str, name: str, mask: jax.Array) -> jax.Array:
     """`mask` as an array; raise `TypeError` unless it has booleans or floats."""
-    mask = jnp.asarray(mask)
+    mask = as_array(where, name, mask)
     if mask.dtype != bool and not jnp.issubdtype(mask.dtype, jnp.floating):
         raise TypeError(f"{where}: {name} must hold booleans or floats, got {mask.dtype}; compare it, as in mask == 1")
     return mask
@@ -243,7 +244,7 @@ def _with_groups_as_heads(array: jax.Array, groups: int) -> jax.Array:
     return split.reshape(*batch, groups * heads, queries // groups, size)
 
 
-def _check_shapes(where: str, query: jax.Array, key: jax.Array, value: jax.Array) -> None:
+def _check_shapes(where: str, query: jax.Array, key: jax.Array, value: jax.Array, is_grouped: bool) -> None:
     shapes = {"query": query.shape, "key": key.shape, "value": value.shape}
     if min(map(len, shapes.values())) < 2:
         raise ValueError(f"{where}: expected arrays of at least two dimensions, (..., length, features), got {shapes}")
@@ -251,6 +252,12 @@ def _check_shapes(where: str, query: jax.Array, key: jax.Array, value: jax.Array
         raise ValueError(f"{where}: expected as many features in query and key, got {shapes}")
     if key.shape[-2] != value.shape[-2]:
         raise ValueError(f"{where}: expected as many values as keys, along axis -2, got {shapes}")
+    # The heads, on axis -3, may be fewer in key and value, as `_groups` checks.
+    leading = 3 if is_grouped else 2
+    try:
+        jnp.broadcast_shapes(*(shape[:-leading] for shape in shapes.values()))
+    except ValueError:
+        raise ValueError(f"{where}: expected examples and heads that broadcast, got {shapes}") from None
 
 
 def _groups(where: str, query: jax.Array, key: jax.Array, value: jax.Array) -> int:

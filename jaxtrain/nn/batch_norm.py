@@ -15,7 +15,7 @@ from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.spread import spread
-from jaxtrain.nn._arrays import as_floating, canonical_axis, check_flags, check_size, per_channel
+from jaxtrain.nn._arrays import as_floating, as_vector, canonical_axis, check_flags, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import Over, standardize
 
@@ -40,7 +40,8 @@ def batch_norm(
         running_var ← (1 - momentum) · running_var + momentum · var · n / (n - 1)
 
     In training, mean and var are the statistics of the batch, and the running statistics are updated; n is the number
-    of values per channel, by which var divides. In evaluation, mean and var are the running statistics.
+    of values per channel, by which var divides. An empty batch leaves them as they are. In evaluation, mean and var are
+    the running statistics.
 
     Args:
         input: array with the channels along `axis`, of at least two dimensions.
@@ -61,7 +62,7 @@ def batch_norm(
 
     Raises:
         TypeError: if the input is not floating-point.
-        ValueError: if a size does not fit, eps is out of range, training sees fewer than two values per channel, or the
+        ValueError: if a size does not fit, eps is out of range, training sees a single value per channel, or the
             running statistics are missing in evaluation.
 
     Example:
@@ -85,19 +86,18 @@ def batch_norm(
     axis = canonical_axis("batch_norm", input, axis)
     if input.ndim < 2:
         raise ValueError(f"batch_norm: expected a batch, of at least two dimensions, got shape {input.shape}")
-    for name, vector in (
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-        ("weight", weight),
-        ("bias", bias),
-    ):
-        check_size("batch_norm", name, vector, input, axis)
+    named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    running_mean, running_var, weight, bias = (
+        as_vector("batch_norm", name, vector, input, axis) for name, vector in named.items()
+    )
 
     x = input.astype(at_least_float32(input.dtype))
     scale, shift = per_channel(weight, x, axis), per_channel(bias, x, axis)
     if training:
         others = other_axes(x.ndim, axis)
         count = _count_per_channel(input, others, axis_name)
+        if count == 0:
+            return input, running_mean, running_var
         output, mean, variance = standardize(x, Over(others, axis_name), eps, scale=scale, bias=shift)
         running_mean = moved(running_mean, mean, momentum)
         running_var = moved(running_var, variance, momentum, count)
@@ -221,11 +221,11 @@ class BatchNorm(RunningNorm):
 
 
 def _count_per_channel(input: jax.Array, others: Sequence[int], axis_name: str | tuple[str, ...] | None) -> int:
-    """The number of values per channel in the whole batch; raise `ValueError` if it is below two."""
+    """The number of values per channel in the whole batch; raise `ValueError` if it is one."""
     count = math.prod(input.shape[other] for other in others)
     if axis_name is not None:
         count *= lax.axis_size(axis_name)
-    if count < 2:
+    if count == 1:
         raise ValueError(
             f"batch_norm: training needs at least two values per channel, got {count} from an input of shape "
             f"{input.shape}; use a larger batch (drop a last batch of one), or evaluation mode, as in model.eval()"

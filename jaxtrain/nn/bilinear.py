@@ -11,7 +11,17 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import add_bias, as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._arrays import (
+    add_bias,
+    as_floating,
+    as_floating_or_none,
+    check_dtypes,
+    check_flags,
+    check_output_bias,
+    check_rngs,
+    initialized,
+    value,
+)
 from jaxtrain.nn._named import named
 
 
@@ -47,7 +57,9 @@ def bilinear(
 
     PyTorch: `torch.nn.functional.bilinear`, whose `weight` has the shape (out_features, in1_features, in2_features).
     """
-    input1, input2 = as_floating("bilinear", input1), as_floating("bilinear", input2)
+    input1, input2 = as_floating("bilinear", input1, "input1"), as_floating("bilinear", input2, "input2")
+    kernel = as_floating("bilinear", kernel, "kernel")
+    bias = as_floating_or_none("bilinear", "bias", bias)
     if kernel.ndim != 3:
         raise ValueError(
             f"bilinear: kernel must have the shape (in1_features, in2_features, out_features), got {kernel.shape}"
@@ -57,6 +69,7 @@ def bilinear(
             f"bilinear: expected inputs of shape (..., {kernel.shape[0]}) and (..., {kernel.shape[1]}) with the same "
             f"leading axes, got {input1.shape} and {input2.shape}"
         )
+    check_output_bias("bilinear", bias, kernel.shape[2:])
     input1, input2, kernel, bias = promote_dtype((input1, input2, kernel, bias))
     output = jnp.einsum("...i,ijk,...j->...k", input1, kernel, input2)
     return add_bias(output, bias, -1).astype(output.dtype)
@@ -142,6 +155,6 @@ class Bilinear(nnx.Module):
     def __call__(
         self, input1: Float[Array, "*batch in1_features"], input2: Float[Array, "*batch in2_features"]
     ) -> Float[Array, "*batch out_features"]:
-        inputs = as_floating("Bilinear", input1), as_floating("Bilinear", input2)
+        inputs = as_floating("Bilinear", input1, "input1"), as_floating("Bilinear", input2, "input2")
         input1, input2, kernel, bias = promote_dtype((*inputs, self.kernel[...], value(self.bias)), dtype=self.dtype)
         return bilinear(input1, input2, kernel, bias)

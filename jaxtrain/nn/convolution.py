@@ -14,7 +14,15 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_choice
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    as_floating_or_none,
+    check_dtypes,
+    check_flags,
+    check_rngs,
+    initialized,
+    value,
+)
 from jaxtrain.nn._convolve import Window
 from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
@@ -77,7 +85,9 @@ def conv(
     counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has, unless
     `jax_default_matmul_precision` is "highest".
     """
-    input, kernel, bias = promote_dtype((as_floating("conv", input), kernel, bias))
+    input, kernel = as_floating("conv", input), as_floating("conv", kernel, "kernel")
+    bias = as_floating_or_none("conv", "bias", bias)
+    input, kernel, bias = promote_dtype((input, kernel, bias))
     check_kernel("conv", kernel)
     size, per_group, out_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv", per_group * groups, out_channels, groups)
@@ -247,6 +257,6 @@ def _padded(
     # The input can be used once: n positions give n - 1 reflected or n repeated ones.
     spare = {"reflect": 1, "replicate": -math.inf, "circular": 0}[mode]
     for width, positions in zip(widths, input.shape, strict=True):
-        if max(width) > positions - spare:
+        if max(width) > max(positions - spare, 0):
             raise ValueError(f"{where}: padding {max(width)} in mode {mode!r} is too much for {positions} positions")
     return jnp.pad(input, widths, mode={"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[mode])

@@ -159,7 +159,7 @@ def cdist(
     apart share the derivative; in PyTorch each gets all of it.
     """
     check_number("cdist", "p", p, 0.0)
-    given = [as_floating("cdist", x) for x in (x1, x2)]
+    given = as_floating("cdist", x1, "x1"), as_floating("cdist", x2, "x2")
     if any(x.ndim < 2 for x in given) or given[0].shape[-1] != given[1].shape[-1]:
         raise ValueError(
             f"cdist: expected arrays of shape (..., P, M) and (..., R, M), got {given[0].shape} and {given[1].shape}"
@@ -174,7 +174,7 @@ def cdist(
 
 def _pair(where: str, x1: jax.Array, x2: jax.Array) -> tuple[jax.Array, jax.Array, jnp.dtype]:
     """Both arrays with one shape, in at least float32, and their promoted dtype."""
-    x1, x2 = as_floating(where, x1), as_floating(where, x2)
+    x1, x2 = as_floating(where, x1, "x1"), as_floating(where, x2, "x2")
     with jax.numpy_dtype_promotion("standard"):
         dtype = jnp.result_type(x1, x2)
     try:

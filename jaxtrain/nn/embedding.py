@@ -7,12 +7,13 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.axes import entries
 from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import check_dtypes, check_flags, check_rngs, initialized
+from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized
 from jaxtrain.nn._named import named
 
 
@@ -59,11 +60,14 @@ def embedding(
     table held them; `regularization.max_norm(max_norm, axis=0)` after the optimizer keeps the table itself within the
     limit. `sparse` is omitted: in JAX, gradients are dense.
     """
-    input, weight = jnp.asarray(input), jnp.asarray(weight)
+    input, weight = as_array("embedding", "input", input), as_floating("embedding", weight, "weight")
     if not jnp.issubdtype(input.dtype, jnp.integer):
         raise TypeError(f"embedding: input must hold integers, got {input.dtype}")
-    if weight.ndim != 2:
-        raise ValueError(f"embedding: weight must have the shape (num_embeddings, embedding_dim), got {weight.shape}")
+    if weight.ndim != 2 or len(weight) == 0:
+        raise ValueError(
+            "embedding: weight must have the shape (num_embeddings, embedding_dim) with at least one row, got "
+            f"{weight.shape}"
+        )
     num_embeddings = weight.shape[0]
     padding_idx = _from_front("embedding", padding_idx, num_embeddings)
     # A negative index would count from the end.

@@ -10,10 +10,12 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Integer
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_choice, check_flag
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.sums import is_small
+from jaxtrain.nn._arrays import as_floating, as_floating_or_none
 from jaxtrain.nn._named import named
 from jaxtrain.nn.embedding import Embedding, embedding
 
@@ -69,8 +71,8 @@ def embedding_bag(
     PyTorch: `torch.nn.functional.embedding_bag`, which raises an error for an index out of range and, with `max_norm`,
     shrinks the table itself (see `nn.embedding`). `sparse` is omitted: in JAX, gradients are dense.
     """
-    input, weight = jnp.asarray(input), jnp.asarray(weight)
-    factors = None if per_sample_weights is None else jnp.asarray(per_sample_weights)
+    input, weight = as_array("embedding_bag", "input", input), as_floating("embedding_bag", weight, "weight")
+    factors = as_floating_or_none("embedding_bag", "per_sample_weights", per_sample_weights)
     _check(mode, scale_grad_by_freq, include_last_offset, factors is not None)
     bag, count = _bags(input, offsets, include_last_offset)
     if factors is not None and factors.shape != input.shape:
@@ -219,7 +221,7 @@ def _bags(input: jax.Array, offsets: jax.Array | None, include_last_offset: bool
         )
     if offsets is None:
         return jnp.asarray(np.repeat(np.arange(input.shape[0], dtype=np.int32), input.shape[1])), input.shape[0]
-    offsets = jnp.asarray(offsets)
+    offsets = as_array("embedding_bag", "offsets", offsets)
     if not jnp.issubdtype(offsets.dtype, jnp.integer):
         raise TypeError(f"embedding_bag: offsets must hold integers, got {offsets.dtype}")
     if offsets.ndim != 1 or len(offsets) < include_last_offset:

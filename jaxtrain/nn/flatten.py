@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn._arrays import channel_axis
 
@@ -102,7 +103,7 @@ def unflatten(
 
 def _channels_second(where: str, input: jax.Array, axis: int) -> jax.Array:
     """`input` in PyTorch's layout; an array with one axis stays as it is."""
-    input = jnp.asarray(input)
+    input = as_array(where, "input", input)
     if input.ndim == 0:
         raise ValueError(f"{where}: expected an array with axes, got a number")
     return jnp.moveaxis(input, channel_axis(where, input, axis), 1) if input.ndim > 1 else input

@@ -10,11 +10,11 @@ from jaxtrain._ground.checks import check_integer, check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import (
     as_floating,
+    as_vector,
     channel_axis,
     check_channels,
     check_dtypes,
     check_flags,
-    check_size,
     per_channel,
     value,
 )
@@ -72,8 +72,8 @@ def group_norm(
             f"group_norm: num_groups must divide the number of channels, got {num_groups} groups and {channels} "
             f"channels along axis {axis} of an input of shape {input.shape}"
         )
-    check_size("group_norm", "weight", weight, input, axis)
-    check_size("group_norm", "bias", bias, input, axis)
+    weight = as_vector("group_norm", "weight", weight, input, axis)
+    bias = as_vector("group_norm", "bias", bias, input, axis)
     if input.size == num_groups:
         raise ValueError(
             f"group_norm: expected more than one value per group, got an input of shape {input.shape} in {num_groups} "

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from jaxtrain._ground.axes import other_axes
 from jaxtrain._ground.checks import check_number, check_range
 from jaxtrain._ground.dtypes import at_least_float32
-from jaxtrain.nn._arrays import as_floating, channel_axis, check_flags, check_size, per_channel
+from jaxtrain.nn._arrays import as_floating, as_vector, channel_axis, check_flags, per_channel
 from jaxtrain.nn._running_norm import Normalized, RunningNorm, moved
 from jaxtrain.nn._standardize import Over, standardize
 from jaxtrain.nn.batch_norm import batch_norm
@@ -81,8 +81,9 @@ def instance_norm(
         return batch_norm(input, running_mean, running_var, weight, bias, eps=eps, axis=axis)
     check_range("instance_norm", "eps", eps, 0.0, open_low=True)
     named = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, vector in named.items():
-        check_size("instance_norm", name, vector, input, axis)
+    running_mean, running_var, weight, bias = (
+        as_vector("instance_norm", name, vector, input, axis) for name, vector in named.items()
+    )
     positions = other_axes(input.ndim, 0, axis)
     count = math.prod(input.shape[position] for position in positions)
     if count < 2:

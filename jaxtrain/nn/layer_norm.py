@@ -11,6 +11,7 @@ from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import (
     as_floating,
+    as_floating_or_none,
     as_shape,
     check_dtypes,
     check_flags,
@@ -60,6 +61,8 @@ def layer_norm(
     Source: Ba, Kiros and Hinton, "Layer Normalization", 2016, https://arxiv.org/abs/1607.06450
     """
     input = as_floating("layer_norm", input)
+    weight = as_floating_or_none("layer_norm", "weight", weight)
+    bias = as_floating_or_none("layer_norm", "bias", bias)
     shape = check_trailing_shape("layer_norm", input, normalized_shape, weight=weight, bias=bias)
     check_range("layer_norm", "eps", eps, 0.0)
     x = input.astype(at_least_float32(input.dtype))

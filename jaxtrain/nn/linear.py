@@ -14,7 +14,16 @@ from jaxtyping import Array, Float
 
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    as_floating_or_none,
+    check_dtypes,
+    check_flags,
+    check_output_bias,
+    check_rngs,
+    initialized,
+    value,
+)
 from jaxtrain.nn._named import named
 from jaxtrain.nn._products import affine
 
@@ -48,6 +57,10 @@ def linear(
 
     PyTorch: `torch.nn.functional.linear`, whose `weight` is this kernel transposed.
     """
+    kernel, bias = as_floating("linear", kernel, "kernel"), as_floating_or_none("linear", "bias", bias)
+    if kernel.ndim not in (1, 2):  # A vector gives one number for each example, as in PyTorch.
+        raise ValueError(f"linear: kernel must have the shape (in_features, out_features), got {kernel.shape}")
+    check_output_bias("linear", bias, kernel.shape[1:])
     input, kernel, bias = promote_dtype((_as_features("linear", input, kernel.shape[0]), kernel, bias))
     return affine(jnp.matmul, input, kernel, bias)
 

@@ -65,8 +65,6 @@ def max_pool(
     """
     check_flag("max_pool", "return_indices", return_indices)
     input, windows = sliding("max_pool", input, axis, kernel_size, stride, padding, dilation, ceil_mode)
-    if 0 in input.shape[1:]:
-        raise ValueError(f"max_pool: expected positions and channels to pool, got an input of shape {input.shape}")
     largest, places = input, _places(windows, input.ndim) if return_indices else None
     # Along the fastest axis first, so that the first of several largest elements is the first in memory as well.
     for window in reversed(windows):

@@ -10,6 +10,7 @@ from flax.nnx.nn.dtypes import promote_dtype
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer, check_scalar, is_zero
 from jaxtrain.nn import initializers
 from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, value
@@ -161,7 +162,8 @@ class MultiheadAttention(nnx.Module):
         is_batched = inputs[0].ndim == 3
         if not is_batched:
             inputs = [array[None] for array in inputs]
-            key_padding_mask = None if key_padding_mask is None else jnp.asarray(key_padding_mask)[None]
+            if key_padding_mask is not None:
+                key_padding_mask = as_array(where, "key_padding_mask", key_padding_mask)[None]
         masks = self._masks(inputs, key_padding_mask, attn_mask, is_causal)
 
         projected = self._projected(inputs, is_one=query is key and key is value)

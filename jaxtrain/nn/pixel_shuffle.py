@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped
 
+from jaxtrain._ground.arrays import as_array
 from jaxtrain._ground.checks import check_integer
 from jaxtrain.nn._arrays import channel_axis
 
@@ -120,7 +121,7 @@ def channel_shuffle(input: Shaped[Array, "..."], groups: int, *, axis: int = -1)
     Devices", 2017, https://arxiv.org/abs/1707.01083
     """
     check_integer("channel_shuffle", "groups", groups, 1)
-    input = jnp.asarray(input)
+    input = as_array("channel_shuffle", "input", input)
     axis = channel_axis("channel_shuffle", input, axis)
     channels = input.shape[axis]
     if channels % groups:
@@ -134,7 +135,7 @@ def channel_shuffle(input: Shaped[Array, "..."], groups: int, *, axis: int = -1)
 
 def _images(where: str, input: jax.Array, axis: int) -> tuple[jax.Array, int]:
     """`input` with its channels on the last axis, and the axis on which they lay."""
-    input = jnp.asarray(input)
+    input = as_array(where, "input", input)
     if input.ndim != 4:
         raise ValueError(
             f"{where}: expected axes for examples, rows, columns and channels, got an input of shape {input.shape}; "

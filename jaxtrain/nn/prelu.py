@@ -42,7 +42,7 @@ def prelu(input: Float[Array, "*shape"], weight: Float[Array, "channels"], *, ax
     Source: He, Zhang, Ren and Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
     Classification", 2015, https://arxiv.org/abs/1502.01852
     """
-    input, weight = as_floating("prelu", input), jnp.asarray(weight)
+    input, weight = as_floating("prelu", input), as_floating("prelu", weight, "weight")
     slopes = weight.reshape(-1) if weight.ndim == 0 else weight
     if slopes.ndim != 1:
         raise ValueError(f"prelu: weight must be a vector of slopes, got shape {weight.shape}")

@@ -12,6 +12,7 @@ from jaxtrain._ground.checks import check_range
 from jaxtrain._ground.dtypes import at_least_float32
 from jaxtrain.nn._arrays import (
     as_floating,
+    as_floating_or_none,
     as_shape,
     check_dtypes,
     check_flags,
@@ -57,6 +58,7 @@ def rms_norm(
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, https://arxiv.org/abs/1910.07467
     """
     input = as_floating("rms_norm", input)
+    weight = as_floating_or_none("rms_norm", "weight", weight)
     shape = check_trailing_shape("rms_norm", input, normalized_shape, weight=weight)
     x = input.astype(at_least_float32(input.dtype))
     if eps is None:

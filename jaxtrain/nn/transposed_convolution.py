@@ -12,7 +12,15 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxtrain.nn import initializers
-from jaxtrain.nn._arrays import as_floating, check_dtypes, check_flags, check_rngs, initialized, value
+from jaxtrain.nn._arrays import (
+    as_floating,
+    as_floating_or_none,
+    check_dtypes,
+    check_flags,
+    check_rngs,
+    initialized,
+    value,
+)
 from jaxtrain.nn._convolve import Window
 from jaxtrain.nn._named import named
 from jaxtrain.nn._spatial import (
@@ -75,7 +83,9 @@ def conv_transpose(
     first axis always counts examples. On GPUs and TPUs, JAX may round the factors to fewer bits than float32 has,
     unless `jax_default_matmul_precision` is "highest".
     """
-    input, kernel, bias = promote_dtype((as_floating("conv_transpose", input), kernel, bias))
+    input, kernel = as_floating("conv_transpose", input), as_floating("conv_transpose", kernel, "kernel")
+    bias = as_floating_or_none("conv_transpose", "bias", bias)
+    input, kernel, bias = promote_dtype((input, kernel, bias))
     check_kernel("conv_transpose", kernel)
     size, per_group, in_channels = kernel.shape[:-2], kernel.shape[-2], kernel.shape[-1]
     check_groups("conv_transpose", in_channels, per_group * groups, groups)

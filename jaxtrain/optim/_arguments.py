@@ -27,6 +27,14 @@ def check_floating(name: str, params: Any) -> None:
             raise TypeError(f"{name}: expected floating point parameters, got {leaf.dtype} at {where}; {way_out}")
 
 
+def leaves_like(name: str, what: str, structure: Structure, tree: Any, way_out: str) -> list[Any]:
+    """The leaves of `tree`; raise `ValueError` unless its nodes are those of `structure`."""
+    try:
+        return structure.flatten_up_to(tree)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: expected {what} in the tree of the parameters; {error} {way_out}") from None
+
+
 def check_gradients(
     name: str,
     gradients: Sequence[Any],

@@ -22,7 +22,14 @@ from jax import lax
 from jaxtrain._ground.checks import check_flag, is_zero
 from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import as_float64, in_float64, in_float64_for
-from jaxtrain.optim._arguments import check_floating, check_gradients, check_number, check_shapes, check_state
+from jaxtrain.optim._arguments import (
+    check_floating,
+    check_gradients,
+    check_number,
+    check_shapes,
+    check_state,
+    leaves_like,
+)
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
 from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, increased, number_of_leaves
 
@@ -129,11 +136,18 @@ def per_parameter(
             reason = "" if reads_parameters else " for its weight_decay, which may be above 0"
             raise ValueError(f"{name} needs the parameters{reason}: call update(gradients, state, params)")
         structure = jax.tree.structure(updates if params is None else params)
-        gradients = structure.flatten_up_to(updates)
+        gradients = leaves_like(
+            name, "gradients", structure, updates, "Take them of the parameters that update is given"
+        )
         parameters: list[Any] = [None] * len(gradients) if params is None else structure.flatten_up_to(params)
         trees = {key: getattr(state, key) for key in names}
         check_number(name, len(gradients), state.step, trees.values())
-        old = by_leaf(trees, structure)
+        made = {
+            key: leaves_like(name, f"{key} of the state", structure, tree, "Call init again with these parameters")
+            for key, tree in trees.items()
+            if tree is not None
+        }
+        old = by_leaf(made, structure)
         # Without the parameter, take the shape from its first buffer.
         like = [
             next(iter(own.values()), None) if parameter is None else parameter

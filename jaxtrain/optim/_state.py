@@ -87,10 +87,9 @@ def by_name(leaves: list[Buffers], structure: Structure, every: Collection[str])
     return {name: structure.unflatten([buffers.get(name) for buffers in leaves]) for name in names}
 
 
-def by_leaf(trees: dict[str, Any], structure: Structure) -> list[Buffers]:
-    """Inverse of `by_name`: the buffers by name for each leaf."""
-    flat = {name: structure.flatten_up_to(tree) for name, tree in trees.items() if tree is not None}
+def by_leaf(trees: dict[str, list[Any]], structure: Structure) -> list[Buffers]:
+    """Inverse of `by_name`: the buffers by name for each leaf, from the leaves of each tree."""
     return [
-        {name: leaves[index] for name, leaves in flat.items() if leaves[index] is not None}
+        {name: leaves[index] for name, leaves in trees.items() if leaves[index] is not None}
         for index in range(structure.num_leaves)
     ]

@@ -186,4 +186,4 @@ def _adjustment(shape: tuple[int, ...], axis: int, adjust_lr_fn: str | None) -> 
     outputs, inputs = shape[axis], shape[1 - axis % 2]
     if adjust_lr_fn == "match_rms_adamw":
         return 0.2 * max(outputs, inputs) ** 0.5
-    return max(1, outputs / inputs) ** 0.5
+    return max(1, outputs / max(1, inputs)) ** 0.5

@@ -163,6 +163,10 @@ def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax
     """The penalized parameters: of a module its `nnx.Param`s, each once; without integers; only what `mask` marks."""
     counts = is_parameter(params)
     parameters = jax.tree.map(lambda count, leaf: leaf if count else None, counts, params)
+    for path, leaf in jax.tree.leaves_with_path(parameters):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, int):
+            at = jax.tree_util.keystr(path) or "the root"
+            raise TypeError(f"{where}: expected arrays as parameters, got {type(leaf).__name__} at {at}")
     if mask is None:
         marks = _for_each_leaf(True, parameters)
     elif _is_function(mask):

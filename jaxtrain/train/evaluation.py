@@ -85,7 +85,7 @@ def predict(
         state: the state whose model predicts. It does not change.
         function: `function(model, batch)` returns an array, or a pytree of arrays, with one row for each example.
         data: a pytree of arrays with a common number of rows, or batches, see `fit`.
-        batch_size: rows in a batch of arrays, at least 1. Default 1024.
+        batch_size: rows in a batch of arrays, at least 1; with fewer rows, they are all in one batch. Default 1024.
         placement: the devices over which the state was spread, see `fit`; they share the rows of each batch. In a run
             of several processes, batches need it. Default None: each device that has the state computes all rows.
 

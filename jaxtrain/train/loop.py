@@ -64,8 +64,8 @@ def fit(
         batch_size: rows in a batch of arrays, from 1 to the number of rows. Default None: `data` yields batches.
         validation: arrays or batches to evaluate after each epoch, in evaluation mode, with the average of the
             parameters if the state has one. Default None: no evaluation.
-        validation_batch_size: rows in a batch of validation arrays, at least 1. Default None: `batch_size`, or 1024 if
-            there is none.
+        validation_batch_size: rows in a batch of validation arrays, at least 1; with fewer rows, they are all in one
+            batch. Default None: `batch_size`, or 1024 if there is none.
         metrics_fn: the function to evaluate on it, see `make_eval_step`. Default None: `loss_fn`.
         shuffle: visit the rows of arrays in a new order every epoch. Default True.
         drop_last: leave out a smaller last batch of arrays. Default False.

@@ -42,11 +42,6 @@ REFUSALS = [
     ),
     Refusal({"nn.batch_norm"}, lambda given: given["input"].ndim < 2, "an array without an axis of channels"),
     Refusal(
-        {"nn.BatchNorm"},
-        lambda given: given["training"] and len(given["input"]) == 0,
-        "an empty batch, which has no statistics",
-    ),
-    Refusal(
         {"nn.InstanceNorm"},
         lambda given: given["input"].ndim == given["axes"] + 1,
         "one example without an axis of examples",

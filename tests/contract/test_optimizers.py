@@ -387,5 +387,24 @@ def test_integer_parameters_are_refused(name):
 
 def test_gradients_of_another_tree_are_refused(name):
     optimizer = OPTIMIZERS[name](0.1)
-    with pytest.raises(ValueError):  # noqa: PT011 - the message is JAX's own, naming the first different key
-        optimizer.update({"bias": jnp.ones(8)}, optimizer.init(parameters(name)), parameters(name))
+    state = optimizer.init(parameters(name))
+    for other in ({"bias": jnp.ones(8)}, [1.0, 2.0], jnp.ones(3), None):
+        with pytest.raises(
+            ValueError, match=rf"^{name}: expected gradients in the tree of the parameters; .*Take them"
+        ):
+            optimizer.update(other, state, parameters(name))
+
+
+def test_a_state_of_another_tree_is_refused(name):
+    optimizer, given = OPTIMIZERS[name](0.1), first(gradients(name))
+    state = optimizer.init({f"old_{key}": value for key, value in parameters(name).items()})
+    with pytest.raises(ValueError, match=rf"^{name}: expected .* of the state in the tree of the parameters; .*init"):
+        optimizer.update(given, state, parameters(name))
+
+
+def test_an_empty_parameter_stays_empty(name):
+    empty = {"table": jnp.ones((0, 3))}
+    optimizer = OPTIMIZERS[name](0.1)
+    given = {"table": optim.SparseRows(jnp.zeros(0, int), jnp.ones((0, 3)))} if name == "sparse_adam" else empty
+    updates, _ = optimizer.update(given, optimizer.init(empty), empty)
+    assert updates["table"].shape == (0, 3)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -209,7 +210,6 @@ def test_axis_name_shares_statistics_under_shard_map_and_vmap(mesh):
     ("call", "error", "message"),
     [
         (lambda: nn.BatchNorm(2)(X[:1]), ValueError, r"at least two values per channel, got 1 .* model.eval\(\)"),
-        (lambda: nn.BatchNorm(2)(X[:0]), ValueError, r"at least two values per channel, got 0"),
         (lambda: jax.jit(nn.BatchNorm(2))(X[:1]), ValueError, r"at least two values per channel, got 1"),
         (lambda: nn.BatchNorm(3)(X), ValueError, r"expected 3 channels along axis -1, got an input of shape \(4, 2\)"),
         (lambda: nn.BatchNorm(2)(X[0]), ValueError, r"at least two dimensions, got shape \(2,\)"),
@@ -233,6 +233,20 @@ def test_axis_name_shares_statistics_under_shard_map_and_vmap(mesh):
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("empty", [X[:0], X[None, :0]])
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_an_empty_batch_leaves_the_statistics_as_they_are(empty, momentum):
+    layer = nn.BatchNorm(2, momentum=momentum)
+    theirs = torch.nn.BatchNorm1d(2, momentum=momentum)
+    theirs(torch.tensor(np.moveaxis(empty, -1, 1)))
+    layer(empty)
+    assert layer(empty).shape == empty.shape
+    np.testing.assert_array_equal(layer.running_mean[...], theirs.running_mean.numpy())
+    np.testing.assert_array_equal(layer.running_var[...], theirs.running_var.numpy())
+    gradients = nnx.grad(lambda layer: layer(empty).sum())(layer)
+    assert not any(gradient.any() for gradient in jax.tree.leaves(gradients))
 
 
 def test_one_example_is_fine_in_evaluation_and_where_it_has_many_positions():

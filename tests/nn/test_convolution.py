@@ -234,3 +234,18 @@ def test_bad_input_is_refused(layer, input, error, message):
 def test_sizes_that_do_not_fit_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(2, 0, 4), (2, 3, 0, 4), (2, 0, 3, 4)])
+def test_examples_without_positions_are_refused_whatever_the_padding(function, shape):
+    kernel = jnp.ones((1,) * (len(shape) - 2) + (4, 4))
+    for padding in (0, 1):
+        with pytest.raises(ValueError, match=rf"^{function.__name__}: expected examples with positions, got an input"):
+            function(jnp.ones(shape), kernel, padding=padding)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_batch_may_be_empty(mode):
+    layer = nn.Conv(4, 2, 3, padding=1, padding_mode=mode, rngs=nnx.Rngs(0))
+    assert layer(X[:0]).shape == (0, 7, 2)

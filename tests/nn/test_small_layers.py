@@ -164,6 +164,8 @@ def test_weights_of_torch_are_loaded(ours, theirs):
         (lambda: nn.rrelu(X, training=True), ValueError, "rrelu: training draws slopes and needs a key"),
         (lambda: nn.PReLU(2)(X), ValueError, "one for each of the 3 channels along axis 3, got 2"),
         (lambda: nn.max_pool(X[0, 0], 2), ValueError, r"max_pool: .* batch axis, as in x\[None\]"),
+        (lambda: nn.avg_pool(X[:, :0], 2, padding=1), ValueError, "avg_pool: expected positions and channels to pool"),
+        (lambda: nn.lp_pool(X[..., :0], 2.0, 2), ValueError, "lp_pool: expected positions and channels to pool"),
         (lambda: nn.max_pool(X, 5), ValueError, "max_pool: a window of 5 positions is too large"),
         (lambda: nn.max_pool(X, 3, padding=2), ValueError, "padding must be at most half of the window, got 2"),
         (lambda: nn.max_pool(X, (2, 2, 2)), ValueError, "one for each of the 2 axes"),

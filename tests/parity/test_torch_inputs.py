@@ -255,25 +255,29 @@ def test_only_an_error_that_names_the_component_is_a_rejection(error, wrong):
     assert kinds(judging.error_outcomes([comparison])) == [Kind.NOT_REJECTED if wrong else Kind.REJECTED]
 
 
-def batch_norm_of(input):
-    constructor = Call((5,), {"affine": False})
+def instance_norm_of(input):
+    constructor = Call((5,), {})
     inputs = ModuleInput(constructor, Call((input,), {}), training=True)
     return LayerComparison(
-        component="nn.BatchNorm", source="nn.BatchNorm1d", ours=nn.BatchNorm, theirs=torch.nn.BatchNorm1d, inputs=inputs
+        component="nn.InstanceNorm",
+        source="nn.InstanceNorm1d",
+        ours=nn.InstanceNorm,
+        theirs=torch.nn.InstanceNorm1d,
+        inputs=inputs,
     )
 
 
 def test_the_input_alone_decides_what_is_refused(monkeypatch):
-    empty, full = batch_norm_of(torch.ones(0, 5)), batch_norm_of(torch.ones(3, 5))
-    assert reason_to_refuse(empty) == "an empty batch, which has no statistics"
-    assert reason_to_refuse(full) == ""
-    assert kinds(judging.outcomes([empty])) == [Kind.REFUSED]
+    single, batch = instance_norm_of(torch.ones(5, 4)), instance_norm_of(torch.ones(3, 5, 4))
+    assert reason_to_refuse(single) == "one example without an axis of examples"
+    assert reason_to_refuse(batch) == ""
+    assert kinds(judging.outcomes([single])) == [Kind.REFUSED]
 
-    class Accepting(nn.BatchNorm):
+    class Accepting(nn.InstanceNorm):
         def __call__(self, input):
             return input
 
-    [outcome] = judging.outcomes([replace(empty, ours=Accepting)])
+    [outcome] = judging.outcomes([replace(single, ours=Accepting)])
     assert (outcome.kind, outcome.reason) == (Kind.DIFFERENT, "expected an error, got a result")
 
 

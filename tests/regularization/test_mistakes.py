@@ -77,3 +77,23 @@ def test_the_norm_of_zeros_can_be_differentiated(p):
         return constraint.update(kernel, constraint.init(kernel), kernel)[0].sum()
 
     np.testing.assert_array_equal(jax.grad(projected)(jnp.zeros((2, 2))), np.ones((2, 2)))
+
+
+PENALTIES = [regularization.l1_penalty, regularization.l2_penalty, regularization.elastic_net_penalty]
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_parameters_are_arrays(penalty):
+    for given, shown in (
+        (3.0, "float at the root"),
+        ({"a": [2.0]}, r"float at \['a'\]\[0\]"),
+        ("a", "str at the root"),
+    ):
+        with pytest.raises(TypeError, match=f"^{penalty.__name__}: expected arrays as parameters, got {shown}"):
+            penalty(given, 0.1)
+
+
+@pytest.mark.parametrize("rules", [None, "kernel", [("kernel", 1)]])
+def test_rules_are_labels_by_pattern(rules):
+    with pytest.raises(TypeError, match=r"^label_parameters: rules must be labels by pattern"):
+        regularization.label_parameters(PARAMS, rules)

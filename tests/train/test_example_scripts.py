@@ -1,5 +1,6 @@
 """The examples in their quick form, and the files that they read."""
 
+import argparse
 import gzip
 import runpy
 from pathlib import Path
@@ -30,6 +31,26 @@ def mnist(tmp_path):
             gzip.compress(idx(np.arange(rows, dtype=np.uint8) % 10))
         )
     return tmp_path
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda script: script.stem)
+def test_help_tells_every_default(script, monkeypatch):
+    class Parsed(Exception):
+        pass
+
+    options = []
+
+    def listed(parser, arguments=None):
+        options.extend(parser._actions)
+        parser.format_help()
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", listed)
+    with pytest.raises(Parsed):
+        runpy.run_path(str(script))["main"]()
+    without = [option.dest for option in options if option.dest != "help" and "default: " not in (option.help or "")]
+    assert options
+    assert not without
 
 
 @pytest.mark.long

@@ -179,6 +179,13 @@ def test_step_is_counted_over_epochs():
         fit(TrainState.create(model, optim.sgd()), fused, DATA, epochs=3, batch_size=4, progress=False)
 
 
+def test_a_validation_batch_may_be_larger_than_the_data():
+    settings = {"validation": DATA, "batch_size": 4, "epochs": 1, "progress": False}
+    _, of_all = fit(line(), loss_fn, DATA, validation_batch_size=1000, **settings)
+    _, expected = fit(line(), loss_fn, DATA, validation_batch_size=len(X), **settings)
+    assert of_all["val_loss"] == expected["val_loss"]
+
+
 def test_metrics_are_read_after_the_next_dispatch(monkeypatch):
     events = []
     read = Totals._read
