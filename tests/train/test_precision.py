@@ -265,6 +265,15 @@ def test_the_guard_stops_at_every_loss_that_is_no_number(loss):
         guard.stepped(1, {"loss": loss})
 
 
+def test_the_scale_grows_after_so_many_finite_steps_each_time():
+    scaler = GradScaler(init_scale=1.0, growth_interval=3)
+    state, scales = scaler.init(), []
+    for step in range(12):
+        state = scaler.update(state, step != 7)  # The count begins again with a step that is not finite.
+        scales.append(float(state.scale))
+    assert scales == [1.0, 1.0, 2.0, 2.0, 2.0, 4.0, 4.0, 2.0, 2.0, 2.0, 4.0, 4.0]
+
+
 def test_a_scale_does_not_grow_to_infinity():
     largest = GradScalerState(jnp.float32(2.0**127), jnp.int32(0))
     assert float(GradScaler(growth_interval=1).update(largest, True).scale) == 2.0**127
