@@ -183,7 +183,7 @@ def test_a_draw_has_other_numbers_and_the_same_call():
     assert not other.inputs.args[1].requires_grad
     assert (other.inputs.args[1] == comparison.inputs.args[1]).all()  # Integers in a float type stay.
     assert other.inputs.kwargs == comparison.inputs.kwargs
-    layer = batch_norm_of(torch.randn(3, 5, requires_grad=True))
+    layer = norm_of(torch.randn(3, 5, requires_grad=True))
     results = [found.run_torch("float64") for found in (layer, replace(layer, seed=1), layer.redrawn(1))]
     for first, second in combinations(results, 2):
         assert (first["running_mean"] != second["running_mean"]).all()
@@ -255,20 +255,17 @@ def test_only_an_error_that_names_the_component_is_a_rejection(error, wrong):
     assert kinds(judging.error_outcomes([comparison])) == [Kind.NOT_REJECTED if wrong else Kind.REJECTED]
 
 
-def instance_norm_of(input):
-    constructor = Call((5,), {})
+def norm_of(input, ours=nn.BatchNorm, theirs=torch.nn.BatchNorm1d):
+    constructor = Call((5,), {"affine": False})
     inputs = ModuleInput(constructor, Call((input,), {}), training=True)
     return LayerComparison(
-        component="nn.InstanceNorm",
-        source="nn.InstanceNorm1d",
-        ours=nn.InstanceNorm,
-        theirs=torch.nn.InstanceNorm1d,
-        inputs=inputs,
+        component=f"nn.{ours.__name__}", source=f"nn.{theirs.__name__}", ours=ours, theirs=theirs, inputs=inputs
     )
 
 
 def test_the_input_alone_decides_what_is_refused(monkeypatch):
-    single, batch = instance_norm_of(torch.ones(5, 4)), instance_norm_of(torch.ones(3, 5, 4))
+    norms = nn.InstanceNorm, torch.nn.InstanceNorm1d
+    single, batch = norm_of(torch.ones(5, 4), *norms), norm_of(torch.ones(3, 5, 4), *norms)
     assert reason_to_refuse(single) == "one example without an axis of examples"
     assert reason_to_refuse(batch) == ""
     assert kinds(judging.outcomes([single])) == [Kind.REFUSED]
