@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
@@ -15,7 +16,7 @@ from jaxtrain.train.listeners.best import Watched
 from jaxtrain.train.step import LossFn
 from jaxtrain.tune.members import members
 from jaxtrain.tune.outcome import Outcome, last_entries
-from jaxtrain.tune.recipe import Recipe, check_recipe
+from jaxtrain.tune.recipe import Recipe, check_recipe, start
 from jaxtrain.tune.runs import Runs, costs
 from jaxtrain.tune.values import check_values
 
@@ -49,8 +50,7 @@ def sweep(
     Args:
         recipe: `recipe(**hyperparameters)` returns a `TrainState` and a `loss_fn`, see `make_train_step`. The
             hyper-parameters are traced: use them as numbers in the optimizer, the loss, dropout or the initial values,
-            not in shapes or `if`. Whether they are in range is not checked, a negative rate for instance. A seed goes
-            through a key: `nnx.Rngs(jax.random.key(seed))`.
+            not in shapes or `if`. A seed goes through a key: `nnx.Rngs(jax.random.key(seed))`.
         values: for each hyper-parameter an array with one number for each run, shape (runs,). `grid` makes all
             combinations; `numpy.geomspace` and `numpy.linspace` make rows of numbers.
         data: the training data, a pytree of arrays with a common number of rows, kept on the device.
@@ -75,7 +75,8 @@ def sweep(
 
     Raises:
         TypeError: if `recipe` takes other arguments or returns something else, or values are not numbers.
-        ValueError: if the numbers of values differ, or a number is out of range.
+        ValueError: if the numbers of values differ, or a number is out of range; so is a hyper-parameter if the
+            optimizer or a layer refuses its smallest or largest value.
         KeyError: if the runs do not log `metric`.
 
     Example:
@@ -112,12 +113,25 @@ def sweep(
     check_arrays("sweep: data", data)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("sweep", validation, batch_size)
+    _check_ranges(recipe, numbers)
     programs = members("sweep", recipe, metrics_fn, _devices(devices), len(batches))
     runs = Runs(programs, numbers, len(next(iter(numbers.values()))), at_once)
     history = runs.fit(batches, held_out, epochs, kept, together=_together(math.gcd(epochs, halve_every or 0)))
 
     order = np.lexsort((costs(watched, last_entries(history, runs.epochs)), -runs.epochs))
     return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
+
+
+def _check_ranges(recipe: Recipe, numbers: Mapping[str, np.ndarray]) -> None:
+    """Make what the recipe makes of the ends of each range: where its numbers are traced, nobody can check them."""
+    for run in sorted({int(end(values)) for values in numbers.values() for end in (np.argmin, np.argmax)}):
+        own = {name: values[run] for name, values in numbers.items()}
+        known = {name: jnp.asarray(value) for name, value in own.items()}
+        try:
+            jax.eval_shape(lambda known=known: start("sweep", recipe, known).state)
+        except ValueError as error:
+            error.add_note(f"sweep: in run {run}, {', '.join(f'{name}={value}' for name, value in own.items())}")
+            raise
 
 
 def _together(epochs: int) -> int:

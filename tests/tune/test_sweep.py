@@ -172,14 +172,14 @@ def test_a_mistake_in_a_recipe_is_not_blamed_on_tracing(data: Data) -> None:
 
 
 def test_a_diverged_run_is_never_the_best(data: Data) -> None:
-    outcome = tune.sweep(recipe, {"lr": [np.nan, 1e-3]}, data, epochs=2, batch_size=50)
+    outcome = tune.sweep(recipe, {"lr": [np.inf, 1e-3]}, data, epochs=2, batch_size=50)
     assert np.isnan(outcome.last[0])
     assert outcome.best == 1
     assert outcome.diverged == [0]
     alone = tune.sweep(recipe, {"lr": [1e-3, 1e-3]}, data, epochs=2, batch_size=50)
     np.testing.assert_array_equal(outcome.history["loss"][1], alone.history["loss"][1])
     assert alone.diverged == []
-    lost = tune.sweep(recipe, {"lr": [np.nan, np.nan]}, data, epochs=2, batch_size=50)
+    lost = tune.sweep(recipe, {"lr": [np.inf, np.inf]}, data, epochs=2, batch_size=50)
     with pytest.raises(ValueError, match="expected a run that did not diverge, got loss=nan for the best"):
         _ = lost.best
 
@@ -187,7 +187,7 @@ def test_a_diverged_run_is_never_the_best(data: Data) -> None:
 def test_the_accuracy_of_a_diverged_run_counts_for_nothing(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """With NaN for all logits, argmax says class 0."""
     zeros = data[0], np.zeros(50, np.int32)
-    rates, options = {"lr": [np.nan, 0.0]}, {"batch_size": 50, "metric": "accuracy"}
+    rates, options = {"lr": [np.inf, 0.0]}, {"batch_size": 50, "metric": "accuracy"}
     outcome = tune.sweep(recipe, rates, zeros, epochs=2, **options)
     assert outcome.last[0] == 1.0 > outcome.last[1]
     assert outcome.best == 1
@@ -211,12 +211,19 @@ def test_a_grid_has_every_combination() -> None:
     assert grid["p"].tolist() == [0.0, 0.5] * 3
 
 
+def test_a_value_out_of_range_is_found_in_the_run_that_has_it(data: Data) -> None:
+    values = {"lr": [0.1, 0.2, 0.3, 0.4], "p": [0.0, 0.5, -0.25, 0.1]}
+    with pytest.raises(ValueError, match="Dropout") as caught:
+        tune.sweep(recipe, values, data, epochs=1, batch_size=50)
+    assert caught.value.__notes__[-1] == "sweep: in run 2, lr=0.3, p=-0.25"
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         lambda lr: recipe(lr if lr < 1 else 0.5),
         lambda lr: recipe(float(lr)),
-        lambda lr: recipe(0.1, seed=np.zeros(lr)),
+        lambda lr: recipe(0.1, seed=len(np.zeros(lr))),
     ],
     ids=["if", "float", "shape"],
 )
@@ -253,6 +260,9 @@ def test_a_recipe_that_needs_a_number_is_told_that_it_is_traced(data: Data, brok
         ({"metric": 3}, TypeError, "sweep: expected the name of an entry such as 'val_loss', got 3"),
         ({"data": [[1.0]]}, TypeError, "sweep: data: expected NumPy or JAX arrays, got float; .* or train with fit"),
         ({"values": {"lr": [0.1], "p": [0.0, 0.1]}}, ValueError, r"equally many .* got \{'lr': 1, 'p': 2\}"),
+        ({"values": {"lr": [0.1, -0.1]}}, ValueError, r"adam: lr must lie in \[0, inf\], got"),
+        ({"values": {"lr": [0.1, np.nan, 1.0]}}, ValueError, r"adam: lr must lie in \[0, inf\], got"),
+        ({"values": {"lr": [0.1, 0.1], "p": [2.0, 0.5]}}, ValueError, r"Dropout: p must lie in \[0, 1\], got"),
         ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
         ({"batch_size": 51}, ValueError, "batch_size must be from 1 to 50, got 51"),
         ({"halve_every": 0}, ValueError, "halve_every must be at least 1, got 0"),
