@@ -169,6 +169,10 @@ def written(monkeypatch):
         ({"every_steps": 2}, lambda: Crash(4, terminate=True), [([2, 4], []), ([7, 9], [1, 2])]),
         ({"every_steps": 3}, lambda: Crash(4, terminate=True), [([3, 4], []), ([8], [1, 2])]),
         ({"every_steps": 3}, Terminate, [([3], [1])]),
+        # An epoch that was not due is saved if it is the last one before the end.
+        ({"every": 2}, Terminate, [([], [1]), ([], [2])]),
+        ({"every": 2, "every_steps": 3}, Terminate, [([3], [1]), ([8], [2])]),
+        ({"every": 2}, lambda: Crash(6, terminate=True), [([], []), ([], [2])]),
     ],
 )
 def test_when_a_run_is_saved(net, tmp_path, written, options, listener, runs):
@@ -179,7 +183,8 @@ def test_when_a_run_is_saved(net, tmp_path, written, options, listener, runs):
         with contextlib.suppress(RuntimeError, SystemExit):
             saved = Checkpoints(folder, asynchronous=False, **options)
             fit(net.state, net.loss_fn, net.batch, listeners=[*listeners, saved], **settings)
-        assert [number for name, number in written if name == "within"] == [*within, "closed"]
+        closed = ["closed"] if "every_steps" in options else []
+        assert [number for name, number in written if name == "within"] == [*within, *closed]
         assert [number for name, number in written if name == "run"] == [*epochs, "closed"]
         listeners = []
 
@@ -281,21 +286,22 @@ def test_processes_that_end_at_different_steps_save_none(net, tmp_path, monkeypa
     assert written == expected
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("late", ["", "wait_until_finished", "close"])
 def test_what_cannot_be_written_is_said_and_the_run_goes_on(net, tmp_path, monkeypatch, caplog, late):
-    """Orbax says so when it is asked to write, or when it is asked whether it is done."""
+    """Orbax says so when it is asked to write, whether it is done, or to close."""
     from orbax.checkpoint import CheckpointManager
 
-    wait = CheckpointManager.wait_until_finished
+    right = getattr(CheckpointManager, late, None)
 
     def full(*args, **options):
-        monkeypatch.setattr(CheckpointManager, "wait_until_finished", wait)
+        if late:
+            monkeypatch.setattr(CheckpointManager, late, right)
         raise OSError(28, "No space left on device")
 
     class Fill(Listener):
         def ended(self, state, error):
             if late:
-                monkeypatch.setattr(CheckpointManager, "wait_until_finished", full)
+                monkeypatch.setattr(CheckpointManager, late, full)
 
     if not late:
         monkeypatch.setattr(CheckpointManager, "save", full)

@@ -74,9 +74,9 @@ class Store:
 
     def close(self) -> None:
         """Wait for what is being written."""
-        with self._going_on():
-            self._manager.wait_until_finished()
-        self._manager.close()
+        for last in (self._manager.wait_until_finished, self._manager.close):
+            with self._going_on():
+                last()
 
     def _older(self, number: int) -> Path | None:
         """The checkpoint before one."""

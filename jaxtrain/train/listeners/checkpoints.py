@@ -41,7 +41,8 @@ class Checkpoints(Listener):
         keep_best: a quantity of the history, "val_loss" for instance, whose best checkpoint is kept as well. Default
             None.
         mode: "min" or "max". Default None: "min" for names that end in "loss", "max" for "accuracy".
-        every: the epochs from one checkpoint to the next, at least 1; the last epoch is saved, too. Default 1.
+        every: the epochs from one checkpoint to the next, at least 1; the last epoch is saved, too, and the one after
+            which SIGTERM ends the run. Default 1.
         every_steps: save within epochs as well: at the end of the program in which so many steps, at least 1, have gone
             by since the last checkpoint, and after SIGTERM. Such a checkpoint knows the position in the data and the
             metrics so far; the last two are in the folder `within`. Default None: only after epochs.
@@ -119,6 +120,7 @@ class Checkpoints(Listener):
             raise
         self._saved = run.begun.steps
         self._unsaved: TrainState | None = None
+        self._unsaved_epoch: tuple[int, TrainState, Mapping[str, float]] | None = None
 
     def _open(self, run: Run) -> None:
         """Open the folders, and go on from the checkpoint that is furthest."""
@@ -157,6 +159,7 @@ class Checkpoints(Listener):
         return True
 
     def dispatched(self, state: TrainState) -> None:
+        self._unsaved_epoch = None
         if self._within is None or self._every_steps is None:
             return
         self._unsaved = state
@@ -174,14 +177,19 @@ class Checkpoints(Listener):
             self._saved = 0
         else:
             self._saved -= self._run.totals.steps
+            self._unsaved_epoch = epoch + 1, state, entries
         self._unsaved = None
 
     def ended(self, state: TrainState, error: BaseException | None) -> None:
         terminated = isinstance(error, SystemExit) and error.code == TERMINATED
         try:
             # Others may have put the best weights into `state`. The processes of a run may get the signal at two steps.
-            if self._within and terminated and self._unsaved and jax.process_count() == 1:
-                self._save_within(self._within, self._unsaved)
+            if terminated and jax.process_count() == 1:
+                if self._unsaved_epoch:
+                    number, state, entries = self._unsaved_epoch
+                    self._save(self._epochs, number, state, self._about(), entries)
+                elif self._within and self._unsaved:
+                    self._save_within(self._within, self._unsaved)
         finally:
             self._epochs.close()
             if self._within:
