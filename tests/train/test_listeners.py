@@ -138,17 +138,18 @@ def test_an_error_carries_on_after_all_were_told(net):
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-def test_the_first_error_at_the_end_is_the_one_that_is_raised(net):
+@pytest.mark.parametrize("first", [OSError, KeyboardInterrupt], ids=["error", "Ctrl-C"])
+def test_the_first_error_at_the_end_is_the_one_that_is_raised(net, first):
     class Fails(Listener):
-        def __init__(self, name):
-            self.name = name
+        def __init__(self, error):
+            self.error = error
 
         def ended(self, state, error):
-            raise OSError(self.name)
+            raise self.error
 
     last = Recorder()
-    told = Listening(Run(range(1), 1, net.state, 0, History()), [Fails("first"), Fails("second"), last])
-    with pytest.raises(OSError, match="first"), told:
+    told = Listening(Run(range(1), 1, net.state, 0, History()), [Fails(first("first")), Fails(OSError("second")), last])
+    with pytest.raises(first, match="first"), told:
         pass
     assert last.told[-1] == ("ended", 0, "NoneType")
 

@@ -76,11 +76,11 @@ class Listening:
 
     def _end(self, error: BaseException | None) -> None:
         """Tell all that began, then raise what one of them raised."""
-        failure: Exception | None = None
+        failure: BaseException | None = None
         for listener in self._begun:
             try:
                 self._run.state = _checked(listener, listener.ended(self._run.state, error), self._run.state)
-            except Exception as raised:
+            except BaseException as raised:  # Whoever presses Ctrl-C again does not want the folder to stay locked.
                 failure = failure or raised
         if failure is not None:
             raise failure from error
