@@ -1,4 +1,4 @@
-"""A small run with checkpoints that kills itself at a moment; run by test_checkpoints."""
+"""A small run with checkpoints that kills itself at a moment; run by test_killed_runs."""
 
 import dataclasses
 import os
