@@ -95,8 +95,10 @@ def _verdicts(drawn: Sequence[Mutant], tests: Record, programs: Path, options: N
     """The verdicts in the order of the mutants, until the time is up."""
     end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
 
-    def verdict(mutant: Mutant) -> Verdict | None:  # Each thread waits for one process after the other.
-        return verdict_on(mutant, checks_of(mutant, tests), programs) if time.monotonic() < end else None
+    def verdict(mutant: Mutant, checks: Checks) -> Verdict | None:  # Each thread waits for one process after the other.
+        return verdict_on(mutant, checks, programs) if time.monotonic() < end else None
 
+    # Not in the threads: Python 3.11 parses in one at a time, and fails where another begins.
+    checks = [checks_of(mutant, tests) for mutant in drawn]
     with ThreadPoolExecutor(options.processes) as pool:
-        yield from filter(None, pool.map(verdict, drawn))
+        yield from filter(None, pool.map(verdict, drawn, checks))

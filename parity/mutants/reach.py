@@ -29,6 +29,7 @@ def path_of(module: str) -> Path:
     return ROOT.parent / f"{module.replace('.', '/')}.py"
 
 
+@cache
 def components_of(module: str) -> list[str]:
     """The components that a module can influence: defined in it, in a module that imports it, however indirectly, or
     combining others. Its own come first, then those of its room.
