@@ -192,21 +192,18 @@ class Case(ABC):
             for quantity, error in spread.items()
         }
 
-    def of_draw(self, number: int, ours: Any) -> tuple[Self, Any]:
-        """The case with the inputs of a draw, and the implementation for it.
+    def of_draw(self, number: int, ours: Any) -> Self:
+        """The case with the inputs of a draw, for one implementation.
 
         A planted defect keeps its learning rate, and so does what it is compared with.
         """
         case = self.redrawn(number) if number else self
-        if number and ours is self.ours:
-            case = case.with_other_rate(number)
-            ours = case.ours
-        return case, ours
+        return case.with_other_rate(number) if number and ours is self.ours else case
 
     def _draw(self, number: int, ours: Any, compared: Collection[Quantity]) -> Draw:
         """The results of both sides in low precision, as far as they are compared."""
-        case, ours = self.of_draw(number, ours)
-        found = case._run_ours(ours, self.precision)
+        case = self.of_draw(number, ours)
+        found = case._run_ours(case.ours if ours is self.ours else ours, self.precision)
         truth = {q: values for q, values in case.truth.items() if q in compared and q not in self.formula_only}
         moved = None
         if self.right_is_enough or jax.default_backend() != "cpu":

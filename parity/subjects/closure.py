@@ -114,7 +114,7 @@ class ClosureCase(Case):
         return judged_apart(draws, self._judge, problem, self.precision_factor, self.precision)
 
     def _problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
-        case, _ = self.of_draw(number, ours)
+        case = self.of_draw(number, ours)
         length = len(draw.truth[quantity]) // len(self.problems)
         index = at[0] // length
         alone = replace(case, problems=case.problems[index : index + 1])

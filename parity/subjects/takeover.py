@@ -88,7 +88,7 @@ class TakeoverCase(Case):
 
     def _problem(self, ours: Carry, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
         """The elements that share the element's units, at all steps."""
-        case, _ = self.of_draw(number, ours)
+        case = self.of_draw(number, ours)
         where = {quantity: (slice(None), *(slice(index, index + 1) for index in at[1:-1]))}
         return Problem(where, lambda: part(case.run_torch("float64"), where))
 

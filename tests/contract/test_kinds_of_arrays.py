@@ -1,4 +1,4 @@
-"""Functions take lists and NumPy arrays as arrays, and refuse what is no array by an error that names the argument."""
+"""Functions take lists and NumPy arrays. Where an argument is no array, the error names it."""
 
 import inspect
 import re

@@ -107,7 +107,7 @@ def test_bad_input(monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch, tmp_path):
-    """Draws a history, and returns the axes of the picture, none if there is no picture."""
+    """Draw a history. Return the axes of the picture, or nothing where there is none."""
     figures = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
 
