@@ -35,6 +35,11 @@ def leaves_like(name: str, what: str, structure: Structure, tree: Any, way_out: 
         raise ValueError(f"{name}: expected {what} in the tree of the parameters; {error} {way_out}") from None
 
 
+def leaves_of_gradients(name: str, structure: Structure, gradients: Any) -> list[Any]:
+    """`leaves_like` of gradients, where None stands for a missing one."""
+    return leaves_like(name, "gradients", structure, gradients, "Take them of the parameters that update is given")
+
+
 def check_gradients(
     name: str,
     gradients: Sequence[Any],

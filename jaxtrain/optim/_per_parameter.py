@@ -29,6 +29,7 @@ from jaxtrain.optim._arguments import (
     check_shapes,
     check_state,
     leaves_like,
+    leaves_of_gradients,
 )
 from jaxtrain.optim._hyperparameters import Ranges, at_count, checked, namespace
 from jaxtrain.optim._state import Buffers, buffer_names, by_leaf, by_name, increased, number_of_leaves
@@ -136,9 +137,7 @@ def per_parameter(
             reason = "" if reads_parameters else " for its weight_decay, which may be above 0"
             raise ValueError(f"{name} needs the parameters{reason}: call update(gradients, state, params)")
         structure = jax.tree.structure(updates if params is None else params)
-        gradients = leaves_like(
-            name, "gradients", structure, updates, "Take them of the parameters that update is given"
-        )
+        gradients = leaves_of_gradients(name, structure, updates)
         parameters: list[Any] = [None] * len(gradients) if params is None else structure.flatten_up_to(params)
         trees = {key: getattr(state, key) for key in names}
         check_number(name, len(gradients), state.step, trees.values())

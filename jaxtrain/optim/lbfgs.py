@@ -13,7 +13,7 @@ from jaxtrain._ground.checks import check_choice, check_integer, check_scalar
 from jaxtrain._ground.dtypes import at_least_float32, default_float
 from jaxtrain._ground.float64 import in_float64, in_float64_for
 from jaxtrain._ground.sharding import left_to_xla
-from jaxtrain.optim._arguments import check_floating, check_gradients, leaves_like
+from jaxtrain.optim._arguments import check_floating, check_gradients, leaves_of_gradients
 from jaxtrain.optim._hyperparameters import Hyperparameter, at_count, check_rate
 from jaxtrain.optim._strong_wolfe import Point, strong_wolfe
 
@@ -214,9 +214,7 @@ def lbfgs(
         leaves, structure = jax.tree.flatten(params)
         if not leaves:
             raise ValueError("lbfgs: expected parameters to train, got an empty tree")
-        gradient_leaves = leaves_like(
-            "lbfgs", "gradients", structure, updates, "Take them of the parameters that update is given"
-        )
+        gradient_leaves = leaves_of_gradients("lbfgs", structure, updates)
         if any(gradient is None for gradient in gradient_leaves):
             raise ValueError("lbfgs: expected a gradient for every parameter, got None; give it what is trained only")
         check_gradients("lbfgs", gradient_leaves, leaves, structure)
