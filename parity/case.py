@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Self
 
 import jax
@@ -17,6 +17,7 @@ from parity.judge import judge
 from parity.precision import Draw
 from parity.references.missing_kernels import Float32WhereMissing
 from parity.references.rounded_operations import RoundedOperations
+from parity.sensitivity import Problem, judged_apart
 from parity.trace import Quantity, Trace
 from parity.verdicts import FORMULA_LIMIT, PRECISION_FACTOR, Measurement, errors, largest_by_chance
 
@@ -168,8 +169,12 @@ class Case(ABC):
 
     def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
         """What of the draws of an implementation is compared, and the verdicts on it."""
-        del ours
-        return draws, self._judge(draws)
+        return judged_apart(draws, self._judge, partial(self.problem, ours), self.precision_factor, self.precision)
+
+    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem | None:
+        """The part with this element of a draw of an implementation, if draws have parts that may be sensitive."""
+        del ours, number, draw, quantity, at
+        return None
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)

@@ -15,11 +15,10 @@ from parity import draws
 from parity._compilation import compiled
 from parity.case import Case
 from parity.precision import Draw
+from parity.sensitivity import Problem
 from parity.subjects._arrays import to_torch
 from parity.subjects.program import Program, program
-from parity.subjects.sensitivity import Problem, judged_apart
 from parity.trace import Quantity, Trace
-from parity.verdicts import Measurement
 
 Objective = Callable[[Mapping[str, Any], Any], Any]
 """The loss of parameters on some problem, in operators that tensors and JAX's arrays share."""
@@ -108,12 +107,8 @@ class ClosureCase(Case):
             quantity: np.asarray(array, np.float64).reshape(-1, *array.shape[2:]) for quantity, array in results.items()
         }
 
-    def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
-        """The verdicts without the problems on which rounding alone takes PyTorch as far as ours from the truth."""
-        problem = partial(self._problem, ours)
-        return judged_apart(draws, self._judge, problem, self.precision_factor, self.precision)
-
-    def _problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+        """The one of `problems` that has the element."""
         case = self.of_draw(number, ours)
         length = len(draw.truth[quantity]) // len(self.problems)
         index = at[0] // length

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import jax
@@ -19,13 +19,12 @@ from jaxtrain.train import TrainState
 from parity._compilation import compiled
 from parity.case import Case
 from parity.precision import Draw
+from parity.sensitivity import Problem, part
 from parity.subjects._arrays import to_numpy, to_torch
 from parity.subjects._rates import with_other_rates
 from parity.subjects.optimizer import Leaf, scalar_states_of, trajectory
 from parity.subjects.program import program
-from parity.subjects.sensitivity import Problem, judged_apart, part
 from parity.trace import Quantity, Trace
-from parity.verdicts import Measurement
 
 Framework = Literal["torch", "jaxtrain"]
 
@@ -78,16 +77,11 @@ class TakeoverCase(Case):
         optimizer, reference = with_other_rates(number, self.optimizer, self.reference)
         return replace(self, optimizer=optimizer, reference=reference)
 
-    def judged(self, draws: list[Draw], ours: Carry) -> tuple[list[Draw], Measurement]:
-        """The verdicts without the rows on which rounding alone takes PyTorch as far as ours from the truth.
+    def problem(self, ours: Carry, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+        """The elements that share the element's units, at all steps.
 
         Where the gradient is little but weight decay, a parameter swings about zero with steps of the learning rate.
         """
-        problem = partial(self._problem, ours)
-        return judged_apart(draws, self._judge, problem, self.precision_factor, self.precision)
-
-    def _problem(self, ours: Carry, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
-        """The elements that share the element's units, at all steps."""
         case = self.of_draw(number, ours)
         where = {quantity: (slice(None), *(slice(index, index + 1) for index in at[1:-1]))}
         return Problem(where, lambda: part(case.run_torch("float64"), where))

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from jaxtrain import optim
+from parity import sensitivity
 from parity.precision import Draw
-from parity.subjects import sensitivity
+from parity.sensitivity import Problem, is_by_rounding, outlier, without
 from parity.subjects.closure import ClosureCase
-from parity.subjects.sensitivity import Problem, is_by_rounding, outlier, without
 from parity.trace import Quantity
 
 P = Quantity("parameter", "p")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from parity import sensitivity
 from parity.cases.takeover import lbfgs
 from parity.cases.takeover.optimizers import OPTIONS, case
 from parity.precision import Draw
-from parity.subjects import sensitivity
 from parity.torch_inputs import torch_databases
 from parity.torch_inputs.optimizers import plain
 
@@ -63,7 +63,7 @@ def test_an_error_in_one_row_fails_unless_roundings_make_it(is_subject, monkeypa
     assert measurement.difference.quantity == quantity
     assert left is draws
 
-    problem = found._problem(ours, 2, draws[3], quantity, (4, 2, 1))
+    problem = found.problem(ours, 2, draws[3], quantity, (4, 2, 1))
     for name, values in sensitivity.part(draws[3].truth, problem.where).items():
         assert values.shape[1] == 1
         np.testing.assert_array_equal(problem.run()[name], values)

@@ -40,7 +40,7 @@ class Problem:
 def judged_apart(
     draws: list[Draw],
     judge: Callable[[Sequence[Draw]], Measurement],
-    problem: Callable[[int, Draw, Quantity, tuple[int, ...]], Problem],
+    problem: Callable[[int, Draw, Quantity, tuple[int, ...]], Problem | None],
     factor: float,
     dtype: str,
 ) -> tuple[list[Draw], Measurement]:
@@ -51,7 +51,8 @@ def judged_apart(
     Args:
         draws: for the formula, and then those for the precision.
         judge: the verdicts.
-        problem: `problem(number, draw, quantity, at)` is the one with this element of the draw that has this number.
+        problem: `problem(number, draw, quantity, at)` is the one with this element of that draw, or None if draws have
+            no such parts.
         factor: how many times PyTorch's error ours may be.
         dtype: the precision.
     """
@@ -64,7 +65,7 @@ def judged_apart(
         number, at = found
         draw = draws[1 + number]
         alone = problem(number, draw, quantity, at)
-        if not is_by_rounding(draw, alone, factor, dtype):
+        if alone is None or not is_by_rounding(draw, alone, factor, dtype):
             break
         draws = [*draws[: 1 + number], without(draw, alone.where), *draws[2 + number :]]
         measurement = judge(draws)
