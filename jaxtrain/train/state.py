@@ -98,8 +98,8 @@ class TrainState:
             average: a running average of the parameters, `jaxtrain.optim.averaged_model(...)` or an `AveragedEvery`,
                 updated after every step. `fit` evaluates it. Default None: no average.
             skip_non_finite: at least 0. A step whose gradients are not finite leaves parameters, statistics and
-                optimizer as they are, and `fit` ends the run after so many of them in a row. With a scaled loss
-                they are always skipped, 100 in a row by default. Default 0: no step is skipped.
+                optimizer as they are, and `fit` ends the run after more than so many of them in a row. With a scaled
+                loss they are always skipped, 100 in a row by default. Default 0: no step is skipped.
             remat: a regular expression for the paths of modules that compute their activations again in the backward
                 pass instead of keeping them; "^blocks/" matches `blocks/0`. Default None: all are kept.
 
