@@ -71,7 +71,11 @@ class Schedule:
         Raises:
             ValueError: if a count is negative.
         """
-        check_range("a schedule", "count", count, 0)
+        try:
+            check_range("a schedule", "count", count, 0)
+        except ValueError as error:
+            error.add_note("optax.join_schedules asks for counts before a schedule begins; use schedules.sequential_lr")
+            raise
         ends(self.last)
         dtype = default_float()
         return in_float64(jnp.vectorize(self._value), count, dtype=dtype)

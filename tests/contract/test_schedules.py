@@ -153,6 +153,9 @@ def test_negative_counts_raise_and_are_nan_where_traced():
     schedule = schedules.step_lr(0.1, 5)
     with pytest.raises(ValueError, match=r"a schedule: count must lie in \[0, inf\], got -1"):
         schedule(-1)
+    with pytest.raises(ValueError, match=r"a schedule: count must lie in \[0, inf\], got -3") as caught:
+        optax.join_schedules([schedule, schedule], [3])(0)
+    assert "use schedules.sequential_lr" in caught.value.__notes__[0]
     assert np.isnan(jax.jit(schedule)(-1))
 
 
