@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike, DTypeLike
 
 
@@ -39,6 +40,34 @@ def returned_number(where: str, name: str, source: str, value: Any, way_out: str
     if jnp.ndim(value):
         raise ValueError(f"{message} an array of shape {jnp.shape(value)}{way_out}")
     return as_float64(jnp.asarray(value))
+
+
+def raised(base: ArrayLike, exponent: ArrayLike) -> jax.Array:
+    """`base ** exponent` in float64; inside `in_float64` only.
+
+    The derivative of JAX's power is computed in the default float type of the place where the program is
+    differentiated, which fails for a compiled program in float64 if that is float32.
+    """
+    return _raised(as_float64(base), as_float64(exponent))
+
+
+@jax.custom_jvp
+def _raised(base: jax.Array, exponent: jax.Array) -> jax.Array:
+    return base**exponent
+
+
+@partial(_raised.defjvp, symbolic_zeros=True)
+def _derivative_of_raised(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (base, exponent), (of_base, of_exponent) = primals, tangents
+    with jax.enable_x64(True):
+        result = _raised(base, exponent)
+        change = jnp.zeros_like(result)
+        # Where one of the two is constant, the other's derivative may be infinite.
+        if not isinstance(of_base, SymbolicZero):
+            change += exponent * _raised(base, jnp.where(exponent == 0, 1, exponent) - 1) * of_base
+        if not isinstance(of_exponent, SymbolicZero):
+            change += result * jnp.log(jnp.where(base == 0, 1, base)) * of_exponent
+        return result, change
 
 
 def in_float64(function: Callable[..., Any], *args: Any, dtype: DTypeLike) -> Any:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import NOT_NEGATIVE, Interval
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._per_parameter import per_parameter
@@ -112,7 +113,7 @@ def adafactor(
         }
 
     def derived(step, h):
-        return {"fresh": step**h.beta2_decay, "relative": jnp.minimum(h.lr, 1 / jnp.sqrt(step))}
+        return {"fresh": raised(step, h.beta2_decay), "relative": jnp.minimum(h.lr, 1 / jnp.sqrt(step))}
 
     def update(g, p, b, h):
         eps1, eps2 = h.eps

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._ground.checks import check_flag
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -168,8 +169,8 @@ def _adam(
     def derived(step, h):
         beta1, beta2 = h.betas
         return {
-            "step_size": h.lr / (1 - beta1**step),
-            "root_correction": jnp.sqrt(1 - beta2**step),
+            "step_size": h.lr / (1 - raised(beta1, step)),
+            "root_correction": jnp.sqrt(1 - raised(beta2, step)),
             "fresh1": 1 - beta1,
             "fresh2": 1 - beta2,
         }

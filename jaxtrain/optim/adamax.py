@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -89,7 +90,7 @@ def adamax(
 
     def derived(step, h):
         beta1, _ = h.betas
-        return {"step_size": h.lr / (1 - beta1**step), "fresh1": 1 - beta1}
+        return {"step_size": h.lr / (1 - raised(beta1, step)), "fresh1": 1 - beta1}
 
     def update(g, p, b, h):
         exp_avg = lerp(b.exp_avg, g, h.fresh1)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import ANY, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._per_parameter import per_parameter
@@ -98,7 +99,7 @@ def asgd(
         return {
             "eta_now": jnp.where(step == 1, h.lr, h.eta),
             "mu_now": h.mu,
-            "eta": h.lr / (1 + h.lambd * h.lr * step) ** h.alpha,
+            "eta": h.lr / raised(1 + h.lambd * h.lr * step, h.alpha),
             "mu": 1 / jnp.maximum(1, step - h.t0),
         }
 

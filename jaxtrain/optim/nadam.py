@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._ground.checks import check_flag
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -102,14 +103,14 @@ def nadam(
 
     def derived(step, h):
         beta1, beta2 = h.betas
-        mu = beta1 * (1 - 0.5 * 0.96 ** (step * h.momentum_decay))
-        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * h.momentum_decay))
+        mu = beta1 * (1 - 0.5 * raised(0.96, step * h.momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * raised(0.96, (step + 1) * h.momentum_decay))
         mu_product = h.mu_product * mu
         return {
             "mu_product": mu_product,
             "gradient_rate": h.lr * (1 - mu) / (1 - mu_product),
             "mean_rate": h.lr * mu_next / (1 - mu_product * mu_next),
-            "correction2": 1 - beta2**step,
+            "correction2": 1 - raised(beta2, step),
             "fresh1": 1 - beta1,
             "fresh2": 1 - beta2,
         }

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtrain._ground.checks import check_flag
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import DECAY_RATE, NOT_NEGATIVE
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges
 from jaxtrain.optim._lerp import lerp
@@ -102,14 +103,14 @@ def radam(
 
     def derived(step, h):
         beta1, beta2 = h.betas
-        correction2 = 1 - beta2**step
+        correction2 = 1 - raised(beta2, step)
         longest = 2 / (1 - beta2) - 1
-        length = longest - 2 * step * beta2**step / correction2
+        length = longest - 2 * step * raised(beta2, step) / correction2
         rectified = length > 5
         safe = jnp.where(rectified, length, longest)
         rectification = jnp.sqrt((safe - 4) * (safe - 2) * longest / ((longest - 4) * (longest - 2) * safe))
         return {
-            "step_size": h.lr / (1 - beta1**step),
+            "step_size": h.lr / (1 - raised(beta1, step)),
             "rectified": rectified,
             "adaption": rectification * jnp.sqrt(correction2),
             "fresh1": 1 - beta1,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxtrain._ground.float64 import raised
 from jaxtrain._ground.ranges import DECAY_RATE, POSITIVE
 from jaxtrain._ground.sharding import left_to_xla
 from jaxtrain.optim._hyperparameters import Hyperparameter, Ranges, namespace
@@ -89,7 +90,7 @@ def sparse_adam(
     def derived(step, h):
         beta1, beta2 = h.betas
         return {
-            "step_size": h.lr * jnp.sqrt(1 - beta2**step) / (1 - beta1**step),
+            "step_size": h.lr * jnp.sqrt(1 - raised(beta2, step)) / (1 - raised(beta1, step)),
             "fresh1": 1 - beta1,
             "fresh2": 1 - beta2,
         }

@@ -28,6 +28,7 @@ def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = 
         gradients of the other parameters on as their updates.
 
     Raises:
+        TypeError: if a string stands in place of a parameter.
         ValueError: if a parameter is matched by no rule or by several, or a pattern matches no parameter.
 
     Example:
@@ -46,7 +47,13 @@ def decay_mask(params: PyTree[Array], rules: Mapping[str | None, bool] | None = 
             check_flag("decay_mask", f"the rule {pattern!r}", decay)
         return label_parameters(params, rules)
     shapes: dict[str, tuple[int, ...]] = {}
-    map_with_path(lambda path, leaf: shapes.setdefault(path, jnp.shape(leaf)), params)
+
+    def note(path: str, leaf: Array) -> None:
+        if isinstance(leaf, str | bytes):
+            raise TypeError(f"decay_mask: expected parameters, got {leaf!r} at {path or 'the root'}")
+        shapes[path] = jnp.shape(leaf)
+
+    map_with_path(note, params)
 
     def decays(path: str, leaf: Array) -> bool:
         place, _, name = path.rpartition("/")

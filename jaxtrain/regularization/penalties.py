@@ -36,7 +36,7 @@ def l1_penalty(
         Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if `strength` is negative.
+        ValueError: if `strength` is negative, or `mask` does not fit the parameters.
 
     Example:
         >>> import jax.numpy as jnp
@@ -72,7 +72,7 @@ def l2_penalty(
         Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if `strength` is negative.
+        ValueError: if `strength` is negative, or `mask` does not fit the parameters.
 
     Example:
         >>> import jax.numpy as jnp
@@ -112,7 +112,7 @@ def elastic_net_penalty(
         Scalar, in the widest float dtype of the parameters, at least float32.
 
     Raises:
-        ValueError: if `strength` is negative, or `l1_ratio` outside [0, 1].
+        ValueError: if `strength` is negative, `l1_ratio` outside [0, 1], or `mask` does not fit the parameters.
 
     Example:
         >>> import jax.numpy as jnp
@@ -168,12 +168,12 @@ def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax
             at = jax.tree_util.keystr(path) or "the root"
             raise TypeError(f"{where}: expected arrays as parameters, got {type(leaf).__name__} at {at}")
     if mask is None:
-        marks = _for_each_leaf(True, parameters)
+        marks = [True] * len(jax.tree.leaves(parameters))
     elif _is_function(mask):
-        marks = _for_each_leaf(mask(parameters), parameters)
+        marks = _for_each_leaf(where, mask(parameters), parameters)
     else:
         # It is like `params`, other variables included, or a prefix of it.
-        every = zip(_for_each_leaf(mask, params), jax.tree.leaves(counts), strict=True)
+        every = zip(_for_each_leaf(where, mask, params), jax.tree.leaves(counts), strict=True)
         marks = [mark for mark, count in every if count]
     for mark in marks:
         check_flag(where, "each element of mask", mark)
@@ -181,9 +181,17 @@ def _penalized(where: str, params: PyTree[Array], mask: Mask | None) -> list[jax
     return [leaf for leaf, mark in leaves if mark and jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)]
 
 
-def _for_each_leaf(marks: PyTree[bool], tree: PyTree) -> list[bool]:
-    """The mark of every leaf of `tree`, where `marks` may be a prefix of it."""
-    return jax.tree.leaves(jax.tree.map(lambda mark, part: jax.tree.map(lambda _: mark, part), marks, tree))
+def _for_each_leaf(where: str, marks: PyTree[bool], tree: PyTree) -> list[bool]:
+    """The mark of every leaf of `tree`; raise `ValueError` unless `marks` is a prefix of it."""
+    leaves, structure = jax.tree.flatten(marks)
+    try:
+        parts = structure.flatten_up_to(tree)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{where}: expected a mask in the tree of the parameters, where one mark may stand for a part; a function "
+            f"such as regularization.decay_mask makes one that fits\n  {error}"
+        ) from None
+    return [mark for mark, part in zip(leaves, parts, strict=True) for _ in jax.tree.leaves(part)]
 
 
 def _is_function(mask: Mask) -> TypeGuard[Callable[[PyTree[Array]], PyTree[bool]]]:

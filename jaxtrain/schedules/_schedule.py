@@ -37,6 +37,7 @@ class Schedule:
         resumes: in a sequence, the rate to start with as a function of the last rate before it; None to start at `lr`.
         sets_initial_lr: whether it also overwrites the rate from which other schedules start.
         last: returns the last count that has a value; None if all have.
+        counts_steps: whether it counts training steps, because `per_epoch` made it or a part of it.
 
     Example:
         >>> import jax.numpy as jnp
@@ -55,6 +56,7 @@ class Schedule:
     resumes: Callable[[jax.Array], jax.Array] | None = None
     sets_initial_lr: bool = False
     last: Last | None = None
+    counts_steps: bool = False
 
     def __call__(self, count: ArrayLike) -> Float[Array, "*count"]:
         """The value after `count` scheduler steps.
@@ -69,7 +71,11 @@ class Schedule:
         Raises:
             ValueError: if a count is negative.
         """
-        check_range("a schedule", "count", count, 0)
+        try:
+            check_range("a schedule", "count", count, 0)
+        except ValueError as error:
+            error.add_note("optax.join_schedules asks for counts before a schedule begins; use schedules.sequential_lr")
+            raise
         ends(self.last)
         dtype = default_float()
         return in_float64(jnp.vectorize(self._value), count, dtype=dtype)

@@ -85,7 +85,14 @@ def sequential_lr(
     initial = [schedule.lr for schedule in schedules if schedule.sets_initial_lr]
     lr = initial[-1] if initial else first.lr
     last = _last_in_sequence(schedules[skipped:], [0, *milestones[skipped:]])
-    return Schedule(lr=lr, rate=rate, resumes=first.resumes, sets_initial_lr=bool(initial), last=last)
+    return Schedule(
+        lr=lr,
+        rate=rate,
+        resumes=first.resumes,
+        sets_initial_lr=bool(initial),
+        last=last,
+        counts_steps=any(schedule.counts_steps for schedule in schedules),
+    )
 
 
 def chained_scheduler(schedulers: Sequence[Schedule]) -> Schedule:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_choice
-from jaxtrain._ground.float64 import as_float64, returned_number
+from jaxtrain._ground.float64 import as_float64, raised, returned_number
 from jaxtrain.schedules._schedule import Schedule, check_callable, check_number, setting
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
@@ -157,9 +157,9 @@ def _wave(
             case "triangular":
                 return 1.0
             case "triangular2":
-                return 0.5 ** (cycle - 1)
+                return raised(0.5, cycle - 1)
             case "exp_range":
-                return as_float64(gamma) ** count
+                return raised(gamma, count)
 
     def wave(count: jax.Array) -> jax.Array:
         # Remainders are exact; PyTorch's `1 + count / period - cycle` loses the digits that the cycle number takes.

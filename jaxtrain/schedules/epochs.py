@@ -34,7 +34,8 @@ def per_epoch(
         optimizer that `fit` trains with.
 
     Raises:
-        ValueError: if `steps_per_epoch` is below 1; when called, if the number is not known.
+        ValueError: if `steps_per_epoch` is below 1, or `per_epoch` made `schedule` or a part of it; when called, if the
+            number is not known.
         TypeError: if it is not an integer, or `schedule` is not callable.
 
     Example:
@@ -47,6 +48,11 @@ def per_epoch(
     after step `i` of every epoch, as documented for `CosineAnnealingWarmRestarts`.
     """
     schedule = as_schedule("per_epoch", schedule)
+    if schedule.counts_steps:
+        raise ValueError(
+            "per_epoch: expected a schedule that counts epochs, got one that per_epoch made, which counts steps; call "
+            "per_epoch once, on each part of a sequence of steps or around a sequence of epochs"
+        )
     if steps_per_epoch is not None:
         steps_per_epoch = check_integer("per_epoch", "steps_per_epoch", steps_per_epoch, 1)
     check_flag("per_epoch", "fractional", fractional)
@@ -64,6 +70,7 @@ def per_epoch(
         resumes=schedule.resumes,
         sets_initial_lr=schedule.sets_initial_lr,
         last=schedule.last and _last(schedule.last, steps_per_epoch, fractional),
+        counts_steps=True,
     )
 
 

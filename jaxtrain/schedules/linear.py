@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain._ground.float64 import as_float64
+from jaxtrain._ground.float64 import as_float64, raised
 from jaxtrain.schedules._anneal import anneal, linear
 from jaxtrain.schedules._schedule import Schedule, check_number, scaling
 
@@ -118,7 +118,7 @@ def polynomial_lr(lr: ArrayLike, total_iters: int = 5, power: ArrayLike = 1.0) -
 
     def factor(done: jax.Array) -> jax.Array:
         length = _length(total_iters)
-        return ((length - done) / length) ** as_float64(power)
+        return raised((length - done) / length, power)
 
     return _finishing(lr, total_iters, factor)
 

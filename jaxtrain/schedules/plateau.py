@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxtrain._ground.checks import check_choice, check_integer
 from jaxtrain._ground.dtypes import default_float
-from jaxtrain._ground.float64 import as_float64, in_float64
+from jaxtrain._ground.float64 import as_float64, in_float64, raised
 from jaxtrain.schedules._schedule import check_number, refuse_optimizer
 
 _LARGEST = np.iinfo(np.int32).max
@@ -133,7 +133,7 @@ def reduce_lr_on_plateau(
     def reduced(reductions: ArrayLike) -> jax.Array:
         # A rate that begins below min_lr stays as it is.
         floor = jnp.minimum(as_float64(min_lr), as_float64(lr))
-        return jnp.maximum(as_float64(lr) * as_float64(factor) ** as_float64(reductions), floor)
+        return jnp.maximum(as_float64(lr) * raised(factor, reductions), floor)
 
     def is_better(metric: jax.Array, best: jax.Array) -> jax.Array:
         margin = as_float64(threshold)

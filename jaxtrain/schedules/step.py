@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxtrain._ground.checks import check_integer
-from jaxtrain._ground.float64 import as_float64
+from jaxtrain._ground.float64 import raised
 from jaxtrain.schedules._schedule import Schedule, check_list, check_number, scaling
 
 
@@ -107,6 +107,6 @@ def _decaying(lr: ArrayLike, gamma: ArrayLike, decays: Callable[[jax.Array], jax
 
     def step_factor(count: jax.Array) -> jax.Array:
         decays_before = jnp.where(count > 0, decays(count - 1), 0)
-        return as_float64(gamma) ** (decays(count) - decays_before)
+        return raised(gamma, decays(count) - decays_before)
 
-    return scaling(lr, lambda count: as_float64(gamma) ** decays(count), step_factor)
+    return scaling(lr, lambda count: raised(gamma, decays(count)), step_factor)

@@ -21,7 +21,10 @@ from jaxtrain.tune.recipe import Recipe, check_recipe, start
 _MEMORY = 0.9
 """Weight of the past in the smoothed loss."""
 _DIVERGED = 4
-"""The test is over when the smoothed loss is above its first value, and above its least one times this factor."""
+"""The test is over when the smoothed loss is above its first value, and above its least one times this factor.
+
+A least loss below zero times the factor would be lower still, so what counts is the distance: three times its size.
+"""
 
 
 def lr_find(
@@ -150,7 +153,8 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
 
 
 def _has_diverged(smooth: np.ndarray) -> bool:
-    return bool(smooth[-1] > max(smooth[0], _DIVERGED * smooth.min()))
+    least = smooth.min()
+    return bool(smooth[-1] > max(smooth[0], least + (_DIVERGED - 1) * abs(least)))
 
 
 def _range_test(rates: np.ndarray, losses: np.ndarray) -> RangeTest:

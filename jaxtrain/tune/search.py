@@ -19,7 +19,7 @@ from jaxtrain.tune.members import members
 from jaxtrain.tune.pruning import import_optuna
 from jaxtrain.tune.recipe import Recipe, check_recipe
 from jaxtrain.tune.runs import Entries, Runs, costs
-from jaxtrain.tune.sweep import check_arrays, check_metrics_fn, held_out_rows
+from jaxtrain.tune.sweep import check_arrays, check_ends, check_metrics_fn, held_out_rows
 
 if TYPE_CHECKING:
     import optuna
@@ -88,7 +88,7 @@ def search(
         ImportError: without Optuna, the extra `tune`, or with sampler "gp" without PyTorch.
         TypeError: if `recipe` returns something else, or `space` does not hold distributions.
         ValueError: if a number is out of range, or the study in the storage has the other mode, another metric, number
-            of epochs or space.
+            of epochs or space. Also if the optimizer or a layer refuses the ends of a `FloatDistribution`.
         KeyError: if the runs do not log `metric`.
 
     Example:
@@ -185,7 +185,8 @@ class _Programs:
 
     def __init__(self, recipe: Recipe, space: Mapping[str, Any], metrics_fn: LossFn | None, steps: int) -> None:
         floats = import_optuna().distributions.FloatDistribution
-        self._traced = [name for name, distribution in space.items() if isinstance(distribution, floats)]
+        self._ends = {name: np.array([of.low, of.high]) for name, of in space.items() if isinstance(of, floats)}
+        self._checked: set[Any] = set()
         self._recipe = recipe
         self._metrics_fn = metrics_fn
         self._steps = steps
@@ -202,12 +203,15 @@ class _Programs:
         fixed = self._fixed(trials[0])
         can_be_kept = isinstance(self._recipe, Hashable)
         recipe = (_with_fixed if can_be_kept else _with_fixed.__wrapped__)(self._recipe, fixed)
-        values = {name: np.array([trial.params[name] for trial in trials]) for name in self._traced}
+        if fixed not in self._checked:
+            check_ends("search", recipe, self._ends)
+            self._checked.add(fixed)
+        values = {name: np.array([trial.params[name] for trial in trials]) for name in self._ends}
         programs = members("search", recipe, self._metrics_fn, jax.local_devices(), self._steps)
         return Runs(programs, values, len(trials), at_once=None)
 
     def _fixed(self, trial: Any) -> tuple[tuple[str, Any], ...]:
-        return tuple((name, value) for name, value in trial.params.items() if name not in self._traced)
+        return tuple((name, value) for name, value in trial.params.items() if name not in self._ends)
 
 
 @lru_cache(maxsize=64)

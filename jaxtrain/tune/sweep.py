@@ -113,7 +113,7 @@ def sweep(
     check_arrays("sweep: data", data)
     batches = Batches(data, batch_size, shuffle, seed=seed, drop_last=drop_last)
     held_out = held_out_rows("sweep", validation, batch_size)
-    _check_ranges(recipe, numbers)
+    check_ends("sweep", recipe, numbers)
     programs = members("sweep", recipe, metrics_fn, _devices(devices), len(batches))
     runs = Runs(programs, numbers, len(next(iter(numbers.values()))), at_once)
     history = runs.fit(batches, held_out, epochs, kept, together=_together(math.gcd(epochs, halve_every or 0)))
@@ -122,15 +122,15 @@ def sweep(
     return Outcome(numbers, history, runs.epochs, order, watched.name, watched.mode, runs.state)
 
 
-def _check_ranges(recipe: Recipe, numbers: Mapping[str, np.ndarray]) -> None:
+def check_ends(where: str, recipe: Recipe, numbers: Mapping[str, np.ndarray]) -> None:
     """Make what the recipe makes of the ends of each range: where its numbers are traced, nobody can check them."""
     for run in sorted({int(end(values)) for values in numbers.values() for end in (np.argmin, np.argmax)}):
         own = {name: values[run] for name, values in numbers.items()}
         known = {name: jnp.asarray(value) for name, value in own.items()}
         try:
-            jax.eval_shape(lambda known=known: start("sweep", recipe, known).state)
+            jax.eval_shape(lambda known=known: start(where, recipe, known).state)
         except ValueError as error:
-            error.add_note(f"sweep: in run {run}, {', '.join(f'{name}={value}' for name, value in own.items())}")
+            error.add_note(f"{where}: in run {run}, {', '.join(f'{name}={value}' for name, value in own.items())}")
             raise
 
 

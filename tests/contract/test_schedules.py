@@ -153,6 +153,9 @@ def test_negative_counts_raise_and_are_nan_where_traced():
     schedule = schedules.step_lr(0.1, 5)
     with pytest.raises(ValueError, match=r"a schedule: count must lie in \[0, inf\], got -1"):
         schedule(-1)
+    with pytest.raises(ValueError, match=r"a schedule: count must lie in \[0, inf\], got -3") as caught:
+        optax.join_schedules([schedule, schedule], [3])(0)
+    assert "use schedules.sequential_lr" in caught.value.__notes__[0]
     assert np.isnan(jax.jit(schedule)(-1))
 
 
@@ -277,6 +280,12 @@ BAD_INPUT: list[tuple[Callable, type[Exception], str]] = [
     (lambda s: s.cyclic_momentum(0.8, 1.1), ValueError, r"cyclic_momentum: max_momentum must lie in \[0, 1\]"),
     (lambda s: s.one_cycle_lr(0.1), ValueError, "one_cycle_lr: expected total_steps or epochs, got neither"),
     (lambda s: s.one_cycle_lr(0.1, epochs=3)(0), ValueError, "one_cycle_lr: expected steps_per_epoch, got None"),
+    (lambda s: s.per_epoch(s.per_epoch(abs, 2), 2), ValueError, "per_epoch: expected a schedule that counts epochs"),
+    (
+        lambda s: s.per_epoch(s.sequential_lr([s.step_lr(0.1, 5), s.per_epoch(abs)], [2])),
+        ValueError,
+        "per_epoch: expected a schedule that counts epochs, got one that per_epoch made, which counts steps; call",
+    ),
     (lambda s: s.per_epoch(abs)(0), ValueError, "per_epoch: expected steps_per_epoch, got None"),
     (lambda s: s.one_cycle_lr(0.1, 0), ValueError, "total_steps must be at least 1"),
     (lambda s: s.one_cycle_lr(0.1, 10.0), TypeError, "total_steps must be an integer"),

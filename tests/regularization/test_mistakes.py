@@ -93,6 +93,24 @@ def test_parameters_are_arrays(penalty):
             penalty(given, 0.1)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    "mask",
+    [{"bias": True}, {"kernel": True, "bias": True}, {"kernel": None}, {"kernel": {"a": True}}, [True], ()],
+    ids=repr,
+)
+def test_masks_fit_the_parameters(penalty, mask):
+    for given in (mask, lambda params: mask):
+        with pytest.raises(ValueError, match=rf"^{penalty.__name__}: expected a mask in the tree of the parameters"):
+            penalty(PARAMS, 0.1, mask=given)
+
+
+def test_a_mask_is_not_made_of_strings():
+    for given, where in (({"a": "x"}, "a"), ("kernel", "the root"), (["^head/", b"x"], "0")):
+        with pytest.raises(TypeError, match=f"^decay_mask: expected parameters, got .* at {where}$"):
+            regularization.decay_mask(given)
+
+
 @pytest.mark.parametrize("rules", [None, "kernel", [("kernel", 1)]])
 def test_rules_are_labels_by_pattern(rules):
     with pytest.raises(TypeError, match=r"^label_parameters: rules must be labels by pattern"):

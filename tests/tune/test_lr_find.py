@@ -69,6 +69,17 @@ def test_it_ends_when_the_loss_diverges() -> None:
     assert 0.01 < found.suggestion < 2
 
 
+def test_a_loss_below_zero_may_rise_from_step_to_step() -> None:
+    def lowered(lr: Any) -> Any:
+        state, loss_fn = parabola(lr)
+        return state, lambda model, batch: loss_fn(model, batch) + batch.mean() - 10
+
+    rows = np.where(np.arange(64) % 2, 0.1, -0.1).astype(np.float32)[:, None]
+    found = tune.lr_find(lowered, rows, batch_size=4, low=1e-2, high=1e3, steps=60)
+    assert 2 < found.rates[-1] < 100
+    assert 0.01 < found.suggestion < 2
+
+
 def test_a_network_gets_a_rate_that_trains_it(data: Data) -> None:
     found = tune.lr_find(recipe, data, batch_size=25, low=1e-5)
     assert 1e-4 < found.suggestion < 1

@@ -166,6 +166,14 @@ def test_a_recipe_that_needs_a_number_is_told_which_ones_are_traced() -> None:
     assert caught.value.__notes__[0].startswith("search, in recipe(lr): This hyper-parameter is traced")
 
 
+def test_a_range_that_the_optimizer_refuses_is_named_before_any_trial_trains(data: Data) -> None:
+    study = {"storage": optuna.storages.InMemoryStorage(), "study_name": "negative"}
+    with pytest.raises(ValueError, match=r"adam: lr must lie in \[0, inf\]") as caught:
+        search(data, {"p": FloatDistribution(0.0, 0.5), "lr": FloatDistribution(-1.0, 1.0)}, **study)
+    assert "search: in run 0, p=0.0, lr=-1.0" in caught.value.__notes__
+    assert all(trial.state == TrialState.FAIL for trial in optuna.load_study(**study).trials)
+
+
 @pytest.mark.parametrize("storage", ["study.db", "sqlite:////no/such/folder/study.db"])
 def test_a_storage_that_does_not_open_is_named(data: Data, storage: str) -> None:
     with pytest.raises(Exception, match=r"Could not parse|unable to open") as caught:
