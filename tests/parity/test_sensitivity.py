@@ -1,5 +1,6 @@
 """Problems that rounding takes further than all others: what excuses an error there, and what does not."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 import torch
 
 from jaxtrain import optim
-from parity import sensitivity
+from parity import draws, sensitivity
+from parity.cases import cases_named, cases_of_seed
 from parity.precision import Draw
+from parity.references.rounded_operations import RoundedOperations
 from parity.sensitivity import Problem, is_by_rounding, outlier, without
 from parity.subjects.closure import ClosureCase
 from parity.trace import Quantity
@@ -92,3 +95,22 @@ def test_an_error_that_roundings_do_not_make_fails(one, every, passed, monkeypat
         states=("d",),
     )
     assert made.measurement.passed == passed
+
+
+@pytest.mark.parametrize(("amplifies", "times", "passed"), [(True, 1, True), (True, 10, False), (False, 1, False)])
+def test_a_draw_of_a_layer_is_left_out_if_roundings_take_pytorch_as_far(amplifies, times, passed, monkeypatch):
+    """The fourth draw of this seed amplifies roundings to many times the errors of the others."""
+    monkeypatch.setattr(sensitivity, "RUNS", 20)
+    with draws.seed(2):
+        [drawn] = cases_named(cases_of_seed(2), ["nn.RNN[relu, two layers, both directions, lengths]"])
+        found = replace(drawn, amplifies=amplifies)
+        each = [found.of_draw(number, found.ours) for number in range(4)]
+        right = [Draw(truth=one.truth, units=one.units(one.truth), torch=one.torch_rounded) for one in each]
+        with RoundedOperations("float32", sensitivity.RUNS):
+            moved = each[3].run_torch("float64")
+        wrong = {name: values + (times - 1) * (values - right[3].truth[name]) for name, values in moved.items()}
+        pairs = [replace(one, ours=one.torch) for one in right[:3]] + [replace(right[3], ours=wrong)]
+        first = replace(right[0], ours64=right[0].truth)
+        left, measurement = found.judged([first, *pairs], found.ours)
+    assert measurement.passed == passed
+    assert all(np.isnan(values).all() for values in left[4].truth.values()) == passed
