@@ -119,7 +119,7 @@ def predict(
     # What lies on devices of other processes cannot be read here.
     gathered = None if where.is_fully_addressable else NamedSharding(where.mesh, PartitionSpec())
     step = kept(_make_predict_step, batch_size, function, placement=placement, gathered=gathered)
-    to_devices = put(batches, placement)
+    to_devices = put(batches, placement, accelerator(state, placement))
     parts = [step(state, to_devices(batch)) for batch in batches.epoch(0)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *jax.device_get(parts))
 
