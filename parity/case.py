@@ -52,6 +52,8 @@ class Case(ABC):
             operation: to the precision for the second verdict, to float64 for the first. That is right, but PyTorch's
             own kernels are often more exact. On a GPU or TPU every case may be so far off in the second verdict:
             quotients, roots and exponentials are not always rounded to the nearest there.
+        amplifies: whether a part of a draw, its `problem`, may take rounding much further than all others do. Such a
+            part is judged apart.
         draws: after how many draws of the inputs the second verdict may pass; after the last it may fail. A mean
             square of few errors can be over its limit by chance, and PyTorch's largest error may be yet to come, so
             there are more draws until both are below, unless an error is infinite.
@@ -71,6 +73,7 @@ class Case(ABC):
     precision: str = "float32"
     reason: str = ""
     right_is_enough: bool = False
+    amplifies: bool = False
 
     torch_since: str = ""
     products: str = "highest"
@@ -169,12 +172,14 @@ class Case(ABC):
 
     def judged(self, draws: list[Draw], ours: Any) -> tuple[list[Draw], Measurement]:
         """What of the draws of an implementation is compared, and the verdicts on it."""
+        if not self.amplifies:
+            return draws, self._judge(draws)
         return judged_apart(draws, self._judge, partial(self.problem, ours), self.precision_factor, self.precision)
 
-    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem | None:
-        """The part with this element of a draw of an implementation, if draws have parts that may be sensitive."""
-        del ours, number, draw, quantity, at
-        return None
+    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+        """The part of a draw of an implementation that has this element and is judged apart: here, the whole draw."""
+        del quantity, at
+        return Problem(dict.fromkeys(draw.truth, slice(None)), partial(self.of_draw(number, ours).run_torch, "float64"))
 
     def _judge(self, draws: Sequence[Draw]) -> Measurement:
         return judge(draws, formula_limit=self.formula_limit, factor=self.precision_factor, dtype=self.precision)

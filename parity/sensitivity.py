@@ -1,9 +1,9 @@
 """Problems that rounding takes further than all others.
 
 A line search compares losses and slopes that may be nearly equal, and a curvature may be the difference of nearly equal
-gradients; a parameter that is pulled to zero may swing about it. On such a problem right implementations part, by
-thousands of the errors that they make elsewhere. So it says nothing about the others, and its own measure is PyTorch on
-that problem, with a rounding after every operation.
+gradients; a parameter that is pulled to zero may swing about it; steps that multiply by the same matrix may amplify an
+error. On such a problem right implementations part, by up to thousands of the errors that they make elsewhere. So it
+says nothing about the others, and its own measure is PyTorch on that problem, with a rounding after every operation.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,7 @@ class Problem:
 def judged_apart(
     draws: list[Draw],
     judge: Callable[[Sequence[Draw]], Measurement],
-    problem: Callable[[int, Draw, Quantity, tuple[int, ...]], Problem | None],
+    problem: Callable[[int, Draw, Quantity, tuple[int, ...]], Problem],
     factor: float,
     dtype: str,
 ) -> tuple[list[Draw], Measurement]:
@@ -51,8 +51,7 @@ def judged_apart(
     Args:
         draws: for the formula, and then those for the precision.
         judge: the verdicts.
-        problem: `problem(number, draw, quantity, at)` is the one with this element of that draw, or None if draws have
-            no such parts.
+        problem: `problem(number, draw, quantity, at)` is the one with this element of the draw that has this number.
         factor: how many times PyTorch's error ours may be.
         dtype: the precision.
     """
@@ -65,7 +64,7 @@ def judged_apart(
         number, at = found
         draw = draws[1 + number]
         alone = problem(number, draw, quantity, at)
-        if alone is None or not is_by_rounding(draw, alone, factor, dtype):
+        if not is_by_rounding(draw, alone, factor, dtype):
             break
         draws = [*draws[: 1 + number], without(draw, alone.where), *draws[2 + number :]]
         measurement = judge(draws)

@@ -49,6 +49,7 @@ class ClosureCase(Case):
     problems: np.ndarray
     updates: int
     states: tuple[str, ...] = ("d", "t", "H_diag", "prev_flat_grad", "prev_loss")
+    amplifies: bool = True
 
     COUNTS: ClassVar = ("n_iter", "func_evals")
     draws: ClassVar[tuple[int, ...]] = (1, 4, 16)

@@ -14,8 +14,6 @@ from flax import nnx
 from parity import draws
 from parity._compilation import KEPT, compiler_options
 from parity.case import Case
-from parity.precision import Draw
-from parity.sensitivity import Problem
 from parity.subjects._arrays import cotangent, to_jax, to_numpy, to_torch
 from parity.trace import Quantity, Trace
 
@@ -66,8 +64,6 @@ class LayerCase(Case):
         centre: the mean of matrices. The deviation is a half. Around 0 they saturate no gate.
         centre_of_vectors: the mean of vectors. Around 1 the weight of a norm hides nothing. Around 0 the two biases of
             a recurrent layer saturate none of its units.
-        amplifies: whether a draw may take rounding much further than the others do, as steps that multiply by the same
-            matrix can. Such a draw is judged apart.
     """
 
     reference: Callable[[], torch.nn.Module]
@@ -78,20 +74,12 @@ class LayerCase(Case):
     seed: int = 0
     centre: float = 1.0
     centre_of_vectors: float = 1.0
-    amplifies: bool = False
 
     inputs_in: ClassVar[tuple[str, ...]] = ("inputs",)
 
     def redrawn(self, number: int) -> Self:
         inputs = [draws.redrawn(array, number, self.precision) for array in self.inputs]
         return replace(self, inputs=inputs, seed=number)
-
-    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem | None:
-        """The draw as a whole: all its results come from the same parameters."""
-        if not self.amplifies:
-            return None
-        alone = self.of_draw(number, ours)
-        return Problem(dict.fromkeys(draw.truth, slice(None)), partial(alone.run_torch, "float64"))
 
     def _module(self, dtype: str) -> torch.nn.Module:
         """The module with random parameters, so that ones and zeros hide nothing."""

@@ -67,6 +67,7 @@ class TakeoverCase(Case):
     module: Callable[[str], nnx.Module]
     leaves: Mapping[str, Leaf]
     begins: Framework
+    amplifies: bool = True
 
     inputs_in: ClassVar[tuple[str, ...]] = ("leaves",)
 

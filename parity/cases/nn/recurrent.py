@@ -73,7 +73,7 @@ def case(
         defects={bug: partial(joined, wrong, **{"lengths": lengths, **options}) for bug, wrong in defects.items()},
         centre=0.0,
         centre_of_vectors=0.0,
-        amplifies=options.get("nonlinearity") == "relu",  # A relu bounds nothing, unlike the other activations.
+        amplifies=options.get("nonlinearity") == "relu",  # A relu bounds no state, unlike tanh.
     )
 
 
