@@ -67,7 +67,10 @@ class SavedScheduler:
 
     def check_group(self, group: int) -> None:
         """Raise unless there is this parameter group."""
-        check_integer(self.where, "group", group, 0, len(self[BY_GROUP.get(self.kind, "base_lrs")]) - 1)
+        number = len(self[BY_GROUP.get(self.kind, "base_lrs")])
+        if number == 0:
+            raise ValueError(f"{self.where}: expected an optimizer with parameter groups, got one without")
+        check_integer(self.where, "group", group, 0, number - 1)
 
     def of_group(self, name: str, group: int) -> Any:
         """A number that this scheduler keeps in a parameter group."""

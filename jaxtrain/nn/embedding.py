@@ -60,33 +60,7 @@ def embedding(
     table held them; `regularization.max_norm(max_norm, axis=0)` after the optimizer keeps the table itself within the
     limit. `sparse` is omitted: in JAX, gradients are dense.
     """
-    input, weight = as_array("embedding", "input", input), as_floating("embedding", weight, "weight")
-    if not jnp.issubdtype(input.dtype, jnp.integer):
-        raise TypeError(f"embedding: input must hold integers, got {input.dtype}")
-    if weight.ndim != 2 or len(weight) == 0:
-        raise ValueError(
-            "embedding: weight must have the shape (num_embeddings, embedding_dim) with at least one row, got "
-            f"{weight.shape}"
-        )
-    num_embeddings = weight.shape[0]
-    padding_idx = _from_front("embedding", padding_idx, num_embeddings)
-    # A negative index would count from the end.
-    index = jnp.where((input < 0) | (input >= num_embeddings), num_embeddings, input.astype(jnp.int32))
-    rows = entries(weight, index, mode="fill", fill_value=jnp.nan)
-
-    returned, share = rows, jnp.ones(index.shape, rows.dtype)
-    if max_norm is not None:
-        check_range("embedding", "max_norm", max_norm, 0.0)
-        check_range("embedding", "norm_type", norm_type, 0.0, open_low=True)
-        norm = jnp.linalg.norm(rows.astype(at_least_float32(rows.dtype)), norm_type, axis=-1, keepdims=True)
-        scale = jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)
-        returned = (rows.astype(norm.dtype) * scale).astype(rows.dtype)
-    if scale_grad_by_freq:
-        look_ups = left_to_xla(lambda index: jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop"), index)
-        share /= entries(look_ups, index, mode="fill", fill_value=1).astype(share.dtype)
-    if padding_idx is not None:
-        share = jnp.where(index == padding_idx, 0, share)
-    return _with_gradient(rows, returned, share[..., None])
+    return look_up("embedding", input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
 
 
 class Embedding(nnx.Module):
@@ -143,24 +117,25 @@ class Embedding(nnx.Module):
         embedding_init: Initializer | None = None,
         rngs: nnx.Rngs,
     ):
-        check_integer("Embedding", "num_embeddings", num_embeddings, 1)
-        check_integer("Embedding", "embedding_dim", embedding_dim, 1)
-        check_flags("Embedding", scale_grad_by_freq=scale_grad_by_freq)
-        check_dtypes("Embedding", param_dtype=param_dtype)
-        check_rngs("Embedding", rngs)
+        where = type(self).__name__
+        check_integer(where, "num_embeddings", num_embeddings, 1)
+        check_integer(where, "embedding_dim", embedding_dim, 1)
+        check_flags(where, scale_grad_by_freq=scale_grad_by_freq)
+        check_dtypes(where, param_dtype=param_dtype)
+        check_rngs(where, rngs)
         if max_norm is not None:
-            check_range("Embedding", "max_norm", max_norm, 0.0)
-        check_range("Embedding", "norm_type", norm_type, 0.0, open_low=True)
+            check_range(where, "max_norm", max_norm, 0.0)
+        check_range(where, "norm_type", norm_type, 0.0, open_low=True)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = _from_front("Embedding", padding_idx, num_embeddings)
+        self.padding_idx = _from_front(where, padding_idx, num_embeddings)
         self.max_norm = max_norm
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
 
         shape = (num_embeddings, embedding_dim)
         embedding_init = embedding_init or initializers.normal()
-        table = initialized(type(self).__name__, "embedding_init", embedding_init, rngs, shape, param_dtype)
+        table = initialized(where, "embedding_init", embedding_init, rngs, shape, param_dtype)
         if self.padding_idx is not None:
             table = table.at[self.padding_idx].set(0)
         self.embedding = nnx.Param(table)
@@ -170,6 +145,45 @@ class Embedding(nnx.Module):
         return embedding(
             input, self.embedding[...], self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
         )
+
+
+def look_up(
+    where: str,
+    input: Integer[Array, "*shape"],
+    weight: Float[Array, "num_embeddings embedding_dim"],
+    padding_idx: int | None,
+    max_norm: float | None,
+    norm_type: float,
+    scale_grad_by_freq: bool,
+) -> Float[Array, "*shape embedding_dim"]:
+    """`embedding`; errors begin with `where`."""
+    input, weight = as_array(where, "input", input), as_floating(where, weight, "weight")
+    if not jnp.issubdtype(input.dtype, jnp.integer):
+        raise TypeError(f"{where}: input must hold integers, got {input.dtype}")
+    if weight.ndim != 2 or len(weight) == 0:
+        raise ValueError(
+            f"{where}: weight must have the shape (num_embeddings, embedding_dim) with at least one row, got "
+            f"{weight.shape}"
+        )
+    num_embeddings = weight.shape[0]
+    padding_idx = _from_front(where, padding_idx, num_embeddings)
+    # A negative index would count from the end.
+    index = jnp.where((input < 0) | (input >= num_embeddings), num_embeddings, input.astype(jnp.int32))
+    rows = entries(weight, index, mode="fill", fill_value=jnp.nan)
+
+    returned, share = rows, jnp.ones(index.shape, rows.dtype)
+    if max_norm is not None:
+        check_range(where, "max_norm", max_norm, 0.0)
+        check_range(where, "norm_type", norm_type, 0.0, open_low=True)
+        norm = jnp.linalg.norm(rows.astype(at_least_float32(rows.dtype)), norm_type, axis=-1, keepdims=True)
+        scale = jnp.where(norm > max_norm, max_norm / (norm + 1e-7), 1)
+        returned = (rows.astype(norm.dtype) * scale).astype(rows.dtype)
+    if scale_grad_by_freq:
+        look_ups = left_to_xla(lambda index: jnp.zeros(num_embeddings, jnp.int32).at[index].add(1, mode="drop"), index)
+        share /= entries(look_ups, index, mode="fill", fill_value=1).astype(share.dtype)
+    if padding_idx is not None:
+        share = jnp.where(index == padding_idx, 0, share)
+    return _with_gradient(rows, returned, share[..., None])
 
 
 def _from_front(where: str, padding_idx: int | None, num_embeddings: int) -> int | None:

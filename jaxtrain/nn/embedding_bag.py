@@ -17,7 +17,7 @@ from jaxtrain._ground.float64 import as_float64, in_float64
 from jaxtrain._ground.sums import is_small
 from jaxtrain.nn._arrays import as_floating, as_floating_or_none
 from jaxtrain.nn._named import named
-from jaxtrain.nn.embedding import Embedding, embedding
+from jaxtrain.nn.embedding import Embedding, look_up
 
 Mode = Literal["sum", "mean", "max"]
 MODES: tuple[str, ...] = get_args(Mode)
@@ -80,7 +80,7 @@ def embedding_bag(
             f"embedding_bag: per_sample_weights must have the shape {input.shape} of input, got {factors.shape}"
         )
     flat = input.reshape(-1)
-    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    rows = look_up("embedding_bag", flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     rows = rows.astype(at_least_float32(weight.dtype))
     if padding_idx is not None:
         # A bag beyond the last one: whatever is added to it is dropped.

@@ -58,7 +58,7 @@ def _panels(count: int) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plot: expected matplotlib, which is not installed; pip install jaxtrain[tune]") from error
+        raise ImportError("plot: expected matplotlib, which is not installed; pip install 'jaxtrain[tune]'") from error
     # A figure of its own, without pyplot, leaves the user's backend and open figures alone.
     columns, rows = min(count, _COLUMNS), -(-count // _COLUMNS)
     figure = Figure(figsize=(max(8, 4 * columns), 4.5 if rows == 1 else 3.5 * rows), layout="constrained")

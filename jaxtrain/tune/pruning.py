@@ -69,5 +69,5 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ImportError("tune: expected Optuna, which is not installed; pip install jaxtrain[tune]") from error
+        raise ImportError("tune: expected Optuna, which is not installed; pip install 'jaxtrain[tune]'") from error
     return optuna

@@ -94,6 +94,7 @@ def test_refusals() -> None:
     with pytest.raises(TypeError, match="optimizer must be PyTorch's, or its state_dict, got float"):
         interop.schedule_from_torch(cycle, optimizer=0.1)
     assert "group must be from 0 to 1, got 2" in refusal(lrs.StepLR(own, 3), 2)
+    assert "expected an optimizer with parameter groups" in refusal(lrs.StepLR(own, 3).state_dict() | {"base_lrs": []})
 
 
 def made(name: str) -> tuple[torch.optim.Optimizer, lrs.LRScheduler]:

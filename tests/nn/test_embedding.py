@@ -100,6 +100,13 @@ def test_a_table_without_rows_is_refused():
         nn.embedding(np.zeros(2, np.int32), TABLE[0])
 
 
+def test_errors_name_the_function_and_the_layer_that_were_called():
+    with pytest.raises(ValueError, match=r"^embedding_bag: max_norm must lie in \[0, inf\], got"):
+        nn.embedding_bag(np.zeros((1, 2), np.int32), TABLE, max_norm=-1.0)
+    with pytest.raises(ValueError, match=r"^EmbeddingBag: padding_idx must be from -3 to 2"):
+        nn.EmbeddingBag(3, 2, padding_idx=3, rngs=nnx.Rngs(0))
+
+
 def test_a_row_that_is_exactly_as_long_as_allowed_stays():
     rows = jnp.array([[1.0, 0.0], [0.0, 0.5]])
     np.testing.assert_array_equal(nn.embedding(jnp.arange(2), rows, max_norm=1.0), rows)

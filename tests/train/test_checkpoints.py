@@ -440,6 +440,6 @@ def test_a_file_is_not_a_folder(net, tmp_path):
 def test_without_orbax(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint.checkpoint_managers", None)
     with pytest.raises(
-        ImportError, match=r"expected Orbax, which is not installed; pip install jaxtrain\[checkpoints\]"
+        ImportError, match=r"expected Orbax, which is not installed; pip install 'jaxtrain\[checkpoints\]'"
     ):
         Checkpoints(tmp_path)

@@ -98,7 +98,7 @@ def test_bad_input(monkeypatch):
     with pytest.raises(ValueError, match=r"Curves: the ending of path must be one of 'eps', .*, got 'xyz'"):
         Curves("run.xyz")
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ImportError, match=r"expected tensorboardX, which is not installed; pip install jaxtrain\[tens"):
+    with pytest.raises(ImportError, match=r"expected tensorboardX, which is not installed; pip install 'jaxtrain\["):
         TensorBoardLog("folder")
     monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
     with pytest.raises(ImportError, match="Curves: expected Matplotlib, which is not installed; pip"):

@@ -33,7 +33,8 @@ class Checkpoints(Listener):
     A checkpoint has the whole state (parameters, statistics, the optimizer's state, step, key), the history, and the
     memory of the other listeners. A resumed run ends with the same bits as an uninterrupted one. A checkpoint appears
     under its name when it is complete, and never otherwise. A checkpoint that cannot be written, on a full disk for
-    instance, is an error in the log "jaxtrain", and the run goes on. Needs Orbax: `pip install jaxtrain[checkpoints]`.
+    instance, is an error in the log "jaxtrain", and the run goes on. Needs Orbax:
+    `pip install 'jaxtrain[checkpoints]'`.
 
     Args:
         folder: where checkpoints are; one folder for each run. It is made.
@@ -274,6 +275,6 @@ def _policies() -> Any:
         from orbax.checkpoint.checkpoint_managers import preservation_policy
     except ImportError as error:
         raise ImportError(
-            "Checkpoints: expected Orbax, which is not installed; pip install jaxtrain[checkpoints]"
+            "Checkpoints: expected Orbax, which is not installed; pip install 'jaxtrain[checkpoints]'"
         ) from error
     return preservation_policy

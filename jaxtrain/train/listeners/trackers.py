@@ -16,7 +16,7 @@ _log = logging.getLogger("jaxtrain")
 
 
 class TensorBoardLog(Listener):
-    """Writes the history for TensorBoard. Needs tensorboardX: `pip install jaxtrain[tensorboard]`.
+    """Writes the history for TensorBoard. Needs tensorboardX: `pip install 'jaxtrain[tensorboard]'`.
 
     Args:
         folder: where the event files go; one folder for each run. A resumed run goes on in it.
@@ -47,7 +47,7 @@ class TensorBoardLog(Listener):
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise ImportError(
-                "TensorBoardLog: expected tensorboardX, which is not installed; pip install jaxtrain[tensorboard]"
+                "TensorBoardLog: expected tensorboardX, which is not installed; pip install 'jaxtrain[tensorboard]'"
             ) from error
         self._make, self._folder = SummaryWriter, str(Path(folder).absolute())
 
