@@ -45,15 +45,23 @@ def is_at(index: jax.Array, axis: int, size: int) -> jax.Array:
 def pick(values: jax.Array, index: jax.Array, axis: int) -> jax.Array:
     """The element of each row along `axis` at the row's `index`, which must be in range.
 
-    Its gradient is a comparison that XLA merges with the arithmetic around it. That of an array that is indexed would
-    be a scatter: several kernels of their own.
+    On a CPU its gradient is a scatter, which touches one element of each row. Elsewhere it is a comparison, which XLA
+    merges with the arithmetic around it where a scatter would be several kernels.
     """
+    return _indexed(values, index, axis)
+
+
+def _indexed(values: jax.Array, index: jax.Array, axis: int) -> jax.Array:
     picked = jnp.take_along_axis(values, jnp.expand_dims(index, axis), axis, mode="promise_in_bounds")
     return jnp.squeeze(picked, axis)
+
+
+def _compared(values: jax.Array, index: jax.Array, axis: int) -> jax.Array:
+    return jnp.sum(jnp.where(is_at(index, axis, values.shape[axis]), values, 0), axis)
 
 
 @pick.defjvp
 def _pick_jvp(axis: int, primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     (values, index), (change, _) = primals, tangents
-    chosen = jnp.where(is_at(index, axis, values.shape[axis]), change, 0)
-    return pick(values, index, axis), jnp.sum(chosen, axis)
+    indexed, compared = partial(_indexed, axis=axis), partial(_compared, axis=axis)
+    return pick(values, index, axis), jax.lax.platform_dependent(change, index, cpu=indexed, default=compared)

@@ -31,7 +31,7 @@ class CrossEntropies(NamedTuple):
 
     Attributes:
         losses: the loss of each position, in one or two parts.
-        weights: the weight of each position in the mean; None where all weigh the same.
+        weights: the weight of each position in the mean, or whether it counts; None where all weigh the same.
         dtype: the dtype of the result.
     """
 
@@ -47,11 +47,13 @@ class Labels(NamedTuple):
         safe: the class of each position, and 0 where it is out of range.
         weight: its weight: 0 where it is ignored, and NaN where it is out of range.
         is_ignored: whether it is ignored.
+        share: its share in the divisor of the mean: its weight, or without class weights whether it counts.
     """
 
     safe: Array
     weight: Array
     is_ignored: Array
+    share: Array
 
     def losses(self, log_probs: Array) -> Array:
         """The loss of each position from the log-probability of its class."""
@@ -95,14 +97,14 @@ def _of_classes(
     if is_zero(label_smoothing):
         # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
-        return CrossEntropies((labels.losses(own),), labels.weight, dtype)
+        return CrossEntropies((labels.losses(own),), labels.share, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
     is_label = is_at(labels.safe, axis, input.shape[axis])
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
     smooth = jnp.where(labels.is_ignored, 0, -jnp.sum(weighted, axis))
-    return CrossEntropies((labels.losses(own), smooth), labels.weight, dtype)
+    return CrossEntropies((labels.losses(own), smooth), labels.share, dtype)
 
 
 def factors_of(parts: tuple[Array, ...], label_smoothing: float, classes: int) -> tuple[ArrayLike, ...] | None:
@@ -142,7 +144,8 @@ def labels_of(where: str, input: Array, target: Array, weight: Array | None, ign
     is_class = (target >= 0) & (target < classes)
     safe = jnp.where(is_class, target, 0)
     weights = jnp.ones_like(safe, input.dtype) if weight is None else entries(weight, safe)
-    return Labels(safe, jnp.where(is_ignored, 0, jnp.where(is_class, weights, jnp.nan)), is_ignored)
+    weights = jnp.where(is_ignored, 0, jnp.where(is_class, weights, jnp.nan))
+    return Labels(safe, weights, is_ignored, ~is_ignored if weight is None else weights)
 
 
 def _way_out(input: Array, target: Array) -> str:

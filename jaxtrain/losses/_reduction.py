@@ -44,8 +44,8 @@ def reduce(
         reduction: `"mean"`, `"sum"` or `"none"`.
         dtype: the dtype of the result.
         factors: of the parts, if there are several.
-        total: the divisor of `"mean"`: a number, or weights, which are summed. Default the number of losses. Where it
-            is 0, the mean is NaN.
+        total: the divisor of `"mean"`: a number, or weights, which are summed, or whether each loss counts. Default the
+            number of losses. Where it is 0, the mean is NaN.
         share: a further divisor of each loss, such as the number of classes.
     """
     parts = losses if isinstance(losses, tuple) else (losses,)
@@ -59,13 +59,18 @@ def reduce(
         summed = _added(sums, factors and [as_float64(factor) for factor in factors]) / share
         if reduction == "sum":
             return summed
-        divisor = (
-            float64_sum(total) if isinstance(total, Array) else as_float64(parts[0].size if total is None else total)
-        )
+        divisor = _total(parts[0].size if total is None else total)
         # The sum need not be 0 where the divisor is: a smoothed loss of positions that all weigh 0.
         return jnp.where(divisor == 0, jnp.nan, summed / divisor)
 
     return in_float64(reduced, dtype=dtype)
+
+
+def _total(total: Array | int) -> Array:
+    """A number, the sum of weights, or how many are true, as a float64 scalar."""
+    if not isinstance(total, Array) or total.ndim == 0:
+        return as_float64(total)
+    return as_float64(jnp.sum(total, dtype=jnp.int32)) if total.dtype == bool else float64_sum(total)
 
 
 def _added(values: Sequence[Array], factors: Sequence[ArrayLike] | None) -> Array:
