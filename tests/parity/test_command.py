@@ -261,3 +261,10 @@ def test_in_a_folder_each_section_goes_to_the_page_with_its_markers(tmp_path):
     write_markdown(tmp_path, b="new\n", c="lost\n")
     assert (tmp_path / "a.md").read_text() == "text\n"
     assert (tmp_path / "b.md").read_text() == marked.replace("old", "new")
+
+
+def test_a_planted_mistake_of_unknown_name_is_an_error(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["diff", "--bench", "nosuch"])
+    assert ended.value.code == 2
+    assert "expected part of the name of a planted mistake or its model" in capsys.readouterr().err

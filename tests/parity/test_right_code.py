@@ -266,6 +266,12 @@ LOSSES = {
         lambda x: torch.logsumexp(x, -1).sum(),
         lambda seed: (numbers(seed, (5, 30)),),
     ),
+    "GELU": (
+        jax.nn.gelu,
+        partial(F.gelu, approximate="tanh"),
+        lambda seed: (numbers(seed, (6, 8)),),
+    ),
+    "Mish": (jax.nn.mish, F.mish, lambda seed: (numbers(seed, (6, 8)),)),
 }
 """Ours, PyTorch's, and inputs by seed."""
 
@@ -285,7 +291,7 @@ def check_losses(name: str, seeds: int) -> None:
         parity.check_loss(ours, reference, inputs(seed))
 
 
-@pytest.mark.parametrize("name", ["Optax's cross entropy"])
+@pytest.mark.parametrize("name", ["Optax's cross entropy", "GELU", "Mish"])
 def test_right_losses_pass(name):
     check_losses(name, 4)
 

@@ -10,12 +10,15 @@ from rich.table import Table
 
 from parity.diff.bench import accumulated, bert, digits, gpt, lstm, resnet
 from parity.diff.bench.planted import Outcome, Subject, judged
+from parity.options import named
 
 SUBJECTS: tuple[Subject, ...] = tuple(module.SUBJECT for module in (gpt, bert, resnet, lstm, digits, accumulated))
 
 
 def main(options: Namespace) -> int:
     """Print the table of mistakes; 1 if a layer is not named, or a right port raises an alarm."""
+    planted = [f"{subject.name} {each.name}" for subject in SUBJECTS for each in subject.mistakes]
+    named(planted, options.function, "a planted mistake or its model, such as GPT-2", str)
     # Many threads make small products slow.
     torch.set_num_threads(1)
     console = Console(width=160)
