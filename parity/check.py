@@ -15,7 +15,9 @@ import optax
 import torch
 from flax import nnx
 
+from parity import _arguments as arguments
 from parity.case import Case
+from parity.diff.inputs import described
 from parity.subjects.layer import LayerCase, Variables, flax_names, same_layout
 from parity.subjects.loss import Inputs, LossCase
 from parity.subjects.optimizer import STEPS, Leaf, OptimizerCase, live_leaves
@@ -37,7 +39,8 @@ def check_optimizer(
         reference: makes the PyTorch optimizer on a list of parameters.
         steps: number of steps of the default trajectory.
         leaves: parameters and gradients of your own; by default a scalar and a matrix whose gradients hold zeros, sign
-            flips, tiny and huge values.
+            flips, tiny and huge values. Their norm is about 1e6 at every step, so an optimizer that clips needs others:
+            those of `parity.subjects.optimizer.live_leaves(scale=1e-6)` have norms from 0.9 to 5.3.
 
     Returns:
         The errors found, relative to the distance travelled.
@@ -45,6 +48,8 @@ def check_optimizer(
     Raises:
         AssertionError: if a verdict fails; it names the step, the parameter, both values and how many ulp lie between
             them.
+        TypeError: if an argument is of another kind, or the optimizer needs a closure.
+        ValueError: if there is no step, or `leaves` have no gradient for each.
 
     Example:
         >>> import parity
@@ -57,7 +62,22 @@ def check_optimizer(
         ...
         AssertionError: parameter 'scalar' at step 0: ours ...
     """
-    leaves = live_leaves(steps) if leaves is None else leaves
+    where = "check_optimizer"
+    if not (hasattr(ours, "init") and hasattr(ours, "update")):
+        raise TypeError(
+            f"{where}: expected ours to be an Optax transformation, got {described(ours)}; the first argument is ours, "
+            "the second makes PyTorch's"
+        )
+    way_out = "one that makes the optimizer, such as lambda parameters: torch.optim.SGD(parameters, 0.1)"
+    arguments.check_function(where, "reference", reference, way_out)
+    made = reference([torch.nn.Parameter(torch.zeros(()))])
+    arguments.check_made(where, "reference", made, torch.optim.Optimizer, "a PyTorch optimizer")
+    if isinstance(made, torch.optim.LBFGS):
+        raise TypeError(f"{where}: expected an optimizer that needs no closure, got LBFGS; compare with diff.compare")
+    if leaves is None:
+        arguments.check_steps(where, steps)
+        leaves = live_leaves(steps)
+    arguments.check_leaves(where, leaves)
     return _checked(
         OptimizerCase(
             component="optimizer", ours=partial(_itself, ours), reference=reference, leaves=leaves, states=False
@@ -85,6 +105,8 @@ def check_loss(
     Raises:
         AssertionError: if a verdict fails; it names the value or gradient, its index, both numbers and how many ulp lie
             between them.
+        TypeError: if an argument is of another kind, or a function returns no array.
+        ValueError: if `wrt` names no floating input, or PyTorch's result has no gradient.
 
     Example:
         >>> import parity
@@ -98,6 +120,11 @@ def check_loss(
         >>> found.passed
         True
     """
+    where = "check_loss"
+    arguments.check_function(where, "ours", ours, "one of JAX arrays")
+    arguments.check_function(where, "reference", reference, "one of tensors")
+    arguments.check_sets(where, inputs, wrt)
+    arguments.check_results(where, ours, reference, inputs[0], wrt)
     return _checked(
         LossCase(component="loss", ours=ours, reference=reference, inputs=inputs, wrt=wrt, right_is_enough=True)
     )
@@ -125,6 +152,8 @@ def check_schedule(
 
     Raises:
         AssertionError: if a verdict fails; it names the step, both values and how many ulp lie between them.
+        TypeError: if an argument is of another kind, or the rate is not a function of the count.
+        ValueError: if there is no step.
 
     Example:
         >>> import parity
@@ -135,6 +164,15 @@ def check_schedule(
         >>> found.passed
         True
     """
+    where = "check_schedule"
+    arguments.check_function(where, "ours", ours, "one of the count")
+    way_out = "one that makes the scheduler, such as lambda optimizer: StepLR(optimizer, 30)"
+    arguments.check_function(where, "reference", reference, way_out)
+    arguments.check_steps(where, steps)
+    made = reference(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr))
+    arguments.check_made(where, "reference", made, torch.optim.lr_scheduler.LRScheduler, "a PyTorch scheduler")
+    if isinstance(made, torch.optim.lr_scheduler.ReduceLROnPlateau):
+        raise TypeError(f"{where}: expected a scheduler that is a function of the count, got ReduceLROnPlateau")
     return _checked(ScheduleCase(component="schedule", ours=ours, reference=reference, lr=lr, steps=steps, read=read))
 
 
@@ -163,7 +201,9 @@ def check_layer(
     Raises:
         AssertionError: if a verdict fails; it names the array, the index, both values and how many ulp lie between
             them.
-        ValueError: if a variable of ours has no value among PyTorch's, under the names that `variables` gives them.
+        TypeError: if an argument is of another kind.
+        ValueError: if a variable of ours has no value of its shape among PyTorch's, under the names that `variables`
+            gives them, or the inputs hold NaN.
 
     Example:
         >>> import parity
@@ -177,6 +217,12 @@ def check_layer(
         >>> found.passed
         True
     """
+    where = "check_layer"
+    arguments.check_function(where, "ours", ours, "one that makes the module, such as lambda rngs: Net(rngs=rngs)")
+    arguments.check_function(where, "reference", reference, "one that makes the module, such as lambda: Net()")
+    arguments.check_made(where, "reference", reference(), torch.nn.Module, "a PyTorch module")
+    arguments.check_made(where, "ours", ours(nnx.Rngs(0)), nnx.Module, "an NNX module")
+    arguments.check_arrays(where, inputs)
     return _checked(
         LayerCase(
             component="layer",

@@ -30,12 +30,14 @@ def add_drawing(parser: ArgumentParser) -> None:
 
 def add_json(parser: ArgumentParser) -> None:
     """Where a command writes its figures: `options.json`."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write every figure to FILE")
 
 
 def add_markdown(parser: ArgumentParser, what: str) -> None:
     """Where a command writes its tables: `options.markdown`."""
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help=f"write {what} to FILE, or between its markers")
+    parser.add_argument(
+        "--markdown", type=new_file, metavar="FILE", help=f"write {what} to FILE, or between its markers"
+    )
 
 
 def named(items: Iterable[Item], names: Sequence[str], what: str, name_of: Callable[[Item], str]) -> list[Item]:
@@ -49,6 +51,14 @@ def named(items: Iterable[Item], names: Sequence[str], what: str, name_of: Calla
         if not any(name in name_of(item) for item in items):
             raise ArgumentError(None, f"expected part of the name of {what}, got {name!r}; without a name all run")
     return [item for item in items if not names or any(name in name_of(item) for name in names)]
+
+
+def new_file(text: str) -> Path:
+    """Where a command will write, in a folder that exists: it is asked before the work, not after it."""
+    path = Path(text)
+    if not path.absolute().parent.is_dir():
+        raise ArgumentTypeError(f"expected the folder of {path} to exist, found none; make it first")
+    return path
 
 
 def at_least_one(text: str) -> int:

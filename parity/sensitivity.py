@@ -37,6 +37,20 @@ class Problem:
     run: Callable[[], Trace]
 
 
+def row_at_all_steps(run: Callable[[str], Trace], quantity: Quantity, at: tuple[int, ...]) -> Problem:
+    """What an optimizer does to the elements that lie along the last axis with one of them, at all steps.
+
+    Where the gradient is little but weight decay, a parameter swings about zero with steps of the learning rate.
+
+    Args:
+        run: PyTorch in a dtype, on everything.
+        quantity: of the element.
+        at: where the element is; the first index is its step.
+    """
+    where = {quantity: (slice(None), *(slice(index, index + 1) for index in at[1:-1]))}
+    return Problem(where, lambda: part(run("float64"), where))
+
+
 def judged_apart(
     draws: list[Draw],
     judge: Callable[[Sequence[Draw]], Measurement],

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from parity.diff.report import Report
-from parity.options import add_json
+from parity.options import add_json, new_file
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,14 +28,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--bench", action="store_true", help="find the mistakes planted in ports of small models")
     add_json(parser)
     parser.add_argument("--cost", action="store_true", help="print the time and the memory that the comparison took")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures to FILE")
+    parser.add_argument("--html", type=new_file, metavar="FILE", help="write a page with pictures to FILE")
 
 
 def main(options: Namespace) -> int:
     """0 if the port is right, 1 if it differs, 2 if the function fails."""
-    for option, path in (("--json", options.json), ("--html", options.html)):
-        if path and not path.absolute().parent.is_dir():
-            raise ArgumentError(None, f"expected the folder of {option} {path} to exist; make it first")
     if options.bench:
         from parity.diff.bench import command
 
@@ -47,8 +44,8 @@ def main(options: Namespace) -> int:
         report = loaded(options.function[0])()
     except ArgumentError:
         raise
-    except Exception:
-        # Python would end with 1, which says that the port differs.
+    except (Exception, SystemExit):
+        # Python would end with 1, which says that the port differs, or with the function's own status.
         traceback.print_exc()
         return 2
     if not isinstance(report, Report):
@@ -81,6 +78,8 @@ def cost(started: float) -> str:
 def loaded(name: str) -> Callable[[], Any]:
     """The function that MODULE:FUNCTION names."""
     place, _, function = name.rpartition(":")
+    if not place or not function:
+        raise ArgumentError(None, f"expected MODULE:FUNCTION, such as port_check.py:check, got {name!r}")
     try:
         if place.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(place).stem, place)
@@ -91,9 +90,10 @@ def loaded(name: str) -> Callable[[], Any]:
             spec.loader.exec_module(module)
         else:
             sys.path.insert(0, "")
-            module = importlib.import_module(place or name)
+            module = importlib.import_module(place)
         return getattr(module, function)
     except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        if isinstance(error, ModuleNotFoundError) and error.name != place:
+        # A module that exists may lack another one.
+        if isinstance(error, ModuleNotFoundError) and not f"{place}.".startswith(f"{error.name}."):
             raise
         raise ArgumentError(None, f"expected MODULE:FUNCTION that exists, got {name!r}: {error}") from error

@@ -5,12 +5,12 @@ import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import jax
 from rich.console import Console
 
 from parity.markdown import write_markdown
+from parity.options import add_json, add_markdown
 from parity.speed import report
 from parity.speed.compiling import check_h100_compiler
 from parity.speed.measure import QUICK, Effort, measure, measure_ahead_of_time, one_core, warm_up
@@ -47,10 +47,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="compile for a device that is not here, and count kernels and temporaries instead of taking times",
     )
     parser.add_argument("--quick", action="store_true", help="small batches and few rounds: try the instrument")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure to FILE")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write the tables to FILE, or between its markers"
-    )
+    add_json(parser)
+    add_markdown(parser, "the tables")
     runs.add_arguments(parser)
 
 

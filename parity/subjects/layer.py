@@ -1,6 +1,6 @@
 """Layers: outputs, gradients and running statistics over several forward passes."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, ClassVar, NamedTuple, Self
@@ -122,7 +122,7 @@ class LayerCase(Case):
     def run_ours(self, ours: Callable[[nnx.Rngs], nnx.Module], dtype: str) -> Trace:
         layer = _compiled(ours, dtype)
         known = {name: value.detach().numpy() for name, value in self._module("float32").state_dict().items()}
-        values = self._mapped(known, {*_flat(layer.parameters), *_flat(layer.rest)})
+        values = self._mapped(known, _flat(layer.parameters) | _flat(layer.rest))
         parameters, rest = (_filled(state, values, dtype) for state in (layer.parameters, layer.rest))
         results: dict[Quantity, jax.Array] = {}
         arrays = [to_jax(array, dtype) for array in self.inputs]
@@ -136,11 +136,11 @@ class LayerCase(Case):
         results[Quantity("output in evaluation")] = layer.evaluate(parameters, rest, arrays[-1])
         return {quantity: np.asarray(array, np.float64)[None] for quantity, array in results.items()}
 
-    def _mapped(self, known: Variables, wanted: Set[str]) -> Variables:
+    def _mapped(self, known: Variables, wanted: Mapping[str, jax.Array]) -> Variables:
         """PyTorch's variables under our names.
 
         Raises:
-            ValueError: if one of ours has no value; it lists the names of both sides.
+            ValueError: if one of ours has no value, or one of another shape; it lists the names of both sides.
         """
         advice = (
             f"PyTorch has {sorted(known)}, ours has {sorted(wanted)}; give `variables`, a function from a dict of "
@@ -153,8 +153,12 @@ class LayerCase(Case):
             raise ValueError(
                 f"expected `variables` to map PyTorch's variables, got KeyError: {error}; {advice}"
             ) from error
-        if missing := sorted(wanted - values.keys()):
+        if missing := sorted(wanted.keys() - values.keys()):
             raise ValueError(f"expected values for our variables {missing}, got values for {sorted(values)}; {advice}")
+        for name, variable in wanted.items():
+            if np.shape(values[name]) != np.shape(variable):
+                shapes = f"{np.shape(variable)} for our variable {name!r}, got {np.shape(values[name])}"
+                raise ValueError(f"expected values of shape {shapes}; {advice}")
         return values
 
     def units(self, truth: Trace) -> Trace:

@@ -17,6 +17,8 @@ from jaxtrain import optim
 from parity import draws
 from parity._compilation import compiled
 from parity.case import Case
+from parity.precision import Draw
+from parity.sensitivity import Problem, row_at_all_steps
 from parity.subjects._rates import with_other_rates
 from parity.subjects.program import Program, program
 from parity.trace import Quantity, Trace
@@ -100,6 +102,9 @@ class OptimizerCase(Case):
     def with_other_rate(self, number: int) -> Self:
         ours, reference = with_other_rates(number, self.ours, self.reference)
         return replace(self, ours=ours, reference=reference)
+
+    def problem(self, ours: Any, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
+        return row_at_all_steps(self.of_draw(number, ours).run_torch, quantity, at)
 
     def _rounded(self, array: np.ndarray) -> np.ndarray:
         """Inputs that every precision of the case holds exactly."""

@@ -19,7 +19,7 @@ from jaxtrain.train import TrainState
 from parity._compilation import compiled
 from parity.case import Case
 from parity.precision import Draw
-from parity.sensitivity import Problem, part
+from parity.sensitivity import Problem, row_at_all_steps
 from parity.subjects._arrays import to_numpy, to_torch
 from parity.subjects._rates import with_other_rates
 from parity.subjects.optimizer import Leaf, scalar_states_of, trajectory
@@ -79,13 +79,7 @@ class TakeoverCase(Case):
         return replace(self, optimizer=optimizer, reference=reference)
 
     def problem(self, ours: Carry, number: int, draw: Draw, quantity: Quantity, at: tuple[int, ...]) -> Problem:
-        """The elements that share the element's units, at all steps.
-
-        Where the gradient is little but weight decay, a parameter swings about zero with steps of the learning rate.
-        """
-        case = self.of_draw(number, ours)
-        where = {quantity: (slice(None), *(slice(index, index + 1) for index in at[1:-1]))}
-        return Problem(where, lambda: part(case.run_torch("float64"), where))
+        return row_at_all_steps(self.of_draw(number, ours).run_torch, quantity, at)
 
     @property
     def handover(self) -> int:

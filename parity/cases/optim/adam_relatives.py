@@ -54,6 +54,7 @@ NADAM = [
             ),
             "the momentum_decay of before": partial(optim.nadam, weight_decay=0.1, maximize=True),
         },
+        amplifies=True,  # Where the gradient is little but weight decay, a parameter swings about zero.
     ),
     case(
         optim.nadam,

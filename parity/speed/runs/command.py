@@ -4,11 +4,11 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import jax
 
+from parity.options import new_file
 from parity.speed.place import note_on, processor
 from parity.speed.report import Section
 from parity.speed.runs import picture, report
@@ -34,7 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="start each contestant of these runs in a process of its own too, for start-up and memory; none: of all",
     )
-    group.add_argument("--picture", type=Path, metavar="FILE", help="draw the steps a second to FILE; needs matplotlib")
+    group.add_argument(
+        "--picture", type=new_file, metavar="FILE", help="draw the steps a second to FILE; needs matplotlib"
+    )
 
 
 def selected(names: list[str]) -> list[Task]:

@@ -109,7 +109,11 @@ def test_the_command_writes_files_and_its_status_tells(right, wrong, tmp_path, m
         (["no_such_file.py:check"], "expected MODULE:FUNCTION that exists, got 'no_such_file.py:check'"),
         (["json:no_such_function"], "has no attribute 'no_such_function'"),
         (["json:JSONDecoder"], "to return a parity.diff.Report, got JSONDecoder"),
-        (["json:JSONDecoder", "--html", "no/such/a.html"], "expected the folder of --html no/such/a.html to exist"),
+        (["json:JSONDecoder", "--html", "no/such/a.html"], "--html: expected the folder of no/such/a.html to exist"),
+        (["json:JSONDecoder", "--json", "no/such/a.json"], "--json: expected the folder of no/such/a.json to exist"),
+        (["json"], "expected MODULE:FUNCTION, such as port_check.py:check, got 'json'"),
+        ([":check"], "expected MODULE:FUNCTION, such as port_check.py:check, got ':check'"),
+        (["no.such:check"], "expected MODULE:FUNCTION that exists, got 'no.such:check'"),
     ],
 )
 def test_the_command_says_what_it_needs(arguments, message, capsys):
@@ -122,6 +126,11 @@ def test_the_command_says_what_it_needs(arguments, message, capsys):
 def test_a_function_that_fails_is_not_a_difference(capsys):
     assert main(["diff", "json:loads"]) == 2
     assert "missing 1 required positional argument" in capsys.readouterr().err
+
+
+def test_a_function_that_ends_python_is_not_a_port_without_differences(tmp_path):
+    (tmp_path / "port_check.py").write_text("def check():\n    raise SystemExit(0)\n")
+    assert main(["diff", f"{tmp_path}/port_check.py:check"]) == 2
 
 
 def test_a_golden_is_checked_without_pytorch(tmp_path, monkeypatch):
