@@ -70,14 +70,14 @@ def check_optimizer(
         )
     way_out = "one that makes the optimizer, such as lambda parameters: torch.optim.SGD(parameters, 0.1)"
     arguments.check_function(where, "reference", reference, way_out)
-    made = reference([torch.nn.Parameter(torch.zeros(()))])
-    arguments.check_made(where, "reference", made, torch.optim.Optimizer, "a PyTorch optimizer")
-    if isinstance(made, torch.optim.LBFGS):
-        raise TypeError(f"{where}: expected an optimizer that needs no closure, got LBFGS; compare with diff.compare")
     if leaves is None:
         arguments.check_steps(where, steps)
         leaves = live_leaves(steps)
     arguments.check_leaves(where, leaves)
+    made = reference([torch.nn.Parameter(torch.tensor(leaf.initial, dtype=torch.float32)) for leaf in leaves.values()])
+    arguments.check_made(where, "reference", made, torch.optim.Optimizer, "a PyTorch optimizer")
+    if isinstance(made, torch.optim.LBFGS):
+        raise TypeError(f"{where}: expected an optimizer whose step takes no closure, got LBFGS")
     return _checked(
         OptimizerCase(
             component="optimizer", ours=partial(_itself, ours), reference=reference, leaves=leaves, states=False

@@ -13,7 +13,7 @@ import torch
 from flax import nnx
 
 import parity
-from jaxtrain import nn, schedules
+from jaxtrain import nn, optim, schedules
 from parity.subjects.optimizer import Leaf
 
 # Optax and Flax promote dtypes and add axes.
@@ -47,6 +47,12 @@ def test_check_optimizer_takes_as_many_steps_as_it_is_told():
 def test_check_optimizer_takes_the_leaves_that_it_is_given():
     with pytest.raises(AssertionError, match="parameter 'mine'"):
         parity.check_optimizer(optax.sgd(0.2), torch_sgd, leaves={"mine": Leaf(np.ones(2), np.ones((3, 2)))})
+
+
+def test_check_optimizer_makes_the_reference_for_the_leaves_that_it_is_given():
+    """Muon takes matrices alone."""
+    leaves = {"matrix": Leaf(np.eye(3), np.arange(18.0).reshape(2, 3, 3))}
+    assert parity.check_optimizer(optim.muon(), torch.optim.Muon, leaves=leaves).passed
 
 
 def test_check_optimizer_counts_errors_against_the_distance_and_a_hundredth_of_the_parameter():

@@ -82,7 +82,7 @@ def test_losses(arguments, wrt, error, message):
         ((optax.sgd, sgd), {}, TypeError, "ours to be an Optax transformation, got function"),
         ((optax.sgd(0.1), sgd([torch.ones(1)])), {}, TypeError, "reference to be a function, got SGD"),
         ((optax.sgd(0.1), lambda parameters: None), {}, TypeError, "reference to make a PyTorch optimizer"),
-        ((optax.sgd(0.1), torch.optim.LBFGS), {}, TypeError, "an optimizer that needs no closure, got LBFGS"),
+        ((optax.sgd(0.1), torch.optim.LBFGS), {}, TypeError, "an optimizer whose step takes no closure, got LBFGS"),
         ((optax.sgd(0.1), sgd), {"steps": 0}, ValueError, "steps to be a whole number of at least 1, got 0"),
         ((optax.sgd(0.1), sgd), {"steps": 2.5}, ValueError, "steps to be a whole number of at least 1, got 2.5"),
         ((optax.sgd(0.1), sgd), {"steps": True}, ValueError, "steps to be a whole number of at least 1, got True"),
