@@ -49,7 +49,8 @@ def check_optimizer(
         AssertionError: if a verdict fails; it names the step, the parameter, both values and how many ulp lie between
             them.
         TypeError: if an argument is of another kind, or the optimizer needs a closure.
-        ValueError: if there is no step, or `leaves` have no gradient for each.
+        ValueError: if `steps` is not a whole number of at least 1, or a parameter of `leaves` lacks a gradient for a
+            step.
 
     Example:
         >>> import parity
@@ -153,7 +154,7 @@ def check_schedule(
     Raises:
         AssertionError: if a verdict fails; it names the step, both values and how many ulp lie between them.
         TypeError: if an argument is of another kind, or the rate is not a function of the count.
-        ValueError: if there is no step.
+        ValueError: if `steps` is not a whole number of at least 1.
 
     Example:
         >>> import parity

@@ -38,7 +38,7 @@ class Problem:
 
 
 def row_at_all_steps(run: Callable[[str], Trace], quantity: Quantity, at: tuple[int, ...]) -> Problem:
-    """What an optimizer does to the elements that lie along the last axis with one of them, at all steps.
+    """An element of a parameter and its neighbours along the last axis, at all steps of an optimizer.
 
     Where the gradient is little but weight decay, a parameter swings about zero with steps of the learning rate.
 

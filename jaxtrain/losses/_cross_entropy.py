@@ -47,13 +47,13 @@ class Labels(NamedTuple):
         safe: the class of each position, and 0 where it is out of range.
         weight: its weight: 0 where it is ignored, and NaN where it is out of range.
         is_ignored: whether it is ignored.
-        share: its share in the divisor of the mean: its weight, or without class weights whether it counts.
+        counted: what it adds to the divisor of the mean: its weight, or without class weights whether it counts.
     """
 
     safe: Array
     weight: Array
     is_ignored: Array
-    share: Array
+    counted: Array
 
     def losses(self, log_probs: Array) -> Array:
         """The loss of each position from the log-probability of its class."""
@@ -97,14 +97,14 @@ def _of_classes(
     if is_zero(label_smoothing):
         # Picked from the logits: the log-probabilities of all classes are never written, which is twice as fast.
         own = pick(input, labels.safe, axis) - jnp.squeeze(largest, axis) - jnp.squeeze(log_normalizer, axis)
-        return CrossEntropies((labels.losses(own),), labels.share, dtype)
+        return CrossEntropies((labels.losses(own),), labels.counted, dtype)
     # All logits are read in any case: to search for the label among them is less work for a GPU than to look it up.
     is_label = is_at(labels.safe, axis, input.shape[axis])
     own = jnp.sum(jnp.where(is_label, input - largest, 0), axis) - jnp.squeeze(log_normalizer, axis)
     log_probs = input - largest - log_normalizer
     weighted = log_probs if weight is None else product_or_zero(along_axis(weight, axis, input.ndim), log_probs)
     smooth = jnp.where(labels.is_ignored, 0, -jnp.sum(weighted, axis))
-    return CrossEntropies((labels.losses(own), smooth), labels.share, dtype)
+    return CrossEntropies((labels.losses(own), smooth), labels.counted, dtype)
 
 
 def factors_of(parts: tuple[Array, ...], label_smoothing: float, classes: int) -> tuple[ArrayLike, ...] | None:

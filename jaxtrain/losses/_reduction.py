@@ -68,7 +68,7 @@ def reduce(
 
 def _total(total: Array | int) -> Array:
     """A number, the sum of weights, or how many are true, as a float64 scalar."""
-    if not isinstance(total, Array) or total.ndim == 0:
+    if not isinstance(total, Array):
         return as_float64(total)
     return as_float64(jnp.sum(total, dtype=jnp.int32)) if total.dtype == bool else float64_sum(total)
 

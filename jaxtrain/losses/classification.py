@@ -126,4 +126,4 @@ def nll_loss(
     dtype, (input,) = promoted(input)
     weight = as_class_weight(where, weight, input.shape[axis], input.dtype)
     labels = labels_of(where, input, target, weight, ignore_index, axis)
-    return reduce(labels.losses(pick(input, labels.safe, axis)), reduction, dtype, total=labels.share)
+    return reduce(labels.losses(pick(input, labels.safe, axis)), reduction, dtype, total=labels.counted)
